@@ -1,0 +1,1 @@
+"""The labeling engine: sources, experts, stages, quality, and the procedural world."""

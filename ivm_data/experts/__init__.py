@@ -1,0 +1,1 @@
+"""Labeling experts: one model family a file, behind the protocols of `base`."""

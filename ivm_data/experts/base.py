@@ -1,0 +1,101 @@
+"""The protocols of the experts: a name for the lineage, `load()`, and one batched verb.
+
+Images are HWC uint8 RGB arrays. `load()` is idempotent and is called once per process, never at import.
+An expert raises `WeightsError` from `load()` when its checkpoint cannot be used, and `TransientError` from its
+verb when trying again may help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from storage.records import Box, Rewrite
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A box for a phrase; `score` comes from the phrase's own token span, in [0, 1]."""
+
+    phrase: str
+    box: Box
+    score: float
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Masks of one image, one for each prompt: `mask_NHW` bool, `predicted_iou_N` and `stability_N` float32 in [0, 1]."""
+
+    mask_NHW: np.ndarray
+    predicted_iou_N: np.ndarray
+    stability_N: np.ndarray
+
+
+class Expert(Protocol):
+    """What every expert has."""
+
+    @property
+    def name(self) -> str:
+        """`model@revision`; known before `load()`."""
+        ...
+
+    def load(self) -> None:
+        """Read the weights; does nothing the second time."""
+        ...
+
+
+class Rewriter(Expert, Protocol):
+    """Instruction -> target phrases, anchor and relation."""
+
+    def rewrite(self, instructions: Sequence[str]) -> list[Rewrite]:
+        """One `Rewrite` for each instruction; `phrases` is empty where the answer names none."""
+        ...
+
+
+class Grounder(Expert, Protocol):
+    """Image and phrases -> boxes."""
+
+    def ground(self, images: Sequence[np.ndarray], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """Detections for each image, best first, after non-maximum suppression within each phrase."""
+        ...
+
+
+class Segmenter(Expert, Protocol):
+    """Image and prompts -> masks. One image embedding serves all prompts of an image."""
+
+    def segment(self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]]) -> list[Segmentation]:
+        """A mask for each box of each image; no boxes give an empty (0, H, W) result."""
+        ...
+
+    def segment_points(self, images: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> list[Segmentation]:
+        """A mask for each foreground point; `points` holds an (N, 2) float array of (x, y) pixels for each image."""
+        ...
+
+
+class Verifier(Expert, Protocol):
+    """An LMM that answers a closed question about an image."""
+
+    def p_yes(self, images: Sequence[np.ndarray], questions: Sequence[str]) -> np.ndarray:
+        """P(yes) = e^yes / (e^yes + e^no) of the first answer token, (N,) float32."""
+        ...
+
+
+class Answerer(Expert, Protocol):
+    """An LMM that answers an open question about an image in words."""
+
+    def answer(self, images: Sequence[np.ndarray], questions: Sequence[str]) -> list[str]:
+        """One short answer for each question."""
+        ...
+
+
+class MaskProposer(Expert, Protocol):
+    """Image and rewritten instruction -> one mask in one step: a second opinion for the consensus."""
+
+    def propose(
+        self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]
+    ) -> list[tuple[np.ndarray, float]]:
+        """A (mask HW bool, score in [0, 1]) for each image; an all-zero mask says "not found"."""
+        ...

@@ -1,0 +1,1 @@
+"""What makes a label trustworthy: scores, calibration, gate."""

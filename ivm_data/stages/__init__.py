@@ -1,0 +1,1 @@
+"""Stages: one verb over a batch each."""

@@ -1,0 +1,1 @@
+"""The masking model: DWSL training, evaluation, and deployment."""

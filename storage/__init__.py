@@ -1,0 +1,1 @@
+"""Records, Parquet shards and the DuckDB catalog. Never imports torch."""

@@ -1,0 +1,302 @@
+"""The nouns of the engine: frozen records that cross every boundary.
+
+Frames and units, everywhere: images are HWC uint8 RGB, masks are HW bool, boxes are XYXY in pixels of the
+original image with right and bottom exclusive, probabilities and scores lie in [0, 1].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+MISSING = math.nan
+"""A score that no expert gave; stored as SQL NULL."""
+
+
+class Status(StrEnum):
+    """What the gate decided about a label."""
+
+    ACCEPTED = "accepted"
+    REVIEW = "review"
+    REJECTED = "rejected"
+    NO_TARGET = "no_target"
+
+
+REASONS: dict[str, str] = {
+    "ok": "every rule passed",
+    "bad_manifest_line": "the manifest line is not a JSON object with 'image' and 'instruction'",
+    "bad_human_mask": "the human mask cannot be read or is not of the image's size",
+    "image_missing": "no file at the image's path",
+    "image_outside_root": "the image's path leaves the manifest's folder",
+    "image_unreadable": "the image file is empty, truncated or of an unknown format",
+    "image_too_large": "the image has more pixels than the limit",
+    "image_too_small": "the image is narrower or lower than the limit",
+    "instruction_empty": "the instruction has no words",
+    "instruction_too_long": "the instruction has more characters than the limit",
+    "duplicate": "the same image and instruction came earlier",
+    "expert_failed": "an expert raised an error on this sample alone",
+    "not_rewritten": "the rewriter's answer names no target phrase",
+    "not_understood": "too few of the instruction's words are known to the rewriter",
+    "no_box": "the grounder found no box for a phrase although the target seems present",
+    "empty_mask": "no pixel reached the consensus",
+    "target_absent": "grounder and LMM agree that the target is not in the image",
+    "area_outlier": "the mask covers nearly nothing or nearly everything",
+    "low_quality": "the calibrated quality is below the gate's reject threshold",
+    "uncertain": "the calibrated quality lies between the gate's thresholds",
+    "experts_disagree": "the proposals overlap too little",
+}
+"""Closed set of reason codes of rejections and gate decisions, with their meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box in XYXY order, pixels of the original image, right and bottom exclusive."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def area(self) -> float:
+        """Area in square pixels; 0 for an inverted box."""
+        return max(0.0, self.x1 - self.x0) * max(0.0, self.y1 - self.y0)
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """(x, y) of the middle, in pixels."""
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Rle:
+    """A binary mask in COCO's compressed run-length encoding; `storage.rle` encodes and decodes it."""
+
+    height: int
+    width: int
+    counts: bytes
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question to the engine: which pixels of this image does this instruction need?
+
+    Attributes:
+        id: hash of image bytes and instruction, from `sample_id`.
+        image: the encoded image file, bytes as read.
+        image_uri: where the bytes came from, relative to the manifest where possible.
+        width, height: size in pixels after EXIF rotation, the frame of every mask and box.
+        source: name of the data set.
+        kind: the source's own word for the type of instruction, or "".
+        human_mask: a mask drawn by a person or known by construction; no stage before the gate sees it.
+        held_out: the human mask only scores labels; it is never trained or calibrated on.
+    """
+
+    id: str
+    image: bytes
+    image_uri: str
+    width: int
+    height: int
+    instruction: str
+    source: str
+    kind: str = ""
+    human_mask: Rle | None = None
+    held_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What an instruction asks for, in words that a detector can read.
+
+    Attributes:
+        phrases: target noun phrases, one for each target group ("red ring", "green star").
+        anchor: noun phrase that the target is described by ("small blue square"), or "".
+        relation: how the target lies to the anchor: "left of", "right of", "above", "below", or "".
+        quantity: "one" object for each phrase, or "all" that match.
+        understood: share of the instruction's words that the rewriter knows.
+    """
+
+    phrases: tuple[str, ...]
+    anchor: str = ""
+    relation: str = ""
+    quantity: Literal["one", "all"] = "one"
+    understood: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A box that a grounder found for a phrase.
+
+    Attributes:
+        expert: `model@revision` of the grounder.
+        role: "target" or "anchor".
+        score: the grounder's score of the phrase's own token span.
+        p_yes: the verifier's probability that this box shows the phrase; NaN where it was not asked.
+        relation: how well the box fits the relation to the anchor; NaN where there is none.
+        chosen: the resolve stage kept it.
+    """
+
+    expert: str
+    phrase: str
+    role: Literal["target", "anchor"]
+    box: Box
+    score: float
+    p_yes: float = MISSING
+    relation: float = MISSING
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One expert's mask for the whole instruction.
+
+    Attributes:
+        expert: `model@revision`, joined with "+" where several models made it.
+        score: the weight of this mask in the consensus.
+        predicted_iou: the segmenter's own estimate; the least of the parts.
+        stability: |logit > t + d| / |logit > t - d|; the least of the parts (segment-anything, d = 1).
+        iou_with_label: overlap with the fused mask, set by the fuse stage.
+    """
+
+    expert: str
+    mask: Rle
+    score: float
+    predicted_iou: float = MISSING
+    stability: float = MISSING
+    iou_with_label: float = MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Every number the gate may look at; each is a column of the `labels` view.
+
+    Attributes:
+        understood: share of known words of the instruction.
+        presence: the LMM's probability that the target is in the image.
+        grounding: least grounder score among the chosen boxes.
+        margin: least distance between a chosen candidate's combined score and its runner-up's.
+        candidate: least verifier probability among the chosen candidates.
+        relation: least relation score among the chosen candidates.
+        predicted_iou, stability: least of the proposals' values.
+        agreement: mean pairwise IoU of the proposals.
+        area_ratio: fused area over image area.
+        p_yes_kept: P(yes) on the image with only the mask's pixels.
+        p_yes_complement: P(yes) on the image without the mask's pixels.
+        verification: p_yes_kept * (1 - p_yes_complement): sufficient and minimal.
+        quality: calibrated probability that the mask overlaps the truth with IoU >= 0.5.
+    """
+
+    understood: float = MISSING
+    presence: float = MISSING
+    grounding: float = MISSING
+    margin: float = MISSING
+    candidate: float = MISSING
+    relation: float = MISSING
+    predicted_iou: float = MISSING
+    stability: float = MISSING
+    agreement: float = MISSING
+    area_ratio: float = MISSING
+    p_yes_kept: float = MISSING
+    p_yes_complement: float = MISSING
+    verification: float = MISSING
+    quality: float = MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What made a label: the hash of the whole recipe and each expert's `model@revision` by role."""
+
+    recipe: str
+    experts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Label:
+    """The engine's answer for one sample: a soft heatmap (the proposals' vote), a mask, and what is known of them.
+
+    The heatmap is derived, not stored: sum(score_i * mask_i) / sum(score_i) over `proposals`
+    (`storage.rle.vote`). `mask` is all zero for status `no_target`.
+    """
+
+    sample: Sample
+    rewrite: Rewrite
+    candidates: tuple[Candidate, ...]
+    proposals: tuple[Proposal, ...]
+    mask: Rle
+    scores: Scores
+    status: Status
+    reason: str
+    lineage: Lineage
+    human_iou: float = MISSING
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An input that ended without a label.
+
+    Attributes:
+        sample_id: as of the sample, or the hash of the input line where no sample could be made.
+        stage: the stage that gave up: "ingest", "rewrite", "ground", ...
+        reason: a key of `REASONS`.
+        detail: what was seen, for a person.
+    """
+
+    sample_id: str
+    stage: str
+    reason: str
+    detail: str
+    source: str
+    image_uri: str = ""
+    instruction: str = ""
+
+    def __post_init__(self) -> None:
+        if self.reason not in REASONS:
+            raise ValueError(f"reason must be one of {sorted(REASONS)}, got {self.reason!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A discriminator's opinion of one label, appended after training stage I.
+
+    Attributes:
+        discriminator: `name@content-hash`.
+        d: P(the mask is human), in (0, 1), from a fold that did not train on this sample.
+        fold: index of that fold.
+    """
+
+    sample_id: str
+    recipe: str
+    discriminator: str
+    d: float
+    fold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds that one stage spent on one part; kept outside the label set so that labels stay deterministic."""
+
+    part: str
+    recipe: str
+    stage: str
+    seconds: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """All outcomes of one part in input order: the unit of work, retry and commit."""
+
+    part: str
+    recipe: str
+    outcomes: tuple[Label | Rejection, ...]
+    timings: tuple[Timing, ...] = field(default=())
+
+
+def sample_id(image: bytes, instruction: str) -> str:
+    """Content address of a pair: 32 hex digits of BLAKE2b over image bytes and instruction."""
+    digest = hashlib.blake2b(image, digest_size=16)
+    digest.update(b"\x00" + instruction.encode())
+    return digest.hexdigest()
