@@ -275,6 +275,22 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """A person's opinion of one label, appended; the latest by `reviewed_at` counts.
+
+    Attributes:
+        reviewed_at: UTC time, ISO 8601 ("2024-05-01T12:00:00Z").
+    """
+
+    sample_id: str
+    recipe: str
+    reviewer: str
+    verdict: Literal["right", "wrong", "unsure"]
+    note: str
+    reviewed_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds that one stage spent on one part; kept outside the label set so that labels stay deterministic."""
 

@@ -1,0 +1,88 @@
+"""Encoded image bytes -> HWC uint8 RGB, the same frame for every stage, or a reason why not."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from storage.errors import ConfigError, InputError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+"""What Pillow may open here. EPS, which starts Ghostscript, and other document formats are left out."""
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What an input image may be.
+
+    Attributes:
+        max_pixels: width * height, checked in the header before anything is decoded; 12,000 x 9,000 must pass.
+        min_side: least width and height in pixels.
+        max_bytes: size of the encoded file.
+    """
+
+    max_pixels: int = 120_000_000
+    min_side: int = 8
+    max_bytes: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ConfigError(f"'{name}' of the image limits must be at least 1, got {value}")
+
+
+def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> np.ndarray:
+    """Decode an image file exactly: first frame, EXIF rotation applied, transparency over white, 16 bit scaled to 8.
+
+    CMYK is converted by Pillow's formula without colour management. Pillow's JPEG draft mode is never used, so that every
+    pixel of a mask is a pixel of the file.
+
+    Returns:
+        HWC uint8 RGB, writable and contiguous.
+
+    Raises:
+        InputError: `image_unreadable`, `image_too_large` or `image_too_small`.
+    """
+    if len(data) > limits.max_bytes:
+        raise InputError("image_too_large", f"{len(data)} bytes, at most {limits.max_bytes} are read")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image.width, image.height, limits)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.array(_to_rgb(image))
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError("image_too_large", str(error)) from error
+    except Exception as error:  # Pillow's decoders raise nearly every type on foreign bytes
+        kind = type(error).__name__
+        raise InputError("image_unreadable", f"{len(data)} bytes, {kind}: {str(error)[:200]}") from error
+
+
+def _check_size(width: int, height: int, limits: ImageLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise InputError("image_too_large", f"{width}x{height} pixels, at most {limits.max_pixels} in all are decoded")
+    if min(width, height) < limits.min_side:
+        raise InputError("image_too_small", f"{width}x{height} pixels, each side must have at least {limits.min_side}")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_8_bit(gray_HW: np.ndarray) -> np.ndarray:
+    """16-bit gray, which Pillow also gives as 32-bit integers in [0, 65535], scaled to 8 bit with rounding."""
+    low, high = gray_HW.min(), gray_HW.max()
+    if gray_HW.dtype.kind == "f" or low < 0 or high > 65535:
+        seen = f"{gray_HW.dtype} gray in [{low}, {high}]"
+        raise InputError("image_unreadable", f"{seen} has no defined white; save 8 or 16 bit")
+    return ((gray_HW.astype(np.uint32) + 128) // 257).astype(np.uint8)

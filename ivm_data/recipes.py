@@ -1,0 +1,92 @@
+"""Recipes: a labeling run is a function that returns its whole configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ivm_data.config import override
+from ivm_data.experts.registry import ExpertSpec
+from ivm_data.stages.fuse import FuseConfig
+from ivm_data.stages.gate import GateConfig
+from ivm_data.stages.resolve import ResolveConfig
+from ivm_data.stages.verify import VerifyConfig
+from storage.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what labels look like; its hash names the shards.
+
+    Attributes:
+        name: the function that made it.
+        rewriter, grounder, segmenter, verifier: one expert each.
+        proposers: further experts that propose masks, for the consensus.
+        calibration: JSON file that turns scores into quality; `zoo:NAME` for an embedded one.
+        batch_size: drafts that pass through the stages together. It decides the last digits of the scores, so it
+            counts in the hash like everything else.
+    """
+
+    name: str
+    rewriter: ExpertSpec
+    grounder: ExpertSpec
+    segmenter: ExpertSpec
+    verifier: ExpertSpec
+    proposers: tuple[ExpertSpec, ...]
+    calibration: str
+    resolve: ResolveConfig = field(default_factory=ResolveConfig)
+    fuse: FuseConfig = field(default_factory=FuseConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"'batch_size' must be at least 1, got {self.batch_size}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they are written beside the shards."""
+        return dataclasses.asdict(self)
+
+
+def recipe_hash(recipe: Recipe, experts: Sequence[tuple[str, str]]) -> str:
+    """12 hex digits over everything that decides a label: the recipe and the content of every weight file.
+
+    Args:
+        experts: (role, `model@revision`) of every expert and of the calibration.
+    """
+    text = json.dumps([recipe.to_dict(), sorted(experts)], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def demo() -> Recipe:
+    """The embedded experts: miniature Grounding DINO, SAM and LLaVA, trained on the procedural world."""
+    lmm = ExpertSpec("hf-lmm", {"path": "zoo:lmm"})
+    sam = ExpertSpec("sam", {"path": "zoo:segmenter"})
+    return Recipe(
+        name="demo",
+        rewriter=lmm,
+        grounder=ExpertSpec("grounding-dino", {"path": "zoo:grounder"}),
+        segmenter=sam,
+        verifier=lmm,
+        proposers=(ExpertSpec("everything", uses={"segmenter": sam, "verifier": lmm}),),
+        calibration="zoo:calibration.json",
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo}
+
+
+def recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """A named recipe with dotted fields replaced, for example `{"gate.accept": 0.9}`.
+
+    Raises:
+        ConfigError: an unknown recipe or field, with the choices.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe {name!r}; choose one of {', '.join(sorted(RECIPES))}")
+    return override(RECIPES[name](), changes or {})

@@ -1,0 +1,58 @@
+"""What passes from stage to stage, and what a stage is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self
+
+import numpy as np
+
+from storage.records import Candidate, Proposal, Rejection, Rewrite, Rle, Sample, Scores
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A label in the making: every stage returns a copy with its own fields filled.
+
+    Attributes:
+        image_HWC: the decoded image, uint8 RGB.
+        absent: the resolve stage found that the target is not in the image; later stages leave such a draft alone.
+        mask: the consensus, set by the fuse stage.
+    """
+
+    sample: Sample
+    image_HWC: np.ndarray
+    rewrite: Rewrite = field(default_factory=lambda: Rewrite(phrases=()))
+    candidates: tuple[Candidate, ...] = ()
+    absent: bool = False
+    proposals: tuple[Proposal, ...] = ()
+    mask: Rle | None = None
+    scores: Scores = field(default_factory=Scores)
+
+    def scored(self, **scores: float) -> Self:
+        """A copy with some scores filled in."""
+        return replace(self, scores=replace(self.scores, **{name: float(value) for name, value in scores.items()}))
+
+    def reject(self, stage: str, reason: str, detail: str) -> Rejection:
+        """The rejection that ends this draft."""
+        sample = self.sample
+        return Rejection(sample.id, stage, reason, detail, sample.source, sample.image_uri, sample.instruction)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage made of a batch: each draft is in exactly one of the two lists, in batch order."""
+
+    kept: list[Draft]
+    rejected: list[Rejection]
+
+
+class Stage(Protocol):
+    """One verb over a batch. Stages hold experts and configuration, never state between batches."""
+
+    name: str
+
+    def run(self, batch: Sequence[Draft]) -> Outcome:
+        """Keep or reject each draft."""
+        ...

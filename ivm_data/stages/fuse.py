@@ -1,0 +1,73 @@
+"""Proposals -> one soft heatmap and one mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import fmean
+
+from ivm_data.stages.base import Draft, Outcome
+from storage import rle
+from storage.errors import ConfigError
+from storage.records import MISSING
+
+
+@dataclass(frozen=True)
+class FuseConfig:
+    """How the proposals vote.
+
+    Attributes:
+        threshold: a pixel belongs to the mask when its vote exceeds this.
+    """
+
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold < 1:
+            raise ConfigError(f"'threshold' must lie in [0, 1), got {self.threshold}")
+
+
+class FuseStage:
+    """Segmented draft -> draft with `mask` and per-expert agreement, or a rejection `empty_mask`.
+
+    The heatmap is the score-weighted vote of the proposals, sum(score_i * mask_i) / sum(score_i); where two experts
+    disagree the better supported one wins, and their low agreement is recorded for the gate.
+    """
+
+    name = "fuse"
+
+    def __init__(self, config: FuseConfig) -> None:
+        self.config = config
+
+    def run(self, batch: Sequence[Draft]) -> Outcome:
+        """Vote for each draft."""
+        kept, rejected = [], []
+        for draft in batch:
+            fused = draft if draft.absent else self._fuse(draft)
+            if fused is None:
+                detail = f"the vote of {len(draft.proposals)} proposals leaves no pixel above {self.config.threshold}"
+                rejected.append(draft.reject(self.name, "empty_mask", detail))
+            else:
+                kept.append(fused)
+        return Outcome(kept, rejected)
+
+    def _fuse(self, draft: Draft) -> Draft | None:
+        voters = [p for p in draft.proposals if rle.area(p.mask) and p.score > 0]
+        if not voters:
+            return None
+        heatmap_HW = rle.vote([p.mask for p in voters], [p.score for p in voters])
+        mask = rle.encode(heatmap_HW > self.config.threshold)
+        area = rle.area(mask)
+        if not area:
+            return None
+        proposals = tuple(replace(p, iou_with_label=rle.iou(p.mask, mask)) for p in draft.proposals)
+        pairs = [rle.iou(a.mask, b.mask) for a, b in combinations(proposals, 2)]
+        known_iou = [p.predicted_iou for p in proposals if p.predicted_iou == p.predicted_iou]
+        known_stability = [p.stability for p in proposals if p.stability == p.stability]
+        return replace(draft, proposals=proposals, mask=mask).scored(
+            predicted_iou=min(known_iou, default=MISSING),
+            stability=min(known_stability, default=MISSING),
+            agreement=fmean(pairs) if pairs else MISSING,
+            area_ratio=area / (mask.height * mask.width),
+        )

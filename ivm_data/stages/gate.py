@@ -1,0 +1,84 @@
+"""Scores -> a decision: the draft becomes a label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ivm_data.quality.calibration import Calibration
+from ivm_data.stages.base import Draft
+from storage import rle
+from storage.errors import ConfigError
+from storage.records import MISSING, Label, Lineage, Scores, Status
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Where the gate draws its lines.
+
+    Attributes:
+        accept: accept from this calibrated quality on.
+        reject: reject below this calibrated quality; between the two a person should look.
+        min_understood: least share of known words for a label to be accepted without review.
+        min_agreement: least mean pairwise IoU of the proposals for the same.
+        min_area_ratio, max_area_ratio: a mask outside covers nearly nothing or nearly everything.
+    """
+
+    accept: float = 0.8
+    reject: float = 0.4
+    min_understood: float = 0.9
+    min_agreement: float = 0.3
+    min_area_ratio: float = 0.0005
+    max_area_ratio: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.reject <= self.accept <= 1:
+            raise ConfigError(f"gate needs 0 <= reject <= accept <= 1, got reject={self.reject}, accept={self.accept}")
+        if not 0 <= self.min_area_ratio < self.max_area_ratio <= 1:
+            raise ConfigError(
+                "gate needs 0 <= min_area_ratio < max_area_ratio <= 1, got "
+                f"{self.min_area_ratio} and {self.max_area_ratio}"
+            )
+
+
+class GateStage:
+    """Verified draft -> label: accepted, review, rejected or no_target, with a reason code."""
+
+    name = "gate"
+
+    def __init__(self, calibration: Calibration, config: GateConfig, lineage: Lineage) -> None:
+        self.calibration = calibration
+        self.config = config
+        self.lineage = lineage
+
+    def run(self, batch: Sequence[Draft]) -> list[Label]:
+        """One label for each draft."""
+        return [self._label(draft) for draft in batch]
+
+    def _label(self, draft: Draft) -> Label:
+        sample = draft.sample
+        draft = draft.scored(quality=self.calibration.quality(draft.scores, draft.absent))
+        status, reason = decide(draft.scores, draft.absent, self.config)
+        mask = draft.mask or rle.encode(np.zeros(draft.image_HWC.shape[:2], bool))
+        human_iou = MISSING if sample.human_mask is None else rle.iou(mask, sample.human_mask)
+        return Label(
+            sample, draft.rewrite, draft.candidates, draft.proposals, mask, draft.scores,
+            status, reason, self.lineage, human_iou,
+        )  # fmt: skip
+
+
+def decide(scores: Scores, absent: bool, config: GateConfig) -> tuple[Status, str]:
+    """Status and reason code; a rule that sends to review never hides a worse one."""
+    if scores.quality < config.reject:
+        return Status.REJECTED, "low_quality"
+    if not absent and not config.min_area_ratio <= scores.area_ratio <= config.max_area_ratio:
+        return Status.REJECTED, "area_outlier"
+    if scores.understood < config.min_understood:
+        return Status.REVIEW, "not_understood"
+    if scores.agreement < config.min_agreement:
+        return Status.REVIEW, "experts_disagree"
+    if scores.quality < config.accept:
+        return Status.REVIEW, "uncertain"
+    return (Status.NO_TARGET, "target_absent") if absent else (Status.ACCEPTED, "ok")

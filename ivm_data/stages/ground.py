@@ -1,0 +1,43 @@
+"""Phrases -> boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ivm_data.experts.base import Grounder
+from ivm_data.stages.base import Draft, Outcome
+from storage.records import Candidate, Rewrite
+
+
+class GroundStage:
+    """Rewritten draft -> draft with target and anchor `candidates`, best first for each phrase.
+
+    A draft without any box is kept: whether its target is absent is for the resolve stage to say.
+    """
+
+    name = "ground"
+
+    def __init__(self, grounder: Grounder) -> None:
+        self.grounder = grounder
+
+    def run(self, batch: Sequence[Draft]) -> Outcome:
+        """Ground every phrase of every draft, the anchor's too."""
+        phrases = [spoken_phrases(draft.rewrite) for draft in batch]
+        found = self.grounder.ground([draft.image_HWC for draft in batch], phrases)
+        kept = []
+        for draft, detections in zip(batch, found, strict=True):
+            targets = set(draft.rewrite.phrases)
+            candidates = tuple(
+                Candidate(self.grounder.name, hit.phrase, role, hit.box, hit.score)
+                for hit in detections
+                for role in (("target",) if hit.phrase in targets else ())
+                + (("anchor",) if hit.phrase == draft.rewrite.anchor else ())
+            )
+            kept.append(replace(draft, candidates=candidates))
+        return Outcome(kept, [])
+
+
+def spoken_phrases(rewrite: Rewrite) -> list[str]:
+    """Target phrases and the anchor, each once, in order."""
+    return list(dict.fromkeys([*rewrite.phrases, *([rewrite.anchor] if rewrite.anchor else [])]))

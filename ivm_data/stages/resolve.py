@@ -1,0 +1,119 @@
+"""Candidates -> the boxes that answer the instruction, or the finding that there are none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from ivm_data.experts import prompts
+from ivm_data.experts.base import Verifier
+from ivm_data.stages.base import Draft, Outcome
+from ivm_data.stages.choose import ChooseConfig, choose, support
+from ivm_model.masking import crop_box
+from storage.errors import ConfigError
+from storage.records import MISSING, Candidate
+
+
+@dataclass(frozen=True)
+class ResolveConfig:
+    """How candidates are verified and chosen.
+
+    Attributes:
+        max_candidates: verify at most this many boxes a phrase; the rest is dropped.
+        crop_context: margin around a candidate's box in the verifier's crop, as a share of the box.
+        absent_below: the target is absent when neither presence nor the best support reaches this.
+        choose: see `ChooseConfig`.
+    """
+
+    max_candidates: int = 6
+    crop_context: float = prompts.CANDIDATE_CONTEXT
+    absent_below: float = 0.5
+    choose: ChooseConfig = field(default_factory=ChooseConfig)
+
+    def __post_init__(self) -> None:
+        if self.max_candidates < 1:
+            raise ConfigError(f"'max_candidates' must be at least 1, got {self.max_candidates}")
+        if not 0 <= self.absent_below <= 1:
+            raise ConfigError(f"'absent_below' must lie in [0, 1], got {self.absent_below}")
+
+
+class ResolveStage:
+    """Grounded draft -> draft with chosen candidates or `absent`, or a rejection `no_box`."""
+
+    name = "resolve"
+
+    def __init__(self, verifier: Verifier, config: ResolveConfig) -> None:
+        self.verifier = verifier
+        self.config = config
+
+    def run(self, batch: Sequence[Draft]) -> Outcome:
+        """Ask the verifier about each phrase's presence and each candidate, then choose."""
+        batch = [replace(draft, candidates=self._best(draft)) for draft in batch]
+        presence = self._presence(batch)
+        kept, rejected = [], []
+        for draft, present in zip(self._verified(batch), presence, strict=True):
+            resolved = self._resolve(draft, present)
+            if resolved.absent or any(c.chosen and c.role == "target" for c in resolved.candidates):
+                kept.append(resolved)
+            else:
+                detail = f"P(present) = {present:.2f}, but no box for {', '.join(map(repr, draft.rewrite.phrases))}"
+                rejected.append(draft.reject(self.name, "no_box", detail))
+        return Outcome(kept, rejected)
+
+    def _best(self, draft: Draft) -> tuple[Candidate, ...]:
+        ranks: dict[tuple[str, str], int] = {}
+        best = []
+        for candidate in draft.candidates:
+            key = (candidate.role, candidate.phrase)
+            ranks[key] = ranks.get(key, 0) + 1
+            if ranks[key] <= self.config.max_candidates:
+                best.append(candidate)
+        return tuple(best)
+
+    def _presence(self, batch: Sequence[Draft]) -> list[float]:
+        """Least P(yes) over a draft's target phrases."""
+        asked = [(draft, phrase) for draft in batch for phrase in draft.rewrite.phrases]
+        answers = iter(
+            self.verifier.p_yes(
+                [draft.image_HWC for draft, _ in asked],
+                [prompts.PRESENCE.format(phrase=phrase) for _, phrase in asked],
+            )
+        )
+        return [min(float(next(answers)) for _ in draft.rewrite.phrases) for draft in batch]
+
+    def _verified(self, batch: Sequence[Draft]) -> list[Draft]:
+        """Every candidate with its own P(yes) on a crop around its box."""
+        asked = [(draft, candidate) for draft in batch for candidate in draft.candidates]
+        answers = iter(
+            self.verifier.p_yes(
+                [crop_box(draft.image_HWC, c.box, self.config.crop_context) for draft, c in asked],
+                [prompts.CANDIDATE.format(phrase=c.phrase) for _, c in asked],
+            )
+            if asked
+            else ()
+        )
+        return [
+            replace(draft, candidates=tuple(replace(c, p_yes=float(next(answers))) for c in draft.candidates))
+            for draft in batch
+        ]
+
+    def _resolve(self, draft: Draft, present: float) -> Draft:
+        choice = choose(draft.candidates, draft.rewrite, self.config.choose)
+        targets = [c for c in draft.candidates if c.role == "target"]
+        least_supported = min(
+            max((support(c) for c in targets if c.phrase == phrase), default=0.0) for phrase in draft.rewrite.phrases
+        )
+        scored = draft.scored(presence=present)
+        if max(present, least_supported) < self.config.absent_below:
+            return replace(scored, absent=True).scored(grounding=max((c.score for c in targets), default=0.0))
+        chosen = choice.chosen
+        if not chosen:
+            return scored
+        relations = [c.relation for c in chosen if not math.isnan(c.relation)]
+        return replace(scored, candidates=choice.candidates).scored(
+            grounding=min(c.score for c in chosen),
+            margin=choice.margin,
+            candidate=min(c.p_yes for c in chosen),
+            relation=min(relations, default=MISSING),
+        )

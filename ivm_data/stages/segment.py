@@ -1,0 +1,65 @@
+"""Chosen boxes -> masks: the proposals of the consensus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ivm_data.experts.base import MaskProposer, Segmentation, Segmenter
+from ivm_data.stages.base import Draft, Outcome
+from ivm_data.stages.choose import support
+from storage import rle
+from storage.records import Candidate, Proposal
+
+
+class SegmentStage:
+    """Resolved draft -> draft with one proposal from grounder and segmenter, and one from each mask proposer."""
+
+    name = "segment"
+
+    def __init__(self, grounder_name: str, segmenter: Segmenter, proposers: Sequence[MaskProposer]) -> None:
+        self.expert = f"{grounder_name}+{segmenter.name}"
+        self.segmenter = segmenter
+        self.proposers = tuple(proposers)
+
+    def run(self, batch: Sequence[Draft]) -> Outcome:
+        """Segment once for each distinct image, however many instructions ask about it."""
+        present = [draft for draft in batch if not draft.absent]
+        proposals: dict[str, list[Proposal]] = {draft.sample.id: [] for draft in present}
+        for draft, proposal in zip(present, self._from_boxes(present), strict=True):
+            proposals[draft.sample.id].append(proposal)
+        for proposer in self.proposers:
+            opinions = proposer.propose([d.image_HWC for d in present], [d.rewrite for d in present])
+            for draft, (mask_HW, score) in zip(present, opinions, strict=True):
+                proposals[draft.sample.id].append(Proposal(proposer.name, rle.encode(mask_HW), score))
+        return Outcome([replace(d, proposals=tuple(proposals.get(d.sample.id, ()))) for d in batch], [])
+
+    def _from_boxes(self, drafts: Sequence[Draft]) -> list[Proposal]:
+        chosen = [[c for c in d.candidates if c.chosen and c.role == "target"] for d in drafts]
+        images: dict[bytes, np.ndarray] = {}
+        prompts: dict[bytes, list[Candidate]] = {}
+        for draft, picks in zip(drafts, chosen, strict=True):
+            images[draft.sample.image] = draft.image_HWC
+            prompts.setdefault(draft.sample.image, []).extend(picks)
+        found = self.segmenter.segment(list(images.values()), [[c.box for c in picks] for picks in prompts.values()])
+        parts = {key: iter(_rows(segmentation)) for key, segmentation in zip(prompts, found, strict=True)}
+        return [
+            self._proposal([next(parts[draft.sample.image]) for _ in picks], picks)
+            for draft, picks in zip(drafts, chosen, strict=True)
+        ]
+
+    def _proposal(self, rows: list[tuple[np.ndarray, float, float]], chosen: list[Candidate]) -> Proposal:
+        masks, predicted_iou, stability = zip(*rows, strict=True)
+        mask = rle.encode(np.logical_or.reduce(masks))
+        return Proposal(self.expert, mask, min(map(support, chosen)), min(predicted_iou), min(stability))
+
+
+def _rows(segmentation: Segmentation) -> list[tuple[np.ndarray, float, float]]:
+    return [
+        (mask_HW, float(iou), float(stability))
+        for mask_HW, iou, stability in zip(
+            segmentation.mask_NHW, segmentation.predicted_iou_N, segmentation.stability_N, strict=True
+        )
+    ]

@@ -1,0 +1,66 @@
+"""Mask -> is it sufficient, and is it minimal?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ivm_data.experts import prompts
+from ivm_data.experts.base import Verifier
+from ivm_data.stages.base import Draft, Outcome
+from ivm_model.masking import complement, keep_only
+from storage import rle
+from storage.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """What the verifier sees.
+
+    Attributes:
+        dim: how far pixels outside the mask fade to white, 1 for all the way.
+    """
+
+    dim: float = prompts.VERIFY_DIM
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dim <= 1:
+            raise ConfigError(f"'dim' must lie in (0, 1], got {self.dim}")
+
+
+class VerifyStage:
+    """Fused draft -> draft with the verifier's two answers.
+
+    On the kept pixels the LMM should be able to follow the instruction (sufficient); on the complement it should no
+    longer find the target (minimal in the sense that nothing needed was left out). verification = P(yes | kept) *
+    (1 - P(yes | complement)).
+    """
+
+    name = "verify"
+
+    def __init__(self, verifier: Verifier, config: VerifyConfig) -> None:
+        self.verifier = verifier
+        self.config = config
+
+    def run(self, batch: Sequence[Draft]) -> Outcome:
+        """Ask both questions for each draft that has a mask."""
+        drafts = [draft for draft in batch if draft.mask is not None]
+        images, questions = [], []
+        for draft in drafts:
+            assert draft.mask is not None
+            mask_HW = rle.decode(draft.mask)
+            images += [keep_only(draft.image_HWC, mask_HW, dim=self.config.dim), complement(draft.image_HWC, mask_HW)]
+            questions += [
+                prompts.VERIFY.format(instruction=draft.sample.instruction),
+                prompts.COMPLEMENT.format(phrases=prompts.wanted(draft.rewrite)),
+            ]
+        p_yes = self.verifier.p_yes(images, questions) if drafts else []
+        answers = {draft.sample.id: (float(p_yes[2 * i]), float(p_yes[2 * i + 1])) for i, draft in enumerate(drafts)}
+        return Outcome([_scored(draft, answers.get(draft.sample.id)) for draft in batch], [])
+
+
+def _scored(draft: Draft, answer: tuple[float, float] | None) -> Draft:
+    if answer is None:
+        return draft
+    kept, rest = answer
+    return draft.scored(p_yes_kept=kept, p_yes_complement=rest, verification=kept * (1 - rest))

@@ -1,0 +1,88 @@
+"""Noun phrases of the procedural world, "[size] [texture] [colour] shape", and which things they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+
+from ivm_data.worlds.scene import ATTRIBUTES, SHAPES, Thing
+from storage.errors import ConfigError
+
+NOUNS = ("thing", "object")
+"""Words in the place of a shape that is not told."""
+PLURALS = {noun: noun + ("es" if noun.endswith("s") else "s") for noun in (*SHAPES, *NOUNS)}
+
+
+class Description(NamedTuple):
+    """What is told of a thing; "" is not told. The fields stand in the order of the words."""
+
+    size: str = ""
+    texture: str = ""
+    colour: str = ""
+    shape: str = ""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Names of the attributes that are told."""
+        return tuple(name for name in ATTRIBUTES if getattr(self, name))
+
+    def fits(self, thing: Thing) -> bool:
+        """Whether the thing has every attribute that is told."""
+        return all(getattr(thing, name) == getattr(self, name) for name in self.told)
+
+    def text(self, noun: str = "thing") -> str:
+        """The noun phrase; `noun` stands for a shape that is not told."""
+        return " ".join(word for word in (self.size, self.texture, self.colour, self.shape or noun) if word)
+
+
+_ATTRIBUTE_OF = {word: name for name, words in ATTRIBUTES.items() for word in words}
+_SUBSETS = [keep for keep in product((False, True), repeat=len(ATTRIBUTES)) if any(keep)]
+
+
+def parse(phrase: str) -> Description:
+    """Read a noun phrase.
+
+    Raises:
+        ConfigError: where the phrase is not "[size] [texture] [colour] shape" in the world's words.
+    """
+    words = phrase.split()
+    told = {_ATTRIBUTE_OF[word]: word for word in words if word in _ATTRIBUTE_OF}
+    description = Description(**told)
+    if not words or phrase != description.text(words[-1]) or words[-1] not in PLURALS:
+        raise ConfigError(
+            f"phrase must be '[size] [texture] [colour] shape' in words of {ATTRIBUTES}, "
+            f"or with a noun of {NOUNS} for the shape, got {phrase!r}"
+        )
+    return description
+
+
+def matches(thing: Thing, phrase: str) -> bool:
+    """Whether a thing fits a noun phrase such as "small striped red ring" or "big thing".
+
+    Raises:
+        ConfigError: where the phrase is not one of this world's.
+    """
+    return parse(phrase).fits(thing)
+
+
+def plural(phrase: str) -> str:
+    """ "small circle" -> "small circles"."""
+    head, _, noun = phrase.rpartition(" ")
+    return f"{head} {PLURALS[noun]}".lstrip()
+
+
+def describe(things: Sequence[Thing]) -> dict[Description, int]:
+    """Every description that fits something, with the set of things that it fits as a bit mask (bit i: things[i])."""
+    fitting: dict[Description, int] = {}
+    for index, thing in enumerate(things):
+        words = (thing.size, thing.texture, thing.colour, thing.shape)
+        for keep in _SUBSETS:
+            told = Description(*(word if kept else "" for word, kept in zip(words, keep, strict=True)))
+            fitting[told] = fitting.get(told, 0) | 1 << index
+    return fitting
+
+
+def members(bits: int) -> tuple[int, ...]:
+    """Indices of the set bits, ascending."""
+    return tuple(index for index in range(bits.bit_length()) if bits >> index & 1)

@@ -1,0 +1,70 @@
+"""The model card of an embedded expert: what it is, how it was trained, what it scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+_TEMPLATE = """\
+# {title}
+
+{description}
+
+Parameters: {parameters}. Trained from nothing in {minutes:.0f} minutes.
+
+## Held-out scores
+
+| score | value |
+|---|---|
+{scores}
+
+## Settings
+
+| setting | value |
+|---|---|
+{settings}
+"""
+
+
+def write_card(
+    directory: Path,
+    title: str,
+    description: str,
+    scores: Mapping[str, float],
+    settings: Mapping[str, object],
+    minutes: float,
+) -> Path:
+    """Write `README.md` beside the weights; the directory must hold `model.safetensors`.
+
+    Args:
+        scores: held-out scores by name, shown with three decimals.
+        settings: what the training was told, shown as they are.
+        minutes: wall-clock time of the training.
+    """
+    path = directory / "README.md"
+    path.write_text(
+        _TEMPLATE.format(
+            title=title,
+            description=description.strip(),
+            parameters=f"{count_parameters(directory / 'model.safetensors'):,}",
+            minutes=minutes,
+            scores=_rows((name, f"{value:.3f}") for name, value in scores.items()),
+            settings=_rows((name, f"{value}") for name, value in settings.items()),
+        ),
+        encoding="utf-8",
+    )
+    return path
+
+
+def count_parameters(safetensors: Path) -> int:
+    """Number of scalars in a safetensors file, from its header alone."""
+    from math import prod
+
+    from safetensors import safe_open
+
+    with safe_open(safetensors, framework="np") as tensors:
+        return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())
+
+
+def _rows(pairs) -> str:
+    return "\n".join(f"| {name} | {value} |" for name, value in pairs)

@@ -1,0 +1,65 @@
+"""What the trainings of the embedded experts share: pixels, learning-rate schedule, publishing a directory."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+MEAN_RGB = (0.485, 0.456, 0.406)
+STD_RGB = (0.229, 0.224, 0.225)
+"""ImageNet statistics, as the processors of all three experts use them."""
+
+
+def normalise(images_BHWC: np.ndarray) -> torch.Tensor:
+    """uint8 RGB (B, H, W, 3) -> float32 (B, 3, H, W), zero mean and unit variance over ImageNet."""
+    pixels_BHWC = torch.from_numpy(images_BHWC).float() / 255
+    return ((pixels_BHWC - torch.tensor(MEAN_RGB)) / torch.tensor(STD_RGB)).permute(0, 3, 1, 2).contiguous()
+
+
+def cosine(step: int, steps: int, warmup: int = 100) -> float:
+    """Factor of the learning rate: linear warm-up, then half a cosine down to 1 %."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def minibatches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """`steps` index arrays of `batch` rows: every row once in an epoch, in a new order each epoch."""
+    order = np.zeros(0, np.int64)
+    for _ in range(steps):
+        while len(order) < batch:
+            order = np.concatenate([order, rng.permutation(count)])
+        yield order[:batch]
+        order = order[batch:]
+
+
+@contextmanager
+def published(out: Path) -> Iterator[Path]:
+    """A scratch directory that takes the place of `out` when the block ends well: nobody reads half a checkpoint."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        yield scratch
+        old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-old-"))
+        if out.exists():
+            os.replace(out, old / out.name)
+        os.replace(scratch, out)
+        shutil.rmtree(old)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def parameters(model: torch.nn.Module, matching: Sequence[str] = ()) -> list[torch.nn.Parameter]:
+    """Trainable parameters whose name holds one of `matching` (all of them where it is empty)."""
+    return [
+        p for name, p in model.named_parameters() if p.requires_grad and (not matching or any(m in name for m in matching))
+    ]

@@ -1,0 +1,107 @@
+"""The mask decoder: a SAM two-way decoder that the LMM prompts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ivm_model.lmm import Reading
+from storage.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """How the LMM's states prompt the decoder.
+
+    Attributes:
+        init: "sam" starts from SAM's own trained decoder, "scratch" from random weights of the same shape.
+        prompt: "last" projects the last token's state to one prompt (IVM); "text" adds each text token's own.
+        prompts: how many prompt tokens the last state becomes.
+        dense: add the LMM's vision features, projected, to SAM's embedding: SAM knows edges, the LMM knows words.
+    """
+
+    init: Literal["sam", "scratch"] = "sam"
+    prompt: Literal["last", "text"] = "last"
+    prompts: int = 1
+    dense: bool = True
+
+    def __post_init__(self) -> None:
+        if self.init not in ("sam", "scratch") or self.prompt not in ("last", "text") or self.prompts < 1:
+            raise ConfigError(f"decoder needs init sam|scratch, prompt last|text and prompts >= 1, got {self}")
+
+
+class PromptedDecoder(nn.Module):
+    """SAM embedding + LMM states -> mask logits.
+
+    Args:
+        sam: a transformers SamModel; its decoder's shape (two-way depth, heads, MLP) is taken over.
+        hidden_size: channels C of the LMM's states.
+    """
+
+    def __init__(self, sam: Any, hidden_size: int, config: DecoderConfig) -> None:
+        super().__init__()
+        from transformers.models.sam.modeling_sam import SamMaskDecoder
+
+        self.config = config
+        channels = sam.config.mask_decoder_config.hidden_size
+        self.decoder = SamMaskDecoder(sam.config.mask_decoder_config)
+        if config.init == "sam":
+            self.decoder.load_state_dict(sam.mask_decoder.state_dict())
+        # Only the first mask token answers; the IoU head and the other tokens' networks stay as they are.
+        self.decoder.iou_prediction_head.requires_grad_(False)
+        self.decoder.output_hypernetworks_mlps[1:].requires_grad_(False)
+        self.register_buffer("position_1CHW", sam.get_image_wide_positional_embeddings().detach(), persistent=False)
+        self.register_buffer("no_mask_C", sam.prompt_encoder.no_mask_embed.weight[0].detach(), persistent=False)
+        self.project_last = _mlp(hidden_size, channels * config.prompts)
+        self.project_text = _mlp(hidden_size, channels) if config.prompt == "text" else None
+        self.project_dense = nn.Linear(hidden_size, channels) if config.dense else None
+
+    def forward(self, sam_BCHW: torch.Tensor, reading: Reading, vision_BTC: torch.Tensor) -> torch.Tensor:
+        """Decode one mask for each image.
+
+        Args:
+            sam_BCHW: SAM image embedding.
+            reading: the LMM's states over image and instruction.
+            vision_BTC: the LMM's vision features.
+
+        Returns:
+            logits_BHW at four times the embedding's resolution.
+        """
+        dense_BCHW = self.no_mask_C.view(1, -1, 1, 1).expand_as(sam_BCHW)
+        if self.project_dense is not None:
+            dense_BCHW = dense_BCHW + _to_grid(self.project_dense(vision_BTC), sam_BCHW.shape[2:])
+        logits_B11HW, _ = self.decoder(
+            image_embeddings=sam_BCHW,
+            image_positional_embeddings=self.position_1CHW.expand(len(sam_BCHW), -1, -1, -1),
+            sparse_prompt_embeddings=self._prompts(reading)[:, None],
+            dense_prompt_embeddings=dense_BCHW,
+            multimask_output=False,
+        )
+        return logits_B11HW[:, 0, 0]
+
+    def _prompts(self, reading: Reading) -> torch.Tensor:
+        """Prompt tokens, prompt_BPC; zeros stand for image tokens and padding."""
+        last_BPC = self.project_last(reading.last_BC).unflatten(1, (self.config.prompts, -1))
+        if self.project_text is None:
+            return last_BPC
+        first = int(reading.is_text_BL.float().argmax(1).min())
+        text_BPC = self.project_text(reading.hidden_BLC[:, first:]) * reading.is_text_BL[:, first:, None]
+        return torch.cat([last_BPC, text_BPC], 1)
+
+
+def _mlp(inputs: int, outputs: int) -> nn.Sequential:
+    """IVM's projection (4096-2048-256 for LLaVA-7B and SAM-H) at this model's widths."""
+    return nn.Sequential(nn.Linear(inputs, 2 * inputs), nn.GELU(), nn.Linear(2 * inputs, outputs))
+
+
+def _to_grid(tokens_BTC: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Patch tokens, after leading class tokens, -> map_BCHW of the given size."""
+    side = math.isqrt(tokens_BTC.shape[1])
+    grid_BCHW = tokens_BTC[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
+    return F.interpolate(grid_BCHW, tuple(size), mode="bilinear", align_corners=False)

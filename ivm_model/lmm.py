@@ -1,0 +1,168 @@
+"""The LMM that reads image and instruction: frozen weights, one LoRA for each role that shares them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from ivm_model.base_models import load_base, load_processor
+from storage.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the LMM made of a batch of prompts.
+
+    Attributes:
+        hidden_BLC: states of the last layer.
+        is_text_BL: bool, False for image tokens and padding (which is on the right).
+        last_B: index of each prompt's last token.
+    """
+
+    hidden_BLC: torch.Tensor
+    is_text_BL: torch.Tensor
+    last_B: torch.Tensor
+
+    @property
+    def last_BC(self) -> torch.Tensor:
+        """State of each prompt's last token."""
+        return self.hidden_BLC[torch.arange(len(self.last_B), device=self.last_B.device), self.last_B]
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adapters on the language model, values of IVM (arXiv 2405.19783).
+
+    Attributes:
+        rank: r of the adapters.
+        alpha: their scale is alpha / rank.
+        dropout: on the adapters' input.
+        layers: which projections of the language model are adapted.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.05
+    layers: tuple[str, ...] = ("q_proj", "v_proj")
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not 0 <= self.dropout < 1 or not self.layers:
+            raise ConfigError(f"LoRA needs rank >= 1, dropout in [0, 1) and at least one layer, got {self}")
+
+
+class Lmm(nn.Module):
+    """A LLaVA-like model: vision features once for each image (frozen), then hidden states under a chosen LoRA.
+
+    Args:
+        path: directory or hub id of an image-text-to-text checkpoint with its processor.
+    """
+
+    def __init__(self, path: str, lora: LoraSettings = LoraSettings()) -> None:  # noqa: B008
+        super().__init__()
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        self.model = load_base(AutoModelForImageTextToText, path)
+        self.processor = load_processor(AutoProcessor, path)
+        self.lora = lora
+        self._active: str | None = None
+
+    @property
+    def hidden_size(self) -> int:
+        """Channels of the language model's hidden states."""
+        return self.model.config.get_text_config().hidden_size
+
+    def add_role(self, name: str) -> None:
+        """Add a fresh LoRA; its output is zero until it is trained."""
+        from peft import LoraConfig
+
+        layers = "|".join(self.lora.layers)
+        config = LoraConfig(
+            r=self.lora.rank,
+            lora_alpha=self.lora.alpha,
+            lora_dropout=self.lora.dropout,
+            target_modules=rf".*language_model.*\.({layers})",
+        )
+        self.model.add_adapter(config, adapter_name=name)
+        self._active = None
+
+    def role_parameters(self, name: str) -> dict[str, nn.Parameter]:
+        """The LoRA tensors of a role, by name within the model."""
+        return {key: value for key, value in self.model.named_parameters() if f".{name}.weight" in key}
+
+    @torch.no_grad()
+    def see(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """Vision features in the language model's space, vision_BTC; the same under every LoRA.
+
+        Args:
+            images: HWC uint8 RGB of any sizes. They are padded to a square on the right and at the bottom, as SAM pads
+                them, so that both models share one frame and a processor that crops its middle loses nothing.
+        """
+        pixels_BCHW = self.processor.image_processor(
+            images=[_square(image) for image in images], return_tensors="pt", input_data_format="channels_last"
+        )["pixel_values"]
+        features = self.model.get_image_features(pixel_values=pixels_BCHW.to(self.model.device)).pooler_output
+        return torch.stack(list(features))
+
+    def read(self, texts: Sequence[str], vision_BTC: torch.Tensor, role: str | None) -> Reading:
+        """Last hidden states of prompts over their images.
+
+        Args:
+            texts: prompts that each hold the image token once.
+            vision_BTC: from `see`.
+            role: whose LoRA to read with; None for the frozen model.
+        """
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        token = self.processor.image_token
+        expanded = [text.replace(token, token * vision_BTC.shape[1]) for text in texts]
+        tokens = self.processor.tokenizer(expanded, padding=True, padding_side="right", return_tensors="pt").to(
+            self.model.device
+        )
+        self._activate(role)
+        out = self.model.model(
+            input_ids=tokens["input_ids"],
+            attention_mask=tokens["attention_mask"],
+            mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=list(vision_BTC))},
+            use_cache=False,
+        )
+        is_token_BL = tokens["attention_mask"].bool()
+        return Reading(
+            hidden_BLC=out.last_hidden_state,
+            is_text_BL=is_token_BL & (tokens["input_ids"] != self.processor.image_token_id),
+            last_B=is_token_BL.sum(1) - 1,
+        )
+
+    def _activate(self, role: str | None) -> None:
+        if role == self._active:
+            return
+        if role is None:
+            self.model.disable_adapters()
+        else:
+            self.model.enable_adapters()
+            self.model.set_adapter(role)
+        self._active = role
+
+
+def fill(template: str, instructions: Iterable[str]) -> list[str]:
+    """Put instructions into a prompt template that has `{instruction}`."""
+    return [template.format(instruction=instruction) for instruction in instructions]
+
+
+def check_template(name: str, template: str) -> None:
+    """Refuse a template without the image or the instruction.
+
+    Raises:
+        ConfigError: a part is missing.
+    """
+    if "<image>" not in template or "{instruction}" not in template:
+        raise ConfigError(f"{name!r} must hold '<image>' and '{{instruction}}', got {template!r}")
+
+
+def _square(image_HWC: np.ndarray) -> np.ndarray:
+    height, width = image_HWC.shape[:2]
+    side = max(height, width)
+    return np.pad(image_HWC, ((0, side - height), (0, side - width), (0, 0)), constant_values=255)

@@ -1,0 +1,144 @@
+"""The masking model: frozen SAM encoder + LMM with LoRA -> prompts -> mask decoder -> heatmap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ivm_model.base_models import content_name, load_base, load_processor
+from ivm_model.decoder import DecoderConfig, PromptedDecoder
+from ivm_model.lmm import Lmm, LoraSettings, check_template, fill
+
+GENERATOR = "generator"
+"""The LoRA of the masking model; discriminators have their own."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a masking model is made of.
+
+    Attributes:
+        sam: directory or hub id of a transformers SamModel with its processor.
+        lmm: directory or hub id of a LLaVA-like model with its processor.
+        prompt: what the LMM reads; must hold `<image>` and `{instruction}`.
+        lora: adapters of the LMM.
+        decoder: how the LMM prompts the mask decoder.
+    """
+
+    sam: str
+    lmm: str
+    prompt: str = "<image> {instruction}"
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+
+    def __post_init__(self) -> None:
+        check_template("prompt", self.prompt)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How an image lies in SAM's square input: resized to `resized_hw`, then padded on the right and at the bottom."""
+
+    original_hw: tuple[int, int]
+    resized_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the frozen encoders make of images; it depends on neither instruction nor training, so it can be kept.
+
+    Attributes:
+        sam_BCHW: SAM embedding.
+        vision_BTC: LMM vision features.
+        frames: B frames.
+    """
+
+    sam_BCHW: torch.Tensor
+    vision_BTC: torch.Tensor
+    frames: tuple[Frame, ...]
+
+
+class MaskingModel(nn.Module):
+    """IVM's generator (arXiv 2405.19783, Figure 6).
+
+    Raises:
+        WeightsError: a base model cannot be read.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        from transformers import SamModel
+        from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+
+        self.config = config
+        sam = load_base(SamModel, config.sam)
+        # The PIL processor gives the pixels of the original code; the default one does not.
+        self.sam_processor = load_processor(SamImageProcessorPil, config.sam)
+        self.lmm = Lmm(config.lmm, config.lora)
+        self.lmm.add_role(GENERATOR)
+        self.decoder = PromptedDecoder(sam, self.lmm.hidden_size, config.decoder)
+        self.sam_encoder = sam.vision_encoder
+
+    @property
+    def side(self) -> int:
+        """Side of SAM's square input in pixels: the frame of `forward`'s logits."""
+        return self.sam_processor.pad_size["height"]
+
+    @property
+    def base_models(self) -> dict[str, str]:
+        """`model@revision` of the frozen base models by role."""
+        return {"sam": content_name(self.config.sam), "lmm": content_name(self.config.lmm)}
+
+    @torch.no_grad()
+    def encode(self, images: Sequence[np.ndarray]) -> Encoded:
+        """Run the frozen encoders on HWC uint8 RGB images of any sizes."""
+        inputs = self.sam_processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        sam_BCHW = self.sam_encoder(inputs["pixel_values"].to(self.device)).last_hidden_state
+        sizes = inputs["reshaped_input_sizes"].tolist()
+        frames = tuple(Frame(image.shape[:2], tuple(size)) for image, size in zip(images, sizes, strict=True))
+        return Encoded(sam_BCHW, self.lmm.see(images), frames)
+
+    def forward(self, sam_BCHW: torch.Tensor, vision_BTC: torch.Tensor, instructions: Sequence[str]) -> torch.Tensor:
+        """Mask logits in SAM's padded square frame, logits_BHW with H = W = `side`."""
+        reading = self.lmm.read(fill(self.config.prompt, instructions), vision_BTC, GENERATOR)
+        logits_BHW = self.decoder(sam_BCHW, reading, vision_BTC)
+        return F.interpolate(logits_BHW[:, None], (self.side, self.side), mode="bilinear", align_corners=False)[:, 0]
+
+    @torch.no_grad()
+    def heatmaps(self, images: Sequence[np.ndarray], instructions: Sequence[str]) -> list[np.ndarray]:
+        """Probability that each pixel is needed, float32 in [0, 1], each of its image's size."""
+        encoded = self.encode(images)
+        logits_BHW = self(encoded.sam_BCHW, encoded.vision_BTC, instructions)
+        return [
+            self.to_original(logits_BHW[k], frame).sigmoid().cpu().numpy() for k, frame in enumerate(encoded.frames)
+        ]
+
+    def to_original(self, logits_HW: torch.Tensor, frame: Frame) -> torch.Tensor:
+        """Remove the padding and resize to the original image."""
+        height, width = frame.resized_hw
+        inside = logits_HW[None, None, :height, :width].float()
+        return F.interpolate(inside, frame.original_hw, mode="bilinear", align_corners=False)[0, 0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.decoder.no_mask_C.device
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """Everything that training changes, by name: the generator's LoRA and the decoder with its projections."""
+        lora = {f"lmm.model.{name}": value for name, value in self.lmm.role_parameters(GENERATOR).items()}
+        decoder = {f"decoder.{name}": value for name, value in self.decoder.named_parameters() if value.requires_grad}
+        return {**lora, **decoder}
+
+    def parameter_report(self) -> dict[str, int]:
+        """Numbers of parameters: `trained`, of it `trained_lora`, and `frozen`; discriminators are not counted."""
+        trained = self.trained_parameters()
+        every = {name: value.numel() for name, value in self.named_parameters() if ".lora_" not in name}
+        lora = sum(value.numel() for name, value in trained.items() if ".lora_" in name)
+        total = sum(value.numel() for value in trained.values())
+        return {"trained": total, "trained_lora": lora, "frozen": sum(every.values()) - (total - lora)}

@@ -1,0 +1,140 @@
+"""Where everything lies in a data set, and which of its files can be trusted.
+
+DATA/labels/<recipe>/<part>.light.parquet       outcomes, scores, lineage; this file is the commit
+DATA/labels/<recipe>/<part>.heavy.parquet       images and masks
+DATA/timings/<recipe>/<part>.parquet            seconds of each stage
+DATA/weights/<discriminator>/<part>.parquet     opinions of a discriminator
+DATA/reviews/<reviewer>/<part>.parquet          opinions of people
+DATA/recipes/<hash>.json                        whole configurations
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage import schema
+from storage.errors import ConfigError, ShardError
+
+LIGHT, HEAVY = ".light.parquet", ".heavy.parquet"
+
+_FOLDERS = {"labels": None, "timings": schema.TIMINGS, "weights": schema.WEIGHTS, "reviews": schema.REVIEWS}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=-]{0,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A file that is left out of every answer, and why."""
+
+    path: Path
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """The trusted files of a data set by kind ("light", "heavy", "timings", "weights", "reviews"), and the problems."""
+
+    by_kind: dict[str, list[Path]]
+    problems: tuple[Problem, ...]
+
+    def error(self) -> ShardError | None:
+        """All problems as one error to show or raise; None where there are none."""
+        if not self.problems:
+            return None
+        listed = "\n".join(f"  {problem}" for problem in self.problems)
+        return ShardError(
+            f"{len(self.problems)} Parquet file(s) cannot be used and are left out:\n{listed}\n"
+            "Everything else can be queried. Move these files out of the data folder; label again to rebuild a part."
+        )
+
+
+def light_path(data: Path, recipe: str, part: str) -> Path:
+    """The file whose existence commits the part."""
+    return data / "labels" / name(recipe) / f"{name(part)}{LIGHT}"
+
+
+def heavy_path(light: Path) -> Path:
+    """The heavy file beside a light one."""
+    return light.with_name(light.name.removesuffix(LIGHT) + HEAVY)
+
+
+def name(text: str) -> str:
+    """Return a name of a recipe, part, discriminator or reviewer if it can be a file's name.
+
+    Raises:
+        ConfigError: with the rule, where it cannot.
+    """
+    if not _NAME.fullmatch(text):
+        raise ConfigError(
+            f"a name has 1 to 200 characters of A-Z a-z 0-9 . _ @ + = - and starts alphanumeric, got {text!r}"
+        )
+    return text
+
+
+def scan(data: Path) -> Files:
+    """Read the footer of every Parquet file and sort the usable from the torn, the foreign and the incomplete.
+
+    Raises:
+        ConfigError: `data` is not a folder.
+    """
+    if not data.is_dir():
+        raise ConfigError(f"no data folder at '{data}'; label something first with 'ivm label --out {data}'")
+    by_kind: dict[str, list[Path]] = {kind: [] for kind in ("light", "heavy", "timings", "weights", "reviews")}
+    problems = []
+    for path in sorted(_parquet_files(data)):
+        kind, why = _inspect(data, path)
+        if why:
+            problems.append(Problem(path.relative_to(data), why))
+        else:
+            by_kind[kind].append(path)
+    return Files(*_pair(data, by_kind, problems))
+
+
+def _parquet_files(data: Path) -> Iterator[Path]:
+    yield from data.glob("*.parquet")
+    for folder in _FOLDERS:
+        yield from (data / folder).rglob("*.parquet")
+
+
+def _inspect(data: Path, path: Path) -> tuple[str, str]:
+    """(kind, why it cannot be used or "")."""
+    expected = _expected(path.relative_to(data))
+    if expected is None:
+        return "", "foreign: no file of a data set lies here"
+    try:
+        found = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        return "", f"torn or not Parquet: {str(error).splitlines()[0]}"
+    return expected.metadata[b"ivm_schema"].decode(), schema.mismatch(found, expected)
+
+
+def _expected(path: Path) -> pa.Schema | None:
+    if len(path.parts) != 3:
+        return None
+    if path.parts[0] != "labels":
+        return _FOLDERS.get(path.parts[0])
+    if path.name.endswith(LIGHT):
+        return schema.LIGHT
+    return schema.HEAVY if path.name.endswith(HEAVY) else None
+
+
+def _pair(
+    data: Path, by_kind: dict[str, list[Path]], problems: list[Problem]
+) -> tuple[dict[str, list[Path]], tuple[Problem, ...]]:
+    """Keep only whole label parts; a heavy file without a light one is a part that is not committed yet."""
+    heavy = set(by_kind["heavy"])
+    whole = [path for path in by_kind["light"] if heavy_path(path) in heavy]
+    for path in set(by_kind["light"]) - set(whole):
+        problems.append(
+            Problem(path.relative_to(data), f"incomplete: '{heavy_path(path).name}' is missing or unusable")
+        )
+    paired = {"light": whole, "heavy": [heavy_path(path) for path in whole]}
+    return by_kind | paired, tuple(sorted(problems, key=str))

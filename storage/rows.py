@@ -1,0 +1,175 @@
+"""Records to rows and back: a light and a heavy row hold a whole `Label`, a light row alone holds a `Rejection`."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, fields
+from itertools import combinations
+from typing import Any
+
+from storage import rle
+from storage.records import (
+    MISSING,
+    Box,
+    Candidate,
+    Label,
+    Lineage,
+    PartResult,
+    Proposal,
+    Rejection,
+    Rewrite,
+    Rle,
+    Sample,
+    Scores,
+    Status,
+)
+
+Row = dict[str, Any]
+
+HEAVY_ROWS = 64
+"""Rows of a heavy row group. A group is whole in itself: it holds the bytes of every image that it names, once."""
+
+
+def image_sha(image: bytes) -> str:
+    """Content address of an image file: 32 hex digits of BLAKE2b."""
+    return hashlib.blake2b(image, digest_size=16).hexdigest()
+
+
+def light_rows(result: PartResult) -> Iterator[Row]:
+    """One row for each outcome, in input order."""
+    for position, outcome in enumerate(result.outcomes):
+        keys = {"recipe": result.recipe, "part": result.part, "position": position}
+        yield keys | (_light_label(outcome) if isinstance(outcome, Label) else _light_rejection(outcome))
+
+
+def heavy_rows(result: PartResult) -> Iterator[Row]:
+    """One row for each label, in input order; a repeated image's bytes are left out within a row group."""
+    labels = [(i, outcome) for i, outcome in enumerate(result.outcomes) if isinstance(outcome, Label)]
+    seen: set[str] = set()
+    for index, (position, label) in enumerate(labels):
+        if index % HEAVY_ROWS == 0:
+            seen.clear()
+        row = {"recipe": result.recipe, "part": result.part, "position": position, **_heavy_label(label)}
+        if row["image_sha"] in seen:
+            row["image"] = None
+        seen.add(row["image_sha"])
+        yield row
+
+
+def to_label(light: Mapping[str, Any], heavy: Mapping[str, Any]) -> Label:
+    """Join the two rows of a label; `heavy["image"]` must hold the bytes."""
+    human = heavy["human_mask"]
+    masks = [_mask(heavy, counts) for counts in heavy["proposal_masks"]]
+    sample = Sample(
+        id=light["sample_id"],
+        image=heavy["image"],
+        human_mask=None if human is None else _mask(heavy, human),
+        **{name: light[name] for name in _SAMPLE},
+    )
+    return Label(
+        sample=sample,
+        rewrite=Rewrite(**light["rewrite"] | {"phrases": tuple(light["rewrite"]["phrases"])}),
+        candidates=tuple(Candidate(**_floats(c, _CANDIDATE) | {"box": Box(**c["box"])}) for c in light["candidates"]),
+        proposals=tuple(
+            Proposal(mask=mask, **_floats(row, _PROPOSAL)) for row, mask in zip(light["proposals"], masks, strict=True)
+        ),
+        mask=_mask(heavy, heavy["mask"]),
+        scores=Scores(**_floats(light, _SCORES)),
+        status=Status(light["status"]),
+        reason=light["reason"],
+        lineage=Lineage(light["recipe"], tuple((e["role"], e["name"]) for e in light["experts"])),
+        human_iou=_floats(light, ("human_iou",))["human_iou"],
+    )
+
+
+def to_rejection(light: Mapping[str, Any]) -> Rejection:
+    """Read a rejection back."""
+    return Rejection(**{name: light[name] for name in _REJECTION})
+
+
+_SAMPLE = ("image_uri", "width", "height", "instruction", "source", "kind", "held_out")
+_REJECTION = tuple(f.name for f in fields(Rejection))
+_SCORES = tuple(f.name for f in fields(Scores))
+_CANDIDATE = tuple(f.name for f in fields(Candidate))
+_PROPOSAL = tuple(f.name for f in fields(Proposal) if f.name != "mask")
+
+
+def _light_rejection(rejection: Rejection) -> Row:
+    blank = {"outcome": "rejection", "kind": "", "held_out": False, "has_human": False, "image_sha": ""}
+    return blank | asdict(rejection)
+
+
+def _light_label(label: Label) -> Row:
+    sample, human = label.sample, label.sample.human_mask
+    return {
+        "outcome": "label",
+        "sample_id": sample.id,
+        **{name: getattr(sample, name) for name in _SAMPLE},
+        "image_sha": image_sha(sample.image),
+        "status": label.status.value,
+        "reason": label.reason,
+        "rewrite": asdict(label.rewrite),
+        **_nulls(asdict(label.scores)),
+        "human_iou": _null(label.human_iou),
+        "has_human": human is not None,
+        "area": rle.area(label.mask),
+        "human_area": None if human is None else rle.area(human),
+        "candidates": [_nulls(asdict(candidate)) for candidate in label.candidates],
+        "proposals": [_light_proposal(proposal, human) for proposal in label.proposals],
+        "pairs": [
+            {"first": a.expert, "second": b.expert, "iou": rle.iou(a.mask, b.mask)}
+            for a, b in combinations(label.proposals, 2)
+        ],
+        "experts": [{"role": role, "name": name} for role, name in label.lineage.experts],
+    }
+
+
+def _light_proposal(proposal: Proposal, human: Rle | None) -> Row:
+    return _nulls({name: getattr(proposal, name) for name in _PROPOSAL}) | {
+        "area": rle.area(proposal.mask),
+        "human_iou": None if human is None else rle.iou(proposal.mask, human),
+    }
+
+
+def _heavy_label(label: Label) -> Row:
+    sample = label.sample
+    masks = [label.mask, *(proposal.mask for proposal in label.proposals)]
+    _check_frame(sample, masks if sample.human_mask is None else [*masks, sample.human_mask])
+    return {
+        "sample_id": sample.id,
+        "height": sample.height,
+        "width": sample.width,
+        "image_sha": image_sha(sample.image),
+        "image": sample.image,
+        "mask": label.mask.counts,
+        "human_mask": None if sample.human_mask is None else sample.human_mask.counts,
+        "proposal_masks": [proposal.mask.counts for proposal in label.proposals],
+    }
+
+
+def _check_frame(sample: Sample, masks: Iterable[Rle]) -> None:
+    for mask in masks:
+        if (mask.height, mask.width) != (sample.height, sample.width):
+            raise ValueError(
+                f"every mask of sample {sample.id} must have its image's size {sample.height}x{sample.width} "
+                f"(height x width), got {mask.height}x{mask.width}"
+            )
+
+
+def _mask(heavy: Mapping[str, Any], counts: bytes) -> Rle:
+    return Rle(heavy["height"], heavy["width"], counts)
+
+
+def _null(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _nulls(row: Row) -> Row:
+    return {name: _null(value) for name, value in row.items()}
+
+
+def _floats(row: Mapping[str, Any], names: Iterable[str]) -> Row:
+    # The one object MISSING, not any NaN: it makes records with missing scores compare equal.
+    return {name: MISSING if row[name] is None else row[name] for name in names}

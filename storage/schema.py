@@ -1,0 +1,178 @@
+"""The Arrow schemas of every file in a data set, versioned, with a description on each field.
+
+A label part is two files. *Light* has a row for every outcome and answers questions about quality; *heavy* has a row
+for every label, in the same order, and holds the pixels. Numbers are float64 so that a label read back equals the
+label written; a score that no expert gave is NULL.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+VERSION = 1
+"""Raised when a column changes its name, type or meaning."""
+
+SCORES = {
+    "understood": "share of the instruction's words that the rewriter knows",
+    "presence": "the LMM's probability that the target is in the image",
+    "grounding": "least grounder score among the chosen boxes",
+    "margin": "least distance between a chosen candidate's combined score and its runner-up's",
+    "candidate": "least verifier probability among the chosen candidates",
+    "relation": "least relation score among the chosen candidates",
+    "predicted_iou": "least predicted IoU among the proposals",
+    "stability": "least mask stability among the proposals",
+    "agreement": "mean pairwise IoU of the proposals",
+    "area_ratio": "fused mask area over image area",
+    "p_yes_kept": "P(yes) on the image with only the mask's pixels",
+    "p_yes_complement": "P(yes) on the image without the mask's pixels",
+    "verification": "p_yes_kept * (1 - p_yes_complement): sufficient and minimal",
+    "quality": "calibrated probability that the mask overlaps the truth with IoU >= 0.5",
+}
+"""The columns of `storage.records.Scores`, all in [0, 1]."""
+
+
+def _field(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
+
+
+def _schema(name: str, *fields: pa.Field) -> pa.Schema:
+    return pa.schema(fields, metadata={"ivm_schema": name, "ivm_version": str(VERSION)})
+
+
+_KEYS = (
+    _field("recipe", pa.string(), "hash of the whole recipe"),
+    _field("part", pa.string(), "name of the part: the unit of work, retry and commit"),
+    _field("position", pa.int32(), "index of the outcome in its part, in input order"),
+    _field("sample_id", pa.string(), "hash of image bytes and instruction; of the input line where none could be made"),
+)
+
+_BOX = pa.struct([pa.field(side, pa.float64(), nullable=False) for side in ("x0", "y0", "x1", "y1")])
+
+_REWRITE = pa.struct(
+    [
+        _field("phrases", pa.list_(pa.string()), "target noun phrases, one for each target group"),
+        _field("anchor", pa.string(), "noun phrase that the target is described by, or empty"),
+        _field("relation", pa.string(), "how the target lies to the anchor, or empty"),
+        _field("quantity", pa.string(), "'one' object for each phrase, or 'all' that match"),
+        _field("understood", pa.float64(), "share of the instruction's words that the rewriter knows"),
+    ]
+)
+
+_CANDIDATE = pa.struct(
+    [
+        _field("expert", pa.string(), "grounder, model@revision"),
+        _field("phrase", pa.string(), "noun phrase that was searched for"),
+        _field("role", pa.string(), "'target' or 'anchor'"),
+        _field("box", _BOX, "XYXY, pixels of the original image, right and bottom exclusive"),
+        _field("score", pa.float64(), "the grounder's score of the phrase's own token span"),
+        _field("p_yes", pa.float64(), "the verifier's probability that the box shows the phrase", nullable=True),
+        _field("relation", pa.float64(), "how well the box fits the relation to the anchor", nullable=True),
+        _field("chosen", pa.bool_(), "the resolve stage kept it"),
+    ]
+)
+
+_PROPOSAL = pa.struct(
+    [
+        _field("expert", pa.string(), "model@revision, joined with '+' where several models made it"),
+        _field("score", pa.float64(), "weight of this mask in the consensus"),
+        _field("predicted_iou", pa.float64(), "the segmenter's own estimate", nullable=True),
+        _field("stability", pa.float64(), "|logit > t + d| / |logit > t - d|, d = 1", nullable=True),
+        _field("iou_with_label", pa.float64(), "IoU with the fused mask", nullable=True),
+        _field("area", pa.int64(), "foreground pixels"),
+        _field("human_iou", pa.float64(), "IoU with the human mask", nullable=True),
+    ]
+)
+
+_PAIR = pa.struct(
+    [
+        _field("first", pa.string(), "expert of the earlier proposal"),
+        _field("second", pa.string(), "expert of the later proposal"),
+        _field("iou", pa.float64(), "IoU of their masks"),
+    ]
+)
+
+_EXPERT = pa.struct([_field("role", pa.string(), "what the expert did"), _field("name", pa.string(), "model@revision")])
+
+LIGHT = _schema(
+    "light",
+    *_KEYS,
+    _field("outcome", pa.string(), "'label' or 'rejection'"),
+    _field("source", pa.string(), "name of the data set"),
+    _field("kind", pa.string(), "the source's own word for the type of instruction, or empty"),
+    _field("held_out", pa.bool_(), "the human mask only scores labels; it is never trained or calibrated on"),
+    _field("image_uri", pa.string(), "where the image came from"),
+    _field("image_sha", pa.string(), "BLAKE2b of the image file, 32 hex digits; empty for a rejection"),
+    _field("width", pa.int32(), "image width in pixels after EXIF rotation", nullable=True),
+    _field("height", pa.int32(), "image height in pixels after EXIF rotation", nullable=True),
+    _field("instruction", pa.string(), "what the image is asked for"),
+    _field("status", pa.string(), "accepted, review, rejected or no_target; NULL for a rejection", nullable=True),
+    _field("stage", pa.string(), "the stage that gave up; NULL for a label", nullable=True),
+    _field("reason", pa.string(), "reason code, a key of storage.records.REASONS"),
+    _field("detail", pa.string(), "what a rejection saw, for a person; NULL for a label", nullable=True),
+    _field("rewrite", _REWRITE, "what the instruction asks for, in words that a detector can read", nullable=True),
+    *(_field(name, pa.float64(), description, nullable=True) for name, description in SCORES.items()),
+    _field("human_iou", pa.float64(), "IoU of the label with the human mask", nullable=True),
+    _field("has_human", pa.bool_(), "the sample came with a human mask"),
+    _field("area", pa.int64(), "foreground pixels of the label", nullable=True),
+    _field("human_area", pa.int64(), "foreground pixels of the human mask", nullable=True),
+    _field("candidates", pa.list_(_CANDIDATE), "boxes that the grounders found", nullable=True),
+    _field("proposals", pa.list_(_PROPOSAL), "the experts' masks, without pixels", nullable=True),
+    _field("pairs", pa.list_(_PAIR), "IoU of every two proposals", nullable=True),
+    _field("experts", pa.list_(_EXPERT), "lineage: every model@revision by its role", nullable=True),
+)
+
+HEAVY = _schema(
+    "heavy",
+    *_KEYS,
+    _field("height", pa.int32(), "height of every mask, pixels"),
+    _field("width", pa.int32(), "width of every mask, pixels"),
+    _field("image_sha", pa.string(), "BLAKE2b of the image file, 32 hex digits"),
+    _field("image", pa.binary(), "the image file; only in the image's first row of a row group", nullable=True),
+    _field("mask", pa.binary(), "the label as COCO compressed RLE counts"),
+    _field("human_mask", pa.binary(), "the human mask as COCO compressed RLE counts", nullable=True),
+    _field("proposal_masks", pa.list_(pa.binary()), "the proposals' masks, in the light row's order"),
+)
+
+WEIGHTS = _schema(
+    "weights",
+    _field("sample_id", pa.string(), "sample of the weighted label"),
+    _field("recipe", pa.string(), "recipe of the weighted label"),
+    _field("discriminator", pa.string(), "name@content-hash"),
+    _field("d", pa.float64(), "P(the mask is human), in (0, 1), from a fold that did not train on this sample"),
+    _field("fold", pa.int32(), "index of that fold"),
+)
+
+TIMINGS = _schema(
+    "timings",
+    _field("part", pa.string(), "name of the part"),
+    _field("recipe", pa.string(), "hash of the whole recipe"),
+    _field("stage", pa.string(), "name of the stage"),
+    _field("seconds", pa.float64(), "wall-clock seconds that the stage spent on the part"),
+    _field("rows", pa.int64(), "rows that entered the stage"),
+)
+
+REVIEWS = _schema(
+    "reviews",
+    _field("sample_id", pa.string(), "sample of the reviewed label"),
+    _field("recipe", pa.string(), "recipe of the reviewed label"),
+    _field("reviewer", pa.string(), "who looked"),
+    _field("verdict", pa.string(), "right, wrong or unsure"),
+    _field("note", pa.string(), "what the reviewer saw, or empty"),
+    _field("reviewed_at", pa.string(), "UTC time, ISO 8601"),
+)
+
+
+def describe(schema: pa.Schema) -> dict[str, str]:
+    """Column name -> description."""
+    return {field.name: field.metadata[b"description"].decode() for field in schema}
+
+
+def mismatch(found: pa.Schema, expected: pa.Schema) -> str:
+    """Why a file's schema is not the expected one, in words; "" where it is."""
+    wanted, seen = expected.metadata, found.metadata or {}
+    if b"ivm_schema" not in seen:
+        return "foreign: it was not written by this engine"
+    for key in (b"ivm_schema", b"ivm_version"):
+        if seen.get(key) != wanted[key]:
+            return f"{key.decode()} is {seen.get(key, b'').decode()!r}, expected {wanted[key].decode()!r}"
+    return "" if found.equals(expected) else "its columns differ from its declared schema version"

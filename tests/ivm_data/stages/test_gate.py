@@ -1,0 +1,37 @@
+import pytest
+
+from ivm_data.stages.gate import GateConfig, decide
+from storage.errors import ConfigError
+from storage.records import REASONS, Scores, Status
+
+GOOD = {"quality": 0.95, "area_ratio": 0.1, "understood": 1.0, "agreement": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("scores", "absent", "status", "reason"),
+    [
+        ({}, False, Status.ACCEPTED, "ok"),
+        ({}, True, Status.NO_TARGET, "target_absent"),
+        ({"quality": 0.6}, False, Status.REVIEW, "uncertain"),
+        ({"quality": 0.6}, True, Status.REVIEW, "uncertain"),
+        ({"quality": 0.1}, False, Status.REJECTED, "low_quality"),
+        ({"quality": 0.1}, True, Status.REJECTED, "low_quality"),
+        ({"area_ratio": 0.99}, False, Status.REJECTED, "area_outlier"),
+        ({"area_ratio": 0.0001}, False, Status.REJECTED, "area_outlier"),
+        ({"understood": 0.5}, False, Status.REVIEW, "not_understood"),
+        ({"agreement": 0.0}, False, Status.REVIEW, "experts_disagree"),
+        ({"agreement": 0.0, "quality": 0.1}, False, Status.REJECTED, "low_quality"),
+    ],
+)
+def test_each_rule_gives_its_status_and_reason(scores, absent, status, reason):
+    assert decide(Scores(**GOOD | scores), absent, GateConfig()) == (status, reason)
+    assert reason in REASONS
+
+
+def test_a_single_proposer_has_no_agreement_and_is_not_punished_for_it():
+    assert decide(Scores(quality=0.95, area_ratio=0.1, understood=1.0), False, GateConfig())[0] == Status.ACCEPTED
+
+
+def test_crossed_thresholds_are_refused_with_both_values():
+    with pytest.raises(ConfigError, match=r"reject=0\.9, accept=0\.5"):
+        GateConfig(accept=0.5, reject=0.9)

@@ -1,0 +1,124 @@
+"""Realistic records from a seed: what a pipeline would hand to the storage."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from storage import rle
+from storage.records import (
+    MISSING,
+    Box,
+    Candidate,
+    Label,
+    Lineage,
+    PartResult,
+    Proposal,
+    Rejection,
+    Review,
+    Rewrite,
+    Sample,
+    Scores,
+    Status,
+    Timing,
+    Weight,
+    sample_id,
+)
+
+RECIPE = "3f9c0a"
+EXPERTS = (("grounder", "dino@1"), ("segmenter", "sam@1"), ("verifier", "lmm@1"))
+SIZE = 48
+
+
+def make_image(seed: int, size: int = SIZE) -> bytes:
+    pixels_HWC = np.random.default_rng(seed).integers(0, 255, (size, size, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels_HWC).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def make_mask(rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
+    mask_HW = np.zeros((size, size), dtype=bool)
+    x, y = rng.integers(0, size - 8, 2)
+    w, h = rng.integers(4, size // 2, 2)
+    mask_HW[y : y + h, x : x + w] = True
+    return mask_HW
+
+
+def make_label(seed: int, recipe: str = RECIPE, image_seed: int | None = None, source: str = "") -> Label:
+    rng = np.random.default_rng(seed)
+    image = make_image(seed if image_seed is None else image_seed)
+    instruction = f"Find the red ring number {seed}."
+    truth_HW = make_mask(rng)
+    shifted_HW = np.roll(truth_HW, int(rng.integers(0, 6)), axis=1)
+    mask = rle.encode(shifted_HW)
+    human = rle.encode(truth_HW) if seed % 3 else None
+    verification = float(rng.random())
+    status = (Status.ACCEPTED, Status.REVIEW, Status.REJECTED, Status.NO_TARGET)[int(rng.integers(0, 4))]
+    proposals = tuple(
+        Proposal(name, rle.encode(mask_HW), float(rng.random()), 0.9, MISSING if name == "heat@1" else 0.95, 0.8)
+        for name, mask_HW in (("dino@1+sam@1", shifted_HW), ("heat@1", truth_HW))
+    )
+    return Label(
+        sample=Sample(
+            id=sample_id(image, instruction),
+            image=image,
+            image_uri=f"images/{seed}.png",
+            width=SIZE,
+            height=SIZE,
+            instruction=instruction,
+            source=source or ("world", "photos")[seed % 2],
+            kind=("attribute", "relation")[seed // 2 % 2],
+            human_mask=human,
+            held_out=seed % 6 == 1,
+        ),
+        rewrite=Rewrite(("red ring",), "blue square" if seed % 2 else "", "left of" if seed % 2 else "", "one", 0.75),
+        candidates=(
+            Candidate("dino@1", "red ring", "target", Box(1, 2.5, 30.25, 40), 0.8, float(rng.random()), MISSING, True),
+            Candidate("dino@1", "red ring", "target", Box(5, 2, 10, 11), 0.3),
+        ),
+        proposals=proposals,
+        mask=mask,
+        scores=Scores(verification=verification, quality=float(rng.random()), agreement=0.1 + 0.2, area_ratio=0.25),
+        status=status,
+        reason="ok" if status is Status.ACCEPTED else "low_quality",
+        lineage=Lineage(recipe, EXPERTS),
+        human_iou=rle.iou(mask, human) if human else MISSING,
+    )
+
+
+def make_rejection(seed: int) -> Rejection:
+    return Rejection(f"{seed:032x}", "ground", "no_box", "no box for 'red ring'", "world", f"images/{seed}.png", "Find")
+
+
+def make_part(
+    part: str = "part-00000",
+    rows: int = 12,
+    recipe: str = RECIPE,
+    seed: int = 0,
+    label: Callable[..., Label] = make_label,
+) -> PartResult:
+    """Every fifth outcome is a rejection; labels share an image in pairs."""
+    outcomes = tuple(
+        make_rejection(seed + i) if i % 5 == 4 else label(seed + i, recipe, image_seed=(seed + i) // 2)
+        for i in range(rows)
+    )
+    timings = tuple(Timing(part, recipe, stage, 0.5 * n, rows) for n, stage in enumerate(("ground", "segment"), 1))
+    return PartResult(part, recipe, outcomes, timings)
+
+
+def make_weights(result: PartResult, discriminator: str = "lmm-head@77aa") -> list[Weight]:
+    rng = np.random.default_rng(len(result.outcomes))
+    labels = [outcome for outcome in result.outcomes if isinstance(outcome, Label)]
+    return [Weight(x.sample.id, result.recipe, discriminator, float(rng.random()), i % 2) for i, x in enumerate(labels)]
+
+
+def make_reviews(result: PartResult, reviewer: str = "ada") -> list[Review]:
+    labels = [outcome for outcome in result.outcomes if isinstance(outcome, Label)]
+    return [
+        Review(label.sample.id, result.recipe, reviewer, "right", "", f"2024-05-01T12:00:{i:02d}Z")
+        for i, label in enumerate(labels[:5])
+    ]
