@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from storage.errors import ConfigError, InputError
 
@@ -34,11 +34,14 @@ class ImageLimits:
                 raise ConfigError(f"'{name}' of the image limits must be at least 1, got {value}")
 
 
-def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> np.ndarray:
+DEFAULT_LIMITS = ImageLimits()
+
+
+def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
     """Decode an image file exactly: first frame, EXIF rotation applied, transparency over white, 16 bit scaled to 8.
 
-    CMYK is converted by Pillow's formula without colour management. Pillow's JPEG draft mode is never used, so that every
-    pixel of a mask is a pixel of the file.
+    CMYK is converted by Pillow's formula without colour management. Pillow's JPEG draft mode is never used: a mask's
+    pixels are the file's pixels.
 
     Returns:
         HWC uint8 RGB, writable and contiguous.
@@ -56,6 +59,8 @@ def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> np.ndarray:
             return np.array(_to_rgb(image))
     except InputError:
         raise
+    except UnidentifiedImageError as error:  # its message holds a memory address, which no label set may
+        raise InputError("image_unreadable", f"{len(data)} bytes that begin none of {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise InputError("image_too_large", str(error)) from error
     except Exception as error:  # Pillow's decoders raise nearly every type on foreign bytes

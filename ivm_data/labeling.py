@@ -57,7 +57,8 @@ def prepare(manifest: Path, data: Path, recipe: Recipe, part_size: int) -> Run:
     parts = tuple(plan(manifest, part_size))
     pipeline = Pipeline(recipe)
     data.mkdir(parents=True, exist_ok=True)
-    write_recipe(data, pipeline.lineage.recipe, recipe.to_dict() | {"experts": dict(pipeline.lineage.experts)})
+    lineage = {"experts": [{"role": role, "name": name} for role, name in pipeline.lineage.experts]}
+    write_recipe(data, pipeline.lineage.recipe, recipe.to_dict() | lineage)
     return Run(data, parts, recipe, pipeline.lineage.recipe)
 
 
@@ -70,9 +71,7 @@ def label_part(run: Run, part: Part) -> PartSummary:
     return _summary(result, committed.fresh)
 
 
-def label_manifest(
-    run: Run, progress: Callable[[PartSummary], None] = lambda summary: None
-) -> list[PartSummary]:
+def label_manifest(run: Run, progress: Callable[[PartSummary], None] = lambda summary: None) -> list[PartSummary]:
     """Every part in a row."""
     summaries = []
     for part in run.parts:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ivm_data.experts.registry import embedded, get
 from ivm_data.images import decode
-from ivm_data.quality.calibration import Calibration
+from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.recipes import Recipe, recipe_hash
 from ivm_data.stages.base import Draft, Outcome, Stage
 from ivm_data.stages.fuse import FuseStage
@@ -40,11 +40,13 @@ class Pipeline:
             get, (recipe.rewriter, recipe.grounder, recipe.segmenter, recipe.verifier)
         )
         proposers = [get(spec) for spec in recipe.proposers]
-        calibration_path = Path(embedded(recipe.calibration))
-        calibration = Calibration.load(calibration_path)
         experts = [("rewriter", rewriter.name), ("grounder", grounder.name), ("segmenter", segmenter.name)]
         experts += [("verifier", verifier.name), *(("proposer", p.name) for p in proposers)]
-        experts.append(("calibration", _content_name(calibration_path)))
+        calibration: Calibration | Uncalibrated = Uncalibrated()
+        if recipe.calibration:
+            path = Path(embedded(recipe.calibration))
+            calibration = Calibration.load(path)
+            experts.append(("calibration", _content_name(path)))
         self.lineage = Lineage(recipe_hash(recipe, experts), tuple(experts))
         self.stages: tuple[Stage, ...] = (
             RewriteStage(rewriter),

@@ -26,7 +26,7 @@ class Recipe:
         name: the function that made it.
         rewriter, grounder, segmenter, verifier: one expert each.
         proposers: further experts that propose masks, for the consensus.
-        calibration: JSON file that turns scores into quality; `zoo:NAME` for an embedded one.
+        calibration: JSON file that turns scores into quality; `zoo:NAME` for an embedded one, "" for none yet.
         batch_size: drafts that pass through the stages together. It decides the last digits of the scores, so it
             counts in the hash like everything else.
     """

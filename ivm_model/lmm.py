@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ivm_model.base_models import load_base, load_processor
-from storage.errors import ConfigError
+from storage.errors import ConfigError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Lmm(nn.Module):
 
         self.model = load_base(AutoModelForImageTextToText, path)
         self.processor = load_processor(AutoProcessor, path)
+        if self.processor.chat_template is None:
+            raise WeightsError(f"the processor in {path!r} has no chat template; save one with it")
         self.lora = lora
         self._active: str | None = None
 
@@ -87,6 +89,11 @@ class Lmm(nn.Module):
             target_modules=rf".*language_model.*\.({layers})",
         )
         self.model.add_adapter(config, adapter_name=name)
+        self._active = None
+
+    def drop_role(self, name: str) -> None:
+        """Forget a LoRA."""
+        self.model.delete_adapter(name)
         self._active = None
 
     def role_parameters(self, name: str) -> dict[str, nn.Parameter]:
@@ -111,17 +118,17 @@ class Lmm(nn.Module):
         """Last hidden states of prompts over their images.
 
         Args:
-            texts: prompts that each hold the image token once.
+            texts: what the user says beside the image; the model's own chat template makes the prompt of it.
             vision_BTC: from `see`.
             role: whose LoRA to read with; None for the frozen model.
         """
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         token = self.processor.image_token
-        expanded = [text.replace(token, token * vision_BTC.shape[1]) for text in texts]
-        tokens = self.processor.tokenizer(expanded, padding=True, padding_side="right", return_tensors="pt").to(
-            self.model.device
-        )
+        prompts = [self._prompt(text).replace(token, token * vision_BTC.shape[1]) for text in texts]
+        tokens = self.processor.tokenizer(
+            prompts, padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt"
+        ).to(self.model.device)
         self._activate(role)
         out = self.model.model(
             input_ids=tokens["input_ids"],
@@ -136,6 +143,10 @@ class Lmm(nn.Module):
             last_B=is_token_BL.sum(1) - 1,
         )
 
+    def _prompt(self, text: str) -> str:
+        message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+        return self.processor.apply_chat_template([message], add_generation_prompt=True)
+
     def _activate(self, role: str | None) -> None:
         if role == self._active:
             return
@@ -145,21 +156,6 @@ class Lmm(nn.Module):
             self.model.enable_adapters()
             self.model.set_adapter(role)
         self._active = role
-
-
-def fill(template: str, instructions: Iterable[str]) -> list[str]:
-    """Put instructions into a prompt template that has `{instruction}`."""
-    return [template.format(instruction=instruction) for instruction in instructions]
-
-
-def check_template(name: str, template: str) -> None:
-    """Refuse a template without the image or the instruction.
-
-    Raises:
-        ConfigError: a part is missing.
-    """
-    if "<image>" not in template or "{instruction}" not in template:
-        raise ConfigError(f"{name!r} must hold '<image>' and '{{instruction}}', got {template!r}")
 
 
 def _square(image_HWC: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import nn
 
 from ivm_model.base_models import content_name, load_base, load_processor
 from ivm_model.decoder import DecoderConfig, PromptedDecoder
-from ivm_model.lmm import Lmm, LoraSettings, check_template, fill
+from ivm_model.lmm import Lmm, LoraSettings
 
 GENERATOR = "generator"
 """The LoRA of the masking model; discriminators have their own."""
@@ -25,19 +25,14 @@ class ModelConfig:
     Attributes:
         sam: directory or hub id of a transformers SamModel with its processor.
         lmm: directory or hub id of a LLaVA-like model with its processor.
-        prompt: what the LMM reads; must hold `<image>` and `{instruction}`.
         lora: adapters of the LMM.
         decoder: how the LMM prompts the mask decoder.
     """
 
     sam: str
     lmm: str
-    prompt: str = "<image> {instruction}"
     lora: LoraSettings = field(default_factory=LoraSettings)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
-
-    def __post_init__(self) -> None:
-        check_template("prompt", self.prompt)
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ class MaskingModel(nn.Module):
 
     def forward(self, sam_BCHW: torch.Tensor, vision_BTC: torch.Tensor, instructions: Sequence[str]) -> torch.Tensor:
         """Mask logits in SAM's padded square frame, logits_BHW with H = W = `side`."""
-        reading = self.lmm.read(fill(self.config.prompt, instructions), vision_BTC, GENERATOR)
+        reading = self.lmm.read(instructions, vision_BTC, GENERATOR)
         logits_BHW = self.decoder(sam_BCHW, reading, vision_BTC)
         return F.interpolate(logits_BHW[:, None], (self.side, self.side), mode="bilinear", align_corners=False)[:, 0]
 

@@ -11,7 +11,7 @@ DATA/recipes/<hash>.json                        whole configurations
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,15 +45,16 @@ class Files:
     by_kind: dict[str, list[Path]]
     problems: tuple[Problem, ...]
 
-    def error(self) -> ShardError | None:
-        """All problems as one error to show or raise; None where there are none."""
-        if not self.problems:
-            return None
-        listed = "\n".join(f"  {problem}" for problem in self.problems)
-        return ShardError(
-            f"{len(self.problems)} Parquet file(s) cannot be used and are left out:\n{listed}\n"
-            "Everything else can be queried. Move these files out of the data folder; label again to rebuild a part."
-        )
+
+def as_error(problems: Sequence[Problem]) -> ShardError | None:
+    """All problems as one error to show or raise; None where there are none."""
+    if not problems:
+        return None
+    listed = "\n".join(f"  {problem}" for problem in problems)
+    return ShardError(
+        f"{len(problems)} file(s) of the data set cannot be used and are left out:\n{listed}\n"
+        "Everything else can be queried. Move these files out of the data folder; label again to rebuild a part."
+    )
 
 
 def light_path(data: Path, recipe: str, part: str) -> Path:
@@ -96,6 +97,18 @@ def scan(data: Path) -> Files:
         else:
             by_kind[kind].append(path)
     return Files(*_pair(data, by_kind, problems))
+
+
+def label_files(data: Path, recipe: str | None = None) -> list[Path]:
+    """The light files of all committed parts, or of one recipe's, sorted.
+
+    Raises:
+        ShardError: a label file cannot be used; an answer without it would mislead.
+    """
+    files = scan(data)
+    if error := as_error([problem for problem in files.problems if problem.path.parts[0] == "labels"]):
+        raise error
+    return [path for path in files.by_kind["light"] if recipe in (None, path.parent.name)]
 
 
 def _parquet_files(data: Path) -> Iterator[Path]:

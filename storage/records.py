@@ -91,6 +91,7 @@ class Sample:
         width, height: size in pixels after EXIF rotation, the frame of every mask and box.
         source: name of the data set.
         kind: the source's own word for the type of instruction, or "".
+        difficulty: the source's own word for how hard the pair is, or "".
         human_mask: a mask drawn by a person or known by construction; no stage before the gate sees it.
         held_out: the human mask only scores labels; it is never trained or calibrated on.
     """
@@ -103,6 +104,7 @@ class Sample:
     instruction: str
     source: str
     kind: str = ""
+    difficulty: str = ""
     human_mask: Rle | None = None
     held_out: bool = False
 

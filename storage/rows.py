@@ -89,7 +89,7 @@ def to_rejection(light: Mapping[str, Any]) -> Rejection:
     return Rejection(**{name: light[name] for name in _REJECTION})
 
 
-_SAMPLE = ("image_uri", "width", "height", "instruction", "source", "kind", "held_out")
+_SAMPLE = ("image_uri", "width", "height", "instruction", "source", "kind", "difficulty", "held_out")
 _REJECTION = tuple(f.name for f in fields(Rejection))
 _SCORES = tuple(f.name for f in fields(Scores))
 _CANDIDATE = tuple(f.name for f in fields(Candidate))
@@ -97,8 +97,8 @@ _PROPOSAL = tuple(f.name for f in fields(Proposal) if f.name != "mask")
 
 
 def _light_rejection(rejection: Rejection) -> Row:
-    blank = {"outcome": "rejection", "kind": "", "held_out": False, "has_human": False, "image_sha": ""}
-    return blank | asdict(rejection)
+    blank = dict.fromkeys(("kind", "difficulty", "image_sha"), "") | dict.fromkeys(("held_out", "has_human"), False)
+    return {"outcome": "rejection", **blank, **asdict(rejection)}
 
 
 def _light_label(label: Label) -> Row:

@@ -99,6 +99,7 @@ LIGHT = _schema(
     _field("outcome", pa.string(), "'label' or 'rejection'"),
     _field("source", pa.string(), "name of the data set"),
     _field("kind", pa.string(), "the source's own word for the type of instruction, or empty"),
+    _field("difficulty", pa.string(), "the source's own word for how hard the pair is, or empty"),
     _field("held_out", pa.bool_(), "the human mask only scores labels; it is never trained or calibrated on"),
     _field("image_uri", pa.string(), "where the image came from"),
     _field("image_sha", pa.string(), "BLAKE2b of the image file, 32 hex digits; empty for a rejection"),
@@ -175,4 +176,6 @@ def mismatch(found: pa.Schema, expected: pa.Schema) -> str:
     for key in (b"ivm_schema", b"ivm_version"):
         if seen.get(key) != wanted[key]:
             return f"{key.decode()} is {seen.get(key, b'').decode()!r}, expected {wanted[key].decode()!r}"
-    return "" if found.equals(expected) else "its columns differ from its declared schema version"
+    both = set(found.names) & set(expected.names)
+    odd = set(found.names) ^ set(expected.names) | {n for n in both if found.field(n) != expected.field(n)}
+    return f"these columns differ from schema version {VERSION}: {sorted(odd)}" if odd else ""

@@ -32,7 +32,19 @@ CONTENT = b"ivm_content"
 """Key of a file's content hash in its footer."""
 
 _DICTIONARY = [
-    *("recipe", "part", "outcome", "source", "kind", "status", "stage", "reason", "discriminator", "reviewer"),
+    *(
+        "recipe",
+        "part",
+        "outcome",
+        "source",
+        "kind",
+        "difficulty",
+        "status",
+        "stage",
+        "reason",
+        "discriminator",
+        "reviewer",
+    ),
     *(f"candidates.list.element.{name}" for name in ("expert", "role")),
     "proposals.list.element.expert",
     *(f"pairs.list.element.{name}" for name in ("first", "second")),
@@ -45,7 +57,7 @@ class Committed:
     """A part that is on disk.
 
     Attributes:
-        content: hash of its rows, as `storage.reader.content_hash` computes it.
+        content: hash of its rows, as `storage.digest.content_hash` computes it.
         fresh: this call wrote it; False where the same part was there already.
     """
 
@@ -177,19 +189,10 @@ def _light_options(table: pa.Table) -> dict[str, Any]:
 
 def _heavy_options() -> dict[str, Any]:
     # Image files are compressed already; a second pass costs time and gains nothing.
-    small = (
-        "recipe",
-        "part",
-        "position",
-        "sample_id",
-        "image_sha",
-        "mask",
-        "human_mask",
-        "proposal_masks.list.element",
-    )
+    masks = ("mask", "human_mask", "proposal_masks.list.element")
     return {
         "row_group_size": HEAVY_ROWS,
-        "compression": {"image": "none", **dict.fromkeys(small, "zstd")},
+        "compression": {"image": "none", **dict.fromkeys(("sample_id", "image_sha", *masks), "zstd")},
         "use_dictionary": ["recipe", "part"],
         "write_statistics": ["recipe", "part", "position", "sample_id"],
     }

@@ -124,6 +124,14 @@ class Calibration:
             ) from error
 
 
+class Uncalibrated:
+    """Quality before anybody fitted it: the verifier's word as it is."""
+
+    def quality(self, scores: Scores, absent: bool) -> float:
+        """The two-sided verification, or how sure the LMM is that the target is absent; in [0, 1]."""
+        return 1 - scores.presence if absent else scores.verification
+
+
 def calibrate(labels: Iterable[Label]) -> Calibration:
     """Fit on every label whose human mask may be used (not held out)."""
     masks: tuple[list[Scores], list[bool]] = ([], [])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ivm_data.quality.calibration import Calibration
+from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.stages.base import Draft
 from storage import rle
 from storage.errors import ConfigError
@@ -48,7 +48,7 @@ class GateStage:
 
     name = "gate"
 
-    def __init__(self, calibration: Calibration, config: GateConfig, lineage: Lineage) -> None:
+    def __init__(self, calibration: Calibration | Uncalibrated, config: GateConfig, lineage: Lineage) -> None:
         self.calibration = calibration
         self.config = config
         self.lineage = lineage

@@ -12,7 +12,8 @@ REACH = 1.25
 """A stencil's farthest corner from its centre, in radii."""
 MARK_TONE = 0.38
 """Brightness of stripes and dots relative to the colour that they lie on."""
-
+RIM_STRENGTH = 0.4
+"""Strength of stripes and dots on a thing's outermost pixel."""
 NOISE = (2, 7)
 """Standard deviation of the sensor noise, in grey levels."""
 TRIANGULAR_STD = math.sqrt(2 * (256**2 - 1) / 12)
@@ -37,7 +38,8 @@ OUTLINES: dict[str, np.ndarray] = {
     "cross": _cross(),
 }
 """Corners of the straight-edged shapes, (x, y) in radii."""
-RING_HOLE = 0.52
+RING_HOLE = 0.46
+"""Radius of a ring's hole, in radii."""
 
 
 def stencil(shape: str, radius: float, angle: float) -> np.ndarray:
@@ -68,23 +70,28 @@ def stencil(shape: str, radius: float, angle: float) -> np.ndarray:
     return patch.astype(np.float32) / 255
 
 
-def texture(name: str, side: int, radius: float, rng: np.random.Generator) -> np.ndarray:
-    """Brightness factor of a texture on a square patch: float32 (side, side) in [MARK_TONE, 1]."""
+def texture(name: str, alpha_HW: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
+    """Brightness factor of a texture over a stencil: float32 of its shape, in [MARK_TONE, 1].
+
+    Marks are weak on the outermost pixel, so that they do not pass for background there.
+    """
     if name == "plain":
-        return np.ones((side, side), np.float32)
+        return np.ones_like(alpha_HW)
+    side = len(alpha_HW)
     angle, phase_u, phase_v = rng.random(3, dtype=np.float32) * np.float32(math.pi)
     axis = np.arange(side, dtype=np.float32) - side / 2
     u = math.cos(angle) * axis[None, :] + math.sin(angle) * axis[:, None]
     if name == "striped":
         pitch = max(4.6, 0.42 * radius)
-        mark = np.clip(0.4 + 1.5 * np.sin(2 * math.pi / pitch * u + phase_u), 0, 1)
+        mark_HW = np.clip(0.4 + 1.5 * np.sin(2 * math.pi / pitch * u + phase_u), 0, 1)
     else:
         pitch = max(4.8, 0.45 * radius)
         v = math.cos(angle) * axis[:, None] - math.sin(angle) * axis[None, :]
         du = (u + phase_u) % pitch - pitch / 2
         dv = (v + phase_v) % pitch - pitch / 2
-        mark = np.clip(0.34 * pitch + 0.5 - np.sqrt(du * du + dv * dv), 0, 1)
-    return (1 - (1 - MARK_TONE) * mark).astype(np.float32)
+        mark_HW = np.clip(0.34 * pitch + 0.5 - np.sqrt(du * du + dv * dv), 0, 1)
+    strength_HW = RIM_STRENGTH + (1 - RIM_STRENGTH) * cv2.erode(alpha_HW, np.ones((3, 3), np.uint8))
+    return 1 - (1 - MARK_TONE) * mark_HW * strength_HW
 
 
 def jittered(rgb: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:

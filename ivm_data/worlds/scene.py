@@ -87,7 +87,7 @@ class Thing:
 class Scene:
     """An image and everything in it, from back to front; `image_HWC` is uint8 RGB, IMAGE_SIZE squared."""
 
-    split: str
+    split: Split
     index: int
     image_HWC: np.ndarray
     things: tuple[Thing, ...]
@@ -160,7 +160,7 @@ class _Easel:
         covered = np.bincount(self._owner_HW[window][inside] + 1, minlength=len(self.looks) + 1)[1:].tolist()
         if not self._may_cover(covered, look):
             return
-        tone = painting.texture(look.texture, side, radius, rng)
+        tone = painting.texture(look.texture, alpha, radius, rng)
         paint = painting.jittered(RGB[look.colour], rng) * tone[..., None]
         self.canvas_HWC[window] += alpha[..., None] * (paint - self.canvas_HWC[window])
         self._owner_HW[window][inside] = len(self.looks)

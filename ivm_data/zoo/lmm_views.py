@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ivm_data.zoo.lmm_masks import CORRUPTIONS, OBJECT_LEVEL, imperfect, other_t
 from ivm_model.masking import complement, crop_box, keep_only
 from storage.records import Box, Rewrite
 
-PAIRS_PER_KIND = 4
+PAIRS_PER_KIND = 3
 ASKS = 4
 """Questions for one image."""
 GONE, STILL_THERE = 0.15, 0.5
@@ -215,7 +215,7 @@ def _varied(told: Description, rng: np.random.Generator) -> Description:
     """One told word changed; never a held-out combination, which training must not learn to deny."""
     while True:
         name = str(rng.choice(told.told))
-        varied = replace(told, **{name: str(rng.choice(ATTRIBUTES[name]))})
+        varied = told._replace(**{name: str(rng.choice(ATTRIBUTES[name]))})
         if varied != told and (varied.colour, varied.shape) not in HELD_OUT:
             return varied
 
@@ -270,9 +270,3 @@ def draw_view(scene: Scene, pairs: list[Pair], rng: np.random.Generator) -> View
     kinds = list(VIEWS)
     shares = np.array(list(VIEWS.values()))
     return kinds[rng.choice(len(kinds), p=shares / shares.sum())](scene, pairs, rng)
-
-
-def all_asks(views: list[View]) -> Iterator[Ask]:
-    """Every question of several views."""
-    for view in views:
-        yield from view.asks

@@ -49,11 +49,11 @@ class TrainConfig:
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    steps: int = 4000
-    scenes: int = 16000
+    steps: int = 2200
+    scenes: int = 12000
     batch: int = 12
-    prompts: int = 4
-    learning_rate: float = 1e-3
+    prompts: int = 3
+    learning_rate: float = 1.5e-3
     jitter: float = 0.08
     background: float = 0.2
     held_out: int = 300
@@ -80,6 +80,7 @@ def build() -> SamModel:
             image_size=IMAGE_SIZE,
             patch_size=8,
             initializer_range=0.05,
+            use_rel_pos=False,
             window_size=8,
             global_attn_indexes=[1, 3],
             num_pos_feats=32,
@@ -91,6 +92,11 @@ def build() -> SamModel:
         initializer_range=0.05,
     )
     model = SamModel(config)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, torch.nn.Embedding):
+            torch.nn.init.normal_(module.weight, std=1.0)
     # transformers draws the Fourier matrix with std hidden_size // 2; the paper's code draws it with std 1.
     for embedding in (model.shared_image_embedding, model.prompt_encoder.shared_embedding):
         torch.nn.init.normal_(embedding.positional_embedding, std=1.0)

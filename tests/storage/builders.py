@@ -72,6 +72,7 @@ def make_label(seed: int, recipe: str = RECIPE, image_seed: int | None = None, s
             instruction=instruction,
             source=source or ("world", "photos")[seed % 2],
             kind=("attribute", "relation")[seed // 2 % 2],
+            difficulty=("easy", "medium", "hard")[seed % 3],
             human_mask=human,
             held_out=seed % 6 == 1,
         ),

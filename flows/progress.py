@@ -1,0 +1,88 @@
+"""How far a labeling run is: counts that turn into a log line, a percentage and a table."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ivm_data.labeling import PartSummary, Run
+from storage.records import Status
+
+
+@dataclass
+class Progress:
+    """Counts of one labeling run, fed part by part.
+
+    Attributes:
+        parts, pairs: of the whole manifest.
+        parts_before, pairs_before: committed by earlier runs; they count as done, not for the speed.
+        statuses: labels by status and rejections by reason, of this run.
+        failed: parts that ended with an error.
+    """
+
+    parts: int
+    pairs: int
+    parts_before: int
+    pairs_before: int
+    clock: Callable[[], float] = time.monotonic
+    statuses: Counter[str] = field(default_factory=Counter)
+    parts_now: int = 0
+    pairs_now: int = 0
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    @classmethod
+    def of(cls, run: Run) -> Progress:
+        """The state at the start of a run: what earlier runs committed is done already."""
+        waiting = run.open_parts()
+        pairs, left = (sum(part.records for part in parts) for parts in (run.parts, waiting))
+        return cls(len(run.parts), pairs, len(run.parts) - len(waiting), pairs - left)
+
+    def add(self, summary: PartSummary) -> None:
+        """Count a finished part."""
+        self.parts_now += 1
+        self.pairs_now += summary.rows
+        self.statuses += summary.statuses
+
+    def add_failure(self) -> None:
+        """Count a part that ended with an error."""
+        self.failed += 1
+
+    @property
+    def percent(self) -> float:
+        """Share of the pairs that are committed, in [0, 100]."""
+        return 100 * (self.pairs_before + self.pairs_now) / self.pairs
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Speed of this run; 0 before its first part is done."""
+        return self.pairs_now / max(self.clock() - self._began, 1e-9)
+
+    def counts(self) -> dict[str, str]:
+        """What an operator wants to know, name -> words."""
+        told = {status.value: self.statuses[status] for status in Status}
+        rejected_inputs = sum(self.statuses.values()) - sum(told.values())
+        return {
+            "parts": f"{self.parts_before + self.parts_now}/{self.parts}",
+            "pairs": f"{self.pairs_before + self.pairs_now}/{self.pairs}",
+            **{name.replace("_", " "): str(count) for name, count in told.items()},
+            "failed inputs": str(rejected_inputs),
+            "failed parts": str(self.failed),
+            "pairs/s": f"{self.pairs_per_second:.2f}",
+            "time left": self._time_left(),
+        }
+
+    def line(self) -> str:
+        """One line for a log."""
+        return " · ".join(f"{name} {value}" for name, value in self.counts().items())
+
+    def _time_left(self) -> str:
+        left = self.pairs - self.pairs_before - self.pairs_now
+        if not self.pairs_now:
+            return "unknown" if left else "0:00:00"
+        minutes, seconds = divmod(round(left / self.pairs_per_second), 60)
+        return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

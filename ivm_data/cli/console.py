@@ -1,0 +1,68 @@
+"""What a person sees in the terminal."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+Format = Literal["table", "csv", "json"]
+
+console = Console()
+_errors = Console(stderr=True)
+
+
+def fail(error: Exception) -> None:
+    """One error on standard error, without a traceback."""
+    _errors.print(f"[bold red]error:[/] {type(error).__name__}: ", end="")
+    _errors.print(str(error), markup=False, highlight=False)
+
+
+def warn(text: str) -> None:
+    """A warning on standard error."""
+    _errors.print("[bold yellow]warning:[/] ", end="")
+    _errors.print(text, markup=False, highlight=False)
+
+
+def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format = "table", title: str = "") -> None:
+    """Rows as a table for people, or as CSV or JSON lines for programs."""
+    if form == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerows([columns, *rows])
+    elif form == "json":
+        for row in rows:
+            print(json.dumps(dict(zip(columns, row, strict=True)), default=str))
+    else:
+        table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*map(_cell, row))
+        console.print(table)
+
+
+def progress_bar() -> Progress:
+    """A progress bar with counts and the time that is left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=_errors,
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return str(value).replace("[", r"\[")

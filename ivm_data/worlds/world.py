@@ -1,0 +1,140 @@
+"""The procedural world as a stream of pairs and as a data set on disk in our manifest format."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from ivm_data.worlds.grammar import KINDS, Pair, compose
+from ivm_data.worlds.scene import Scene, Split, draw_scene, seeded
+from storage import rle
+from storage.errors import ConfigError
+
+ROUNDS = 4
+"""How often each wanted pair may be tried before a scene yields fewer."""
+_PAIRS_STREAM, _HUMAN_STREAM = 1, 2
+
+
+def generate(
+    split: Split, start: int, count: int, kinds: Sequence[str] = KINDS, per_scene: int = len(KINDS)
+) -> Iterator[tuple[Scene, Pair, int]]:
+    """Draw scenes `start` to `start + count - 1` with their pairs: the same on every call.
+
+    Yields:
+        (scene, pair, index of the pair within its scene). A scene that offers too little yields fewer pairs.
+
+    Raises:
+        ConfigError: for an unknown split or kind, no kinds, or a negative number.
+    """
+    _check_least(0, start=start, count=count, per_scene=per_scene)
+    for index in range(start, start + count):
+        scene = draw_scene(split, index)
+        for number, pair in enumerate(pairs_of(scene, kinds, per_scene)):
+            yield scene, pair, number
+
+
+def pairs_of(scene: Scene, kinds: Sequence[str] = KINDS, per_scene: int = len(KINDS)) -> list[Pair]:
+    """Up to `per_scene` pairs with distinct instructions; kinds take turns, and the scene's index says who begins.
+
+    Raises:
+        ConfigError: for an unknown kind or no kinds.
+    """
+    if not kinds:
+        raise ConfigError(f"kinds must name at least one of {KINDS}, got none")
+    rng = seeded(scene.split, scene.index, _PAIRS_STREAM)
+    found: dict[str, Pair] = {}
+    for turn in range(ROUNDS * per_scene):
+        if len(found) == per_scene:
+            break
+        pair = compose(scene, kinds[(scene.index * per_scene + turn) % len(kinds)], rng)
+        if pair is not None:
+            found.setdefault(pair.instruction, pair)
+    return list(found.values())
+
+
+def write_world(
+    directory: Path, split: Split, scenes: int, pairs_per_scene: int, human_share: float, *, start: int = 0
+) -> Path:
+    """Write PNG images and `manifest.jsonl`; the manifest appears last and whole.
+
+    Every row carries its true masks. In about `human_share` of the scenes they stand for human labels
+    (`held_out` false); in all others they only score (`held_out` true). No scene is both.
+
+    Args:
+        directory: is made where it is missing; files of the same names are replaced.
+        start: index of the first scene in the split.
+
+    Returns:
+        Path of the manifest.
+
+    Raises:
+        ConfigError: for an unknown split or a number out of range.
+    """
+    _check_least(1, scenes=scenes, pairs_per_scene=pairs_per_scene)
+    if not 0 <= human_share <= 1:
+        raise ConfigError(f"human_share must lie in [0, 1], got {human_share}")
+    (directory / "images").mkdir(parents=True, exist_ok=True)
+    manifest = directory / "manifest.jsonl"
+    unfinished = directory / "manifest.jsonl.part"
+    with unfinished.open("w", encoding="utf-8") as lines:
+        for scene, pair, number in generate(split, start, scenes, per_scene=pairs_per_scene):
+            image = f"images/{scene.index:06d}.png"
+            if number == 0:
+                (directory / image).write_bytes(png(scene))
+            lines.write(json.dumps(_row(scene, pair, number, image, human_share)) + "\n")
+    os.replace(unfinished, manifest)
+    return manifest
+
+
+def png(scene: Scene) -> bytes:
+    """The scene's image as a PNG file."""
+    return cv2.imencode(".png", cv2.cvtColor(scene.image_HWC, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def is_human(scene: Scene, human_share: float) -> bool:
+    """Whether the scene's masks stand for human labels; a scene that is at some share stays so at greater ones."""
+    return bool(seeded(scene.split, scene.index, _HUMAN_STREAM).random() < human_share)
+
+
+def _row(scene: Scene, pair: Pair, number: int, image: str, human_share: float) -> dict[str, Any]:
+    height, width = scene.image_HWC.shape[:2]
+    phrases = pair.phrases if len(pair.phrases) == len(pair.targets) else pair.phrases * len(pair.targets)
+    return {
+        "id": f"world-{scene.split}-{scene.index:06d}-{number}",
+        "image": image,
+        "width": width,
+        "height": height,
+        "instruction": pair.instruction,
+        "source": f"world-{scene.split}",
+        "kind": pair.kind,
+        "difficulty": pair.difficulty,
+        "novel": pair.novel,
+        "answer": pair.answer,
+        "phrases": list(pair.phrases),
+        "anchor": pair.anchor,
+        "relation": pair.relation,
+        "quantity": pair.quantity,
+        "targets": [_target(scene, i, phrase) for i, phrase in zip(pair.targets, phrases, strict=True)],
+        "held_out": not is_human(scene, human_share),
+    }
+
+
+def _target(scene: Scene, index: int, phrase: str) -> dict[str, Any]:
+    thing = scene.things[index]
+    box, mask = thing.box, rle.encode(thing.mask_HW)
+    return {
+        "phrase": phrase,
+        "bbox_xyxy": [int(edge) for edge in (box.x0, box.y0, box.x1, box.y1)],
+        "mask_rle": {"size": [mask.height, mask.width], "counts": mask.counts.decode("ascii")},
+    }
+
+
+def _check_least(least: int, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < least:
+            raise ConfigError(f"{name} must be at least {least}, got {number}")

@@ -1,0 +1,153 @@
+"""The embedded grounder: a miniature Grounding DINO trained from nothing on the procedural world."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import GroundingDinoForObjectDetection
+
+from ivm_data.worlds.scene import IMAGE_SIZE, Scene
+from ivm_data.zoo.card import write_card
+from ivm_data.zoo.grounder_captions import draw_caption, encode
+from ivm_data.zoo.grounder_loss import Targets, grounding_loss
+from ivm_data.zoo.grounder_model import build, processor
+from ivm_data.zoo.grounder_pretrain import pretrain
+from ivm_data.zoo.grounder_scores import score_grounder
+from ivm_data.zoo.scenes import load_scenes
+from ivm_data.zoo.training import cosine, minibatches, normalise, published
+
+NAME = "grounder"
+
+_DESCRIPTION = """
+Grounding DINO (`transformers.GroundingDinoForObjectDetection`) in miniature: a ConvNeXt backbone, a one-layer BERT over
+a vocabulary of the procedural world's attribute words, two encoder and two decoder layers, 30 queries. It reads captions such as
+"red ring . small striped star ."; a phrase that fits several things gives a box for each, and relations ("left of") are
+beyond it.
+"""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the grounder is trained.
+
+    Attributes:
+        pretrain_steps: steps of dense backbone pretraining.
+        steps: steps of detection training.
+        scenes: training scenes.
+        batch: images (each with one caption) in a step.
+        learning_rate: peak of the cosine schedule.
+        backbone_factor: the backbone's share of the learning rate.
+        absent: share of phrases that fit nothing in their image.
+        checkpoint_every: steps between intermediate checkpoints beside the output; 0 for none.
+        held_out: scenes of each held-out split that are scored.
+        seed: of weights, order, captions.
+        threads: torch threads.
+        cache_dir: where the scenes are kept; None means the default cache.
+    """
+
+    pretrain_steps: int = 700
+    steps: int = 6000
+    scenes: int = 24000
+    batch: int = 16
+    learning_rate: float = 8e-4
+    backbone_factor: float = 0.5
+    absent: float = 0.25
+    checkpoint_every: int = 0
+    held_out: int = 600
+    seed: int = 0
+    threads: int = 1
+    cache_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("pretrain_steps", "steps", "scenes", "batch", "held_out", "threads"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if not 0 <= self.absent < 1:
+            raise ValueError(f"absent must lie in [0, 1), got {self.absent}")
+
+
+def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) -> dict[str, float]:
+    """Train from nothing, write a checkpoint that `from_pretrained(out)` reads, return its held-out scores."""
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    scenes = load_scenes("train", config.scenes, config.cache_dir)
+    started = time.monotonic()
+    model = build().train()
+    pretrain(model, scenes, config.pretrain_steps, 2 * config.batch, 2 * config.learning_rate, rng, log)
+
+    def save(step: int) -> None:
+        if config.checkpoint_every and step % config.checkpoint_every == 0:
+            with published(out.with_name(f"{out.name}-{step}")) as folder:
+                _save(model, folder)
+
+    fit(model, scenes, config, rng, log, save)
+    minutes = (time.monotonic() - started) / 60
+    with published(out) as folder:
+        _save(model, folder)
+        scores = score_grounder(folder, config.held_out, config.cache_dir)
+        write_card(folder, "Grounder", _DESCRIPTION, scores, asdict(config), minutes)
+    log(f"{NAME}: {minutes:.1f} min, " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+    return scores
+
+
+def fit(
+    model: GroundingDinoForObjectDetection,
+    scenes: Sequence[Scene],
+    config: TrainConfig,
+    rng: np.random.Generator,
+    log: Callable[[str], None],
+    after_step: Callable[[int], None],
+) -> None:
+    """The detection training; AdamW with a cosine schedule."""
+    backbone = list(model.model.backbone.parameters())
+    known = {id(parameter) for parameter in backbone}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    groups = [
+        {"params": backbone, "lr": config.learning_rate * config.backbone_factor},
+        {"params": rest, "lr": config.learning_rate},
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, config.steps))
+    started, losses = time.monotonic(), []
+    for step, rows in enumerate(minibatches(len(scenes), config.batch, config.steps, rng), start=1):
+        loss = grounding_loss(model, *draw_batch([scenes[int(i)] for i in rows], config.absent, rng))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if step % 100 == 0:
+            minutes = (time.monotonic() - started) / 60
+            log(f"{NAME}: step {step}/{config.steps}, {minutes:.1f} min, loss {np.mean(losses[-100:]):.3f}")
+        after_step(step)
+
+
+def draw_batch(
+    scenes: Sequence[Scene], absent: float, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor, Targets]:
+    """Pixels (B, 3, H, W), token ids (B, T), targets: one caption for each scene."""
+    captions, fits = zip(*(draw_caption(scene, absent, rng) for scene in scenes), strict=True)
+    ids_BT, phrase_BT = encode(captions)
+    most = max(len(scene.things) for scene in scenes)
+    box_BK4 = torch.full((len(scenes), most, 4), 0.5)
+    token_BKT = torch.zeros(len(scenes), most, ids_BT.shape[1])
+    for row, (scene, fits_PK) in enumerate(zip(scenes, fits, strict=True)):
+        count = len(scene.things)
+        box_BK4[row, :count] = torch.tensor([[*t.box.center, t.box.x1 - t.box.x0, t.box.y1 - t.box.y0] for t in scene.things])
+        box_BK4[row, :count] /= IMAGE_SIZE
+        fits_K_last = torch.from_numpy(np.vstack([fits_PK, np.zeros(count, bool)]).T)
+        token_BKT[row, :count] = fits_K_last[:, phrase_BT[row]].float()
+    pixels_BCHW = normalise(np.stack([scene.image_HWC for scene in scenes]))
+    return pixels_BCHW, ids_BT, Targets(box_BK4, token_BKT.any(-1), token_BKT, ids_BT > 0)
+
+
+def _save(model: GroundingDinoForObjectDetection, folder: Path) -> None:
+    model.save_pretrained(folder)
+    processor().save_pretrained(folder)

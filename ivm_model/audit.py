@@ -1,0 +1,81 @@
+"""Is the discriminator a judge of masks, or does it only recognise where an image came from?
+
+The paper's public discriminator computes an embedding of the mask and never uses it. These numbers would show it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ivm_model.metrics import auc, paired_win_rate
+from ivm_model.stage_one import Opinions
+from storage import rle
+
+RIGHT_IOU = 0.5
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Scores of the discriminator, each from folds that did not train on the image; NaN where it cannot be measured.
+
+    Attributes:
+        shuffled_win: how often D prefers a human row's own mask to another row's mask; 0.5 for a blind one.
+        shuffled_change: mean |change of D| when the mask is swapped; 0 for a blind one.
+        good_bad_auc: AUC of human masks against the engine's wrong labels (IoU < 0.5) of the same images.
+        good_bad_win: the same, image by image.
+        right_wrong_auc: AUC of right against wrong machine labels, where held-out truth tells them apart.
+        leakage_auc: AUC of human masks against true masks of machine images: equal masks, so 0.5 is clean.
+        human_d, right_d, wrong_d: mean D of human masks, of right and of wrong machine labels.
+    """
+
+    shuffled_win: float
+    shuffled_change: float
+    good_bad_auc: float
+    good_bad_win: float
+    right_wrong_auc: float
+    leakage_auc: float
+    human_d: float
+    right_d: float
+    wrong_d: float
+
+
+def audit(opinions: Opinions, truth_iou_N: np.ndarray) -> Audit:
+    """Judge the judge.
+
+    Args:
+        truth_iou_N: IoU of each machine row's label with its truth, in the order of the "machine" views; NaN unknown.
+    """
+    views = opinions.views
+    human = {views.views[i].row: i for i in views.where("human")}
+    shuffled = [(human[views.views[i].row], i) for i in views.where("shuffled")]
+    bad = [(human[views.views[i].row], i) for i in views.where("engine") if _is_bad(views, human, i)]
+    own_S, swapped_S = _pairs(opinions, shuffled)
+    good_B, bad_B = _pairs(opinions, bad)
+    machine_N = opinions.of("machine")
+    right_R, wrong_W = machine_N[truth_iou_N >= RIGHT_IOU], machine_N[truth_iou_N < RIGHT_IOU]
+    return Audit(
+        shuffled_win=paired_win_rate(own_S, swapped_S),
+        shuffled_change=float(np.abs(own_S - swapped_S).mean()) if len(own_S) else float("nan"),
+        good_bad_auc=auc(good_B, bad_B),
+        good_bad_win=paired_win_rate(good_B, bad_B),
+        right_wrong_auc=auc(right_R, wrong_W),
+        leakage_auc=auc(opinions.of("human"), opinions.of("truth")),
+        human_d=_mean(opinions.of("human")),
+        right_d=_mean(right_R),
+        wrong_d=_mean(wrong_W),
+    )
+
+
+def _is_bad(views, human: dict[int, int], i: int) -> bool:
+    return rle.iou(views.views[i].mask, views.views[human[views.views[i].row]].mask) < RIGHT_IOU
+
+
+def _pairs(opinions: Opinions, indices: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    first, second = np.array(indices, np.int64).reshape(-1, 2).T
+    return opinions.d_M[first], opinions.d_M[second]
+
+
+def _mean(value_N: np.ndarray) -> float:
+    return float(value_N.mean()) if len(value_N) else float("nan")

@@ -1,0 +1,179 @@
+"""Labeled shards -> rows to train on and rows to score on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from storage import rle
+from storage.errors import ConfigError
+from storage.reader import iter_labels
+from storage.records import Label, Rle, Status
+
+Origin = Literal["human", "machine"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which labels train and which score.
+
+    Attributes:
+        statuses: statuses whose machine labels train.
+        test_sources: sources whose rows with held-out truth only score.
+        test_share: share of the other images with held-out truth that only score; chosen by the image's hash, so that
+            no image is on both sides.
+        max_rows: most rows to train on, an even choice; each costs about 0.1 MB beside its encoded image.
+    """
+
+    statuses: tuple[Status, ...] = (Status.ACCEPTED, Status.REVIEW)
+    test_sources: tuple[str, ...] = ()
+    test_share: float = 0.2
+    max_rows: int = 20_000
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.test_share < 1:
+            raise ConfigError(f"'test_share' must lie in [0, 1), got {self.test_share}")
+        if self.max_rows < 2:
+            raise ConfigError(f"'max_rows' must be at least 2, got {self.max_rows}")
+        if not self.statuses:
+            raise ConfigError(f"'statuses' must name at least one of {', '.join(Status)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One example.
+
+    Attributes:
+        origin: whose mask it is.
+        image: the encoded image file.
+        mask: what it trains or, on the test side, the engine's own label.
+        truth: held-out mask that scores it; None where unknown.
+        machine_mask: of a human row, the engine's label for the same image and instruction; for audits only.
+        verification: the engine's score of its label; NaN where it was not asked.
+    """
+
+    sample_id: str
+    recipe: str
+    origin: Origin
+    source: str
+    kind: str
+    instruction: str
+    image: bytes
+    mask: Rle
+    truth: Rle | None = None
+    machine_mask: Rle | None = None
+    verification: float = float("nan")
+
+    @property
+    def image_key(self) -> str:
+        """Hash of the image file: rows of one image share it."""
+        return hashlib.blake2b(self.image, digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Everything a training reads: `human`, `machine` and `test` rows, and the content hash of the first two."""
+
+    human: tuple[Row, ...]
+    machine: tuple[Row, ...]
+    test: tuple[Row, ...] = field(default=())
+
+    @property
+    def train(self) -> tuple[Row, ...]:
+        """Human rows, then machine rows."""
+        return self.human + self.machine
+
+    @property
+    def content_hash(self) -> str:
+        """16 hex digits over ids, origins and masks of the training rows."""
+        digest = hashlib.blake2b(digest_size=8)
+        for row in self.train:
+            digest.update(f"{row.sample_id} {row.origin} {row.mask.height}x{row.mask.width} ".encode() + row.mask.counts)
+        return digest.hexdigest()
+
+
+def load_rows(data: Path, config: DataConfig) -> Rows:
+    """Read a data folder.
+
+    A label with a human mask becomes a human row, unless the mask is held out; then it is a machine row whose truth
+    only scores. Rows are in the order of their sample ids, whatever the order of the shards.
+
+    Raises:
+        ConfigError: the folder holds no row of the wanted kind.
+    """
+    return split_rows(iter_labels(data), config)
+
+
+def split_rows(labels: Iterable[Label], config: DataConfig) -> Rows:
+    """As `load_rows`, from labels in memory."""
+    rows: dict[str, list[Row]] = {"human": [], "machine": [], "test": []}
+    seen: Counter[str] = Counter()
+    for label in labels:
+        seen[label.status] += 1
+        if side := _side(label, config):
+            rows[side].append(_row(label))
+    if not rows["human"] and not rows["machine"]:
+        statuses = ", ".join(f"{count} {status}" for status, count in sorted(seen.items())) or "no labels at all"
+        raise ConfigError(f"nothing to train on: found {statuses}; 'statuses' admits {', '.join(config.statuses)}")
+    human, machine, test = (sorted(rows[side], key=lambda row: row.sample_id) for side in rows)
+    machine = _thin(machine, config.max_rows - len(human[: config.max_rows]))
+    return Rows(tuple(_thin(human, config.max_rows)), tuple(machine), tuple(test))
+
+
+def decode_image(row: Row) -> np.ndarray:
+    """HWC uint8 RGB, turned as its EXIF says."""
+    with Image.open(io.BytesIO(row.image)) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def _side(label: Label, config: DataConfig) -> str:
+    sample = label.sample
+    if sample.human_mask is not None and not sample.held_out:
+        return "human"
+    if sample.human_mask is not None and (sample.source in config.test_sources or _in_share(label, config.test_share)):
+        return "test"
+    return "machine" if label.status in config.statuses else ""
+
+
+def _in_share(label: Label, share: float) -> bool:
+    digest = hashlib.blake2b(label.sample.image, digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * 2**64
+
+
+def _row(label: Label) -> Row:
+    sample = label.sample
+    human = sample.human_mask is not None and not sample.held_out
+    mask = sample.human_mask if human and sample.human_mask is not None else label.mask
+    return Row(
+        sample_id=sample.id,
+        recipe=label.lineage.recipe,
+        origin="human" if human else "machine",
+        source=sample.source,
+        kind=sample.kind,
+        instruction=sample.instruction,
+        image=sample.image,
+        mask=mask,
+        truth=None if human else sample.human_mask,
+        machine_mask=label.mask if human else None,
+        verification=label.scores.verification,
+    )
+
+
+def _thin(rows: list[Row], limit: int) -> list[Row]:
+    """Every k-th row, at most `limit`."""
+    if len(rows) <= limit:
+        return rows
+    return [rows[int(i)] for i in np.linspace(0, len(rows) - 1, limit)] if limit > 0 else []
+
+
+def truth_iou(rows: Iterable[Row]) -> np.ndarray:
+    """IoU of each row's mask with its truth, iou_N float32; NaN where the truth is unknown."""
+    return np.array([float("nan") if r.truth is None else rle.iou(r.mask, r.truth) for r in rows], np.float32)

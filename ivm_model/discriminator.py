@@ -1,0 +1,113 @@
+"""The discriminator: does this masked image look as a person would have masked it for this instruction?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ivm_model.lmm import Lmm
+from storage.errors import ConfigError
+
+AGREEMENT_FEATURES = 2
+"""IoU and cross-entropy between a mask and the generator's heatmap."""
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """What the discriminator sees and how it is trained.
+
+    Attributes:
+        question: what the LMM reads beside the masked image; the default is IVM's.
+        dim: how far the pixels outside the mask fade to white, 1 for all the way.
+        loss: "bce" (IVM), "pu" (DWBC) or "nnpu".
+        eta: supposed share of good machine labels, for the PU losses.
+        agreement: also look at how far the mask agrees with the generator after its warm-up.
+        wrong_per_row: deliberately wrong views of each human row.
+        folds: the discriminator that scores a row was trained on the other folds' images.
+        steps: optimiser steps of each fold.
+        batch: views in a step; half of them human, the rest machine and wrong in equal parts.
+        head_rate, lora_rate: peak learning rates.
+    """
+
+    question: str = "{instruction} Can you follow instruction above based on the given image?"
+    dim: float = 1.0
+    loss: Literal["bce", "pu", "nnpu"] = "bce"
+    eta: float = 0.5
+    agreement: bool = True
+    wrong_per_row: int = 4
+    folds: int = 2
+    steps: int = 80
+    batch: int = 32
+    head_rate: float = 1e-2
+    lora_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        if "{instruction}" not in self.question:
+            raise ConfigError(f"'question' must hold '{{instruction}}', got {self.question!r}")
+        if self.loss not in ("bce", "pu", "nnpu"):
+            raise ConfigError(f"'loss' must be bce, pu or nnpu, got {self.loss!r}")
+        if not 0 < self.dim <= 1 or not 0 < self.eta < 1:
+            raise ConfigError(f"'dim' must lie in (0, 1] and 'eta' in (0, 1), got {self.dim} and {self.eta}")
+        if self.folds < 2 or self.batch < 4 or self.steps < 1 or self.wrong_per_row < 0:
+            raise ConfigError(
+                "needs folds >= 2 (a discriminator never scores what it was trained on), batch >= 4, steps >= 1, "
+                f"wrong_per_row >= 0, got {self.folds}, {self.batch}, {self.steps}, {self.wrong_per_row}"
+            )
+
+
+class Discriminator(nn.Module):
+    """One fold: its own LoRA on the shared LMM, and a linear head on the last token's state and the agreement.
+
+    The head starts at zero, so that an untrained discriminator says 0.5.
+    """
+
+    def __init__(self, lmm: Lmm, config: DiscriminatorConfig, fold: int) -> None:
+        super().__init__()
+        self.config, self.role = config, f"discriminator_{fold}"
+        object.__setattr__(self, "lmm", lmm)  # shared with the generator: not a child of this module
+        lmm.add_role(self.role)
+        self.norm = nn.LayerNorm(lmm.hidden_size, elementwise_affine=False)
+        self.head = nn.Linear(lmm.hidden_size + AGREEMENT_FEATURES * config.agreement, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self, vision_BTC: torch.Tensor, instructions: Sequence[str], agreement_B2: torch.Tensor
+    ) -> torch.Tensor:
+        """Logit that the mask is human, logit_B.
+
+        Args:
+            vision_BTC: `Lmm.see` of the masked images.
+            agreement_B2: from `agreement`; ignored where the configuration does without.
+        """
+        texts = [self.config.question.format(instruction=instruction) for instruction in instructions]
+        hidden_BC = self.norm(self.lmm.read(texts, vision_BTC, self.role).last_BC)
+        if self.config.agreement:
+            hidden_BC = torch.cat([hidden_BC, agreement_B2], 1)
+        return self.head(hidden_BC)[:, 0]
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """LoRA and head, by name."""
+        lora = {f"{self.role}.{name}": value.detach() for name, value in self.lmm.role_parameters(self.role).items()}
+        return {**lora, **{f"{self.role}.head.{name}": value for name, value in self.head.state_dict().items()}}
+
+
+def agreement(logits_BHW: torch.Tensor, mask_BHW: torch.Tensor, valid_BHW: torch.Tensor) -> torch.Tensor:
+    """How a mask agrees with a generator's answer, agreement_B2: soft IoU in [-1, 1] and a bounded cross-entropy.
+
+    Both are scaled to about unit range: 2 IoU - 1, and 1 - 2 tanh(CE / area share), where the area share of the mask
+    (at least 1 %) makes the errors of small and large masks alike.
+    """
+    prob_BHW = logits_BHW.sigmoid() * valid_BHW
+    mask_BHW = mask_BHW * valid_BHW
+    overlap_B = torch.minimum(prob_BHW, mask_BHW).sum((1, 2))
+    union_B = torch.maximum(prob_BHW, mask_BHW).sum((1, 2))
+    entropy_BHW = nn.functional.binary_cross_entropy_with_logits(logits_BHW, mask_BHW, reduction="none") * valid_BHW
+    area_B = valid_BHW.sum((1, 2)).clamp(min=1)
+    share_B = (mask_BHW.sum((1, 2)) / area_B).clamp(min=0.01)
+    iou_B = (overlap_B + 1) / (union_B + 1)
+    return torch.stack([2 * iou_B - 1, 1 - 2 * torch.tanh(entropy_BHW.sum((1, 2)) / area_B / share_B)], 1)

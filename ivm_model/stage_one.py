@@ -1,0 +1,162 @@
+"""Stage I: discriminators that never score what they were trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ivm_model import losses
+from ivm_model.discriminator import Discriminator, DiscriminatorConfig, agreement
+from ivm_model.features import Features, to_frame, valid_mask
+from ivm_model.model import MaskingModel
+from ivm_model.optimization import Progress, Stepper, silent
+from ivm_model.views import Part, Views, make_views, see_views
+from storage import rle
+from storage.errors import ConfigError
+
+SCORE_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What the discriminators say of every view.
+
+    Attributes:
+        views: what was looked at.
+        d_M: P(human), from the fold that did not train on the view's image.
+        fold_M: index of that fold.
+        state: trained tensors of all folds, by name.
+        losses: loss of each step, fold after fold.
+    """
+
+    views: Views
+    d_M: np.ndarray
+    fold_M: np.ndarray
+    state: dict[str, torch.Tensor]
+    losses: tuple[float, ...]
+
+    def of(self, part: Part) -> np.ndarray:
+        """D of the views of a part, in the order of their rows."""
+        return self.d_M[self.views.where(part)]
+
+
+def prepare_views(
+    model: MaskingModel, features: Features, config: DiscriminatorConfig, seed: int, progress: Progress = silent
+) -> Views:
+    """Make and encode every view of the training rows; no training changes them.
+
+    Raises:
+        ConfigError: there are no human or no machine rows.
+    """
+    rows = features.rows
+    if not {"human", "machine"} <= {row.origin for row in rows}:
+        raise ConfigError("a discriminator needs both human and machine rows; use weighting 'uniform' without it")
+    return see_views(model, rows, make_views(rows, config.wrong_per_row, seed), config.dim, progress)
+
+
+def run_stage_one(
+    model: MaskingModel,
+    features: Features,
+    views: Views,
+    config: DiscriminatorConfig,
+    seed: int,
+    progress: Progress = silent,
+) -> Opinions:
+    """Train one discriminator for each fold on the other folds' images, and score the fold with it.
+
+    Raises:
+        ConfigError: a fold's training side lacks human or machine rows.
+        TrainingDivergedError: the loss is not finite.
+    """
+    return _StageOne(model, features, views, config, seed).run(progress)
+
+
+class _StageOne:
+    def __init__(
+        self, model: MaskingModel, features: Features, views: Views, config: DiscriminatorConfig, seed: int
+    ) -> None:
+        self.model, self.features, self.views, self.config, self.seed = model, features, views, config, seed
+        self.image_M = features.image_N[[view.row for view in views.views]]
+        fold_U = np.random.default_rng(seed).permutation(int(features.image_N.max()) + 1) % config.folds
+        self.fold_M = fold_U[self.image_M]
+        self.agreement_M2 = self._agreement() if config.agreement else torch.zeros(len(self.image_M), 2)
+
+    def run(self, progress: Progress) -> Opinions:
+        d_M = np.zeros(len(self.image_M), np.float32)
+        state: dict[str, torch.Tensor] = {}
+        history: list[float] = []
+        for fold in range(self.config.folds):
+            torch.manual_seed(self.seed * self.config.folds + fold)
+            discriminator = Discriminator(self.model.lmm, self.config, fold)
+            history += self._fit(discriminator, fold, progress)
+            mine = np.flatnonzero(self.fold_M == fold)
+            d_M[mine] = self._score(discriminator, mine)
+            state |= discriminator.trained_state()
+            self.model.lmm.drop_role(discriminator.role)
+        return Opinions(self.views, d_M, self.fold_M, state, tuple(history))
+
+    def _fit(self, discriminator: Discriminator, fold: int, progress: Progress) -> list[float]:
+        config = self.config
+        pools = {part: self._pool(part, fold) for part in ("human", "machine", "wrong")}
+        if not len(pools["human"]) or not len(pools["machine"]):
+            raise ConfigError(f"without fold {fold} there are no human or no machine rows to learn from; add human masks")
+        sizes = _sizes(config.batch, len(pools["wrong"]) > 0)
+        lora = self.model.lmm.role_parameters(discriminator.role).values()
+        stepper = Stepper([(discriminator.head.parameters(), config.head_rate), (lora, config.lora_rate)], config.steps)
+        rng = np.random.default_rng([self.seed, fold])
+        discriminator.train()
+        self.model.lmm.train()
+        history = []
+        for step in range(1, config.steps + 1):
+            index_B = np.concatenate([rng.choice(pools[part], size) for part, size in sizes.items()])
+            parts = self._logits(discriminator, index_B).split(list(sizes.values()))
+            history.append(stepper.step(self._loss(*parts)))
+            progress(f"discriminator {fold + 1}/{config.folds}", step, config.steps)
+        discriminator.eval()
+        self.model.lmm.eval()
+        return history
+
+    def _pool(self, part: Part, fold: int) -> np.ndarray:
+        """Views of a part that the fold's discriminator may learn from."""
+        indices = self.views.where(part)
+        return indices[self.fold_M[indices] != fold]
+
+    def _loss(self, *parts: torch.Tensor) -> torch.Tensor:
+        if self.config.loss == "bce":
+            return losses.human_or_not(*parts)
+        unlabeled = losses.positive_unlabeled if self.config.loss == "pu" else losses.non_negative_pu
+        return unlabeled(*parts, eta=self.config.eta)
+
+    def _logits(self, discriminator: Discriminator, index_B: np.ndarray) -> torch.Tensor:
+        instructions = [self.views.views[i].instruction for i in index_B]
+        return discriminator(self.views.vision_MTC[index_B].float(), instructions, self.agreement_M2[index_B])
+
+    @torch.no_grad()
+    def _score(self, discriminator: Discriminator, index_K: np.ndarray) -> np.ndarray:
+        batches = np.array_split(index_K, max(1, len(index_K) // SCORE_BATCH))
+        return torch.cat([self._logits(discriminator, batch).sigmoid() for batch in batches if len(batch)]).numpy()
+
+    @torch.no_grad()
+    def _agreement(self) -> torch.Tensor:
+        """Each view's mask against what the generator, as it is now, answers to the view's instruction."""
+        encoded, side = self.features.encoded, self.model.side
+        parts = []
+        for start in range(0, len(self.image_M), SCORE_BATCH):
+            views = self.views.views[start : start + SCORE_BATCH]
+            image_B = self.image_M[start : start + SCORE_BATCH]
+            logits_BHW = self.model(
+                encoded.sam_BCHW[image_B].float(), encoded.vision_BTC[image_B].float(), [v.instruction for v in views]
+            )
+            frames = [encoded.frames[i] for i in image_B]
+            masks = [to_frame(rle.decode(v.mask), frame, side) for v, frame in zip(views, frames, strict=True)]
+            mask_BHW = torch.from_numpy(np.stack(masks)).float() / 255
+            parts.append(agreement(logits_BHW, mask_BHW, torch.stack([valid_mask(f, side) for f in frames])))
+        return torch.cat(parts)
+
+
+def _sizes(batch: int, wrong: bool) -> dict[Part, int]:
+    """Views of each part in a balanced batch."""
+    half, quarter = batch // 2, batch // 4
+    return {"human": half, "machine": quarter, "wrong": quarter} if wrong else {"human": half, "machine": half}

@@ -1,0 +1,138 @@
+"""The catalog: DuckDB over the Parquet files of a data set, read in place, with views and named queries.
+
+Nothing is imported, so a catalog opens in milliseconds and costs no disk. It is read only: one SELECT at a time is
+allowed, and DuckDB itself may open no file but the data set's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from storage import layout, queries, schema
+from storage.errors import ConfigError, ShardError
+from storage.layout import Problem
+from storage.views import VIEWS
+
+_SCHEMAS = {
+    "light": schema.LIGHT,
+    "heavy": schema.HEAVY,
+    "timings": schema.TIMINGS,
+    "weights": schema.WEIGHTS,
+    "reviews": schema.REVIEWS,
+}
+_REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
+_RECIPES = pa.schema([("recipe", pa.string()), ("config", pa.string())])
+
+
+class Catalog:
+    """Answers SQL about the data set in a folder, as it was when the catalog was opened; not for several threads.
+
+    Attributes:
+        problems: files that are left out because they are torn, foreign or incomplete.
+
+    Raises:
+        ConfigError: `data` is not a folder.
+    """
+
+    def __init__(self, data: Path) -> None:
+        found = layout.scan(data)
+        recipes, unreadable = _read_recipes(data)
+        self.problems: tuple[Problem, ...] = (*found.problems, *unreadable)
+        self._connection = duckdb.connect(":memory:", config={"autoload_known_extensions": False})
+        files = {kind: [str(path.resolve()) for path in paths] for kind, paths in found.by_kind.items()}
+        for kind, expected in _SCHEMAS.items():
+            self._define(f"{kind}_files", files[kind], expected.empty_table())
+        self._define("recipes_files", [], recipes)
+        for view in VIEWS:
+            self._connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+        self._shut([path for paths in files.values() for path in paths])
+
+    @property
+    def error(self) -> ShardError | None:
+        """All problems as one error to show; None where every file is in use."""
+        return layout.as_error(self.problems)
+
+    def sql(self, query: str, **parameters: Any) -> pa.Table:
+        """Run one SELECT over the views; `$name` in it takes the parameter of that name.
+
+        Raises:
+            ConfigError: the query is not a single SELECT, or DuckDB refuses it.
+            ShardError: a file turned out to be damaged, or vanished, while it was read.
+        """
+        try:
+            statements = self._connection.extract_statements(query)
+            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+                raise ConfigError(f"the catalog is read only and runs one SELECT at a time, got {query.strip()!r}")
+            return self._connection.sql(query, params=parameters).to_arrow_table()
+        except _REFUSED as error:
+            raise ConfigError(f"{error}\nThe views are: {', '.join(view.name for view in VIEWS)}.") from error
+        except duckdb.Error as error:
+            raise ShardError(
+                f"a file of the data set is damaged or gone ({error}); storage.verify.verify finds out which"
+            ) from error
+
+    def query(self, name: str, **parameters: Any) -> pa.Table:
+        """Run a named query of `storage.queries`; values may be text and are turned into the parameter's type.
+
+        Raises:
+            ConfigError: no such query or parameter, or a value of another type.
+        """
+        query = queries.load(name)
+        return self.sql(query.sql, **query.bind(parameters))
+
+    def describe(self) -> pa.Table:
+        """Every column of every view: view, column, type, description, in the order in which to read about them."""
+        rows = [
+            {"view": view.name, "column": column, "type": str(kind), "description": view.columns[column]}
+            for view in VIEWS
+            for column, kind, *_ in self._connection.execute(f"DESCRIBE {view.name}").fetchall()
+        ]
+        return pa.Table.from_pylist(rows)
+
+    def close(self) -> None:
+        """Let go of DuckDB's memory."""
+        self._connection.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _define(self, name: str, files: Sequence[str], otherwise: pa.Table) -> None:
+        """A view over the files, or a table with the same columns where there are none."""
+        if files:
+            self._connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({_literal(files)})")
+        else:
+            self._connection.register("arrow_rows", otherwise)
+            self._connection.execute(f"CREATE TABLE {name} AS FROM arrow_rows")
+            self._connection.unregister("arrow_rows")
+
+    def _shut(self, files: Sequence[str]) -> None:
+        """From here on SQL reaches these files and nothing else: no other path, no extension, no setting."""
+        self._connection.execute(f"SET allowed_paths = {_literal(files)}")
+        self._connection.execute("SET enable_external_access = false")
+        self._connection.execute("SET lock_configuration = true")
+
+
+def _literal(texts: Sequence[str]) -> str:
+    quoted = ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
+    return f"[{quoted}]"
+
+
+def _read_recipes(data: Path) -> tuple[pa.Table, list[Problem]]:
+    rows, problems = [], []
+    for path in sorted((data / "recipes").glob("*.json")):
+        try:
+            text = path.read_text(encoding="utf-8")
+            json.loads(text)
+            rows.append({"recipe": path.stem, "config": text})
+        except ValueError as error:
+            problems.append(Problem(path.relative_to(data), f"torn or not JSON: {error}"))
+    return pa.Table.from_pylist(rows, schema=_RECIPES), problems

@@ -1,0 +1,17 @@
+-- Share of the inputs that ended as an accepted label, and its overlap with human masks, by source.
+-- $recipe = "": only recipes whose hash starts with this
+SELECT
+    source,
+    count(*) AS inputs,
+    count(*) FILTER (outcome = 'rejection') AS rejections,
+    count(*) FILTER (status = 'accepted') AS accepted,
+    count(*) FILTER (status = 'review') AS review,
+    count(*) FILTER (status = 'rejected') AS rejected,
+    count(*) FILTER (status = 'no_target') AS no_target,
+    count(*) FILTER (status = 'accepted') / count(*) AS coverage,
+    avg(human_iou) AS human_iou,
+    avg(human_iou) FILTER (status = 'accepted') AS accepted_human_iou
+FROM outcomes
+WHERE starts_with(recipe, $recipe)
+GROUP BY source
+ORDER BY source

@@ -1,0 +1,82 @@
+"""Every block of the README and of docs/ is run, in reading order, in one folder that looks like a fresh clone."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"(<!-- not run: (?P<why>.+?) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
+RUNNABLE = {"console", "python", "sql", "json", "yaml"}
+SMALL_DEMO = "--scenes 10 --steps 20"
+"""The demo that the other blocks build on, small enough for a test."""
+
+
+def blocks(page):
+    for match in BLOCK.finditer(page.read_text()):
+        yield match["language"], match["text"], match["why"]
+
+
+def commands(text):
+    """Lines that start with `$ `, with their continuations."""
+    joined = re.sub(r"\\\n\s*>?\s*", "", text)
+    return [line[2:] for line in joined.splitlines() if line.startswith("$ ")]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clone")
+    for entry in ROOT.iterdir():
+        if entry.name not in {"demo", "build", ".git"}:
+            (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+def run(command, clone):
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DEMO": SMALL_DEMO,
+        "PREFECT_HOME": str(clone / ".prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_of_a_page_runs(page, clone):
+    for language, text, why in blocks(page):
+        if why:
+            continue
+        if language == "console":
+            for command in commands(text):
+                run(["bash", "-euo", "pipefail", "-c", command], clone)
+        elif language == "python":
+            run([sys.executable, "-c", text], clone)
+        elif language == "sql":
+            run(["ivm", "sql", "--data", "demo/data", text], clone)
+        elif language == "json":
+            json.loads(text)
+        elif language == "yaml":
+            yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_says_what_it_is(page):
+    fences = re.findall(r"^```(\w*)$", page.read_text(), re.M)
+    assert set(fences[::2]) <= RUNNABLE | {"text", "mermaid"}
+    assert set(fences[1::2]) <= {""}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
