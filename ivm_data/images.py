@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -66,6 +67,18 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
     except Exception as error:  # Pillow's decoders raise nearly every type on foreign bytes
         kind = type(error).__name__
         raise InputError("image_unreadable", f"{len(data)} bytes, {kind}: {str(error)[:200]}") from error
+
+
+def read(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
+    """Decode an image file to HWC uint8 RGB.
+
+    Raises:
+        InputError: `image_missing`, or as `decode`.
+    """
+    try:
+        return decode(path.read_bytes(), limits)
+    except OSError as error:
+        raise InputError("image_missing", f"'{path}' cannot be read: {error.strerror}") from error
 
 
 def _check_size(width: int, height: int, limits: ImageLimits) -> None:

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from storage import layout
 from storage.digest import combine, part_digests
+from storage.files import CONTENT
 from storage.layout import Problem
 from storage.rows import image_sha
-from storage.shards import CONTENT
 
 
 def verify(data: Path) -> tuple[Problem, ...]:

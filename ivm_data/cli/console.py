@@ -22,13 +22,13 @@ _errors = Console(stderr=True)
 def fail(error: Exception) -> None:
     """One error on standard error, without a traceback."""
     _errors.print(f"[bold red]error:[/] {type(error).__name__}: ", end="")
-    _errors.print(str(error), markup=False, highlight=False)
+    _errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """A warning on standard error."""
     _errors.print("[bold yellow]warning:[/] ", end="")
-    _errors.print(text, markup=False, highlight=False)
+    _errors.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format = "table", title: str = "") -> None:

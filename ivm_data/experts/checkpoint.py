@@ -39,19 +39,10 @@ def load_checkpoint(
         WeightsError: the directory is missing, of another architecture, torn, or lacks tensors.
     """
     import torch
-    from safetensors import SafetensorError
 
     source = {"revision": revision} if revision and not Path(path).is_dir() else {}
     _check_architecture(path, model_class.config_class.model_type)
-    try:
-        model, report = model_class.from_pretrained(
-            path, dtype=getattr(torch, dtype), output_loading_info=True, **source
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise WeightsError(
-            f"cannot read {model_class.__name__} from {path!r}: {_first_line(error)}; "
-            "give a directory with config.json and a whole model.safetensors, or a hub id that can be reached"
-        ) from error
+    model, report = load_part(model_class, path, source, dtype=getattr(torch, dtype), output_loading_info=True)
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise WeightsError(
@@ -59,6 +50,23 @@ def load_checkpoint(
             "save the checkpoint again with save_pretrained"
         )
     return model.to(device).eval(), source
+
+
+def load_part(part_class: Any, path: str, source: dict[str, Any], **options: Any) -> Any:
+    """`part_class.from_pretrained(path)`: a model, a processor or a tokenizer.
+
+    Raises:
+        WeightsError: the files are missing, torn, or of another kind.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        return part_class.from_pretrained(path, **source, **options)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise WeightsError(
+            f"cannot read {part_class.__name__} from {path!r}: {_first_line(error)}; give a directory with "
+            "config.json, model.safetensors and the processor's files, or a hub id that can be reached"
+        ) from error
 
 
 def _check_architecture(path: str, expected: str) -> None:

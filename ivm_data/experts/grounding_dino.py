@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.base import Detection
-from ivm_data.experts.checkpoint import checkpoint_name, load_checkpoint
+from ivm_data.experts.checkpoint import checkpoint_name, load_checkpoint, load_part
 from ivm_data.experts.phrase_score import captions, phrase_spans, span_scores
 from storage.records import Box
 
@@ -88,8 +88,8 @@ class GroundingDino:
         model, source = load_checkpoint(
             GroundingDinoForObjectDetection, config.path, config.revision, config.device, config.dtype
         )
-        self._processor = GroundingDinoImageProcessorPil.from_pretrained(config.path, **source)
-        self._tokenizer = AutoTokenizer.from_pretrained(config.path, **source)
+        self._processor = load_part(GroundingDinoImageProcessorPil, config.path, source)
+        self._tokenizer = load_part(AutoTokenizer, config.path, source)
         self._model = model
 
     def ground(self, images: Sequence[np.ndarray], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.base import Segmentation
-from ivm_data.experts.checkpoint import checkpoint_name, load_checkpoint
+from ivm_data.experts.checkpoint import checkpoint_name, load_checkpoint, load_part
 from storage.records import Box
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Sam:
         config = self.config
         model, source = load_checkpoint(SamModel, config.path, config.revision, config.device, config.dtype)
         # The PIL processor gives the pixels of the original code; the default one does not.
-        self._processor = SamImageProcessorPil.from_pretrained(config.path, **source)
+        self._processor = load_part(SamImageProcessorPil, config.path, source)
         self._model = model
 
     def segment(self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]]) -> list[Segmentation]:

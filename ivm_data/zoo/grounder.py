@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from transformers import GroundingDinoForObjectDetection
 
-from ivm_data.worlds.scene import IMAGE_SIZE, Scene
+from ivm_data.worlds.scene import ATTRIBUTES, IMAGE_SIZE, Scene
 from ivm_data.zoo.card import write_card
 from ivm_data.zoo.grounder_captions import draw_caption, encode
-from ivm_data.zoo.grounder_loss import Targets, grounding_loss
+from ivm_data.zoo.grounder_loss import DenseHead, Targets, grounding_loss
 from ivm_data.zoo.grounder_model import build, processor
 from ivm_data.zoo.grounder_pretrain import pretrain
 from ivm_data.zoo.grounder_scores import score_grounder
@@ -55,7 +55,7 @@ class TrainConfig:
     scenes: int = 24000
     batch: int = 16
     learning_rate: float = 8e-4
-    backbone_factor: float = 0.5
+    backbone_factor: float = 1.0
     absent: float = 0.25
     checkpoint_every: int = 0
     held_out: int = 600
@@ -107,7 +107,8 @@ def fit(
     """The detection training; AdamW with a cosine schedule."""
     backbone = list(model.model.backbone.parameters())
     known = {id(parameter) for parameter in backbone}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    dense = DenseHead(model.config.d_model)
+    rest = [*(parameter for parameter in model.parameters() if id(parameter) not in known), *dense.parameters()]
     groups = [
         {"params": backbone, "lr": config.learning_rate * config.backbone_factor},
         {"params": rest, "lr": config.learning_rate},
@@ -116,7 +117,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, config.steps))
     started, losses = time.monotonic(), []
     for step, rows in enumerate(minibatches(len(scenes), config.batch, config.steps, rng), start=1):
-        loss = grounding_loss(model, *draw_batch([scenes[int(i)] for i in rows], config.absent, rng))
+        loss = grounding_loss(model, dense, *draw_batch([scenes[int(i)] for i in rows], config.absent, rng))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -138,14 +139,20 @@ def draw_batch(
     most = max(len(scene.things) for scene in scenes)
     box_BK4 = torch.full((len(scenes), most, 4), 0.5)
     token_BKT = torch.zeros(len(scenes), most, ids_BT.shape[1])
+    word_BKA = torch.zeros(len(scenes), most, len(ATTRIBUTES), dtype=torch.long)
+    owner_BHW = torch.full((len(scenes), IMAGE_SIZE, IMAGE_SIZE), -1)
     for row, (scene, fits_PK) in enumerate(zip(scenes, fits, strict=True)):
         count = len(scene.things)
         box_BK4[row, :count] = torch.tensor([[*t.box.center, t.box.x1 - t.box.x0, t.box.y1 - t.box.y0] for t in scene.things])
         box_BK4[row, :count] /= IMAGE_SIZE
         fits_K_last = torch.from_numpy(np.vstack([fits_PK, np.zeros(count, bool)]).T)
         token_BKT[row, :count] = fits_K_last[:, phrase_BT[row]].float()
+        for index, thing in enumerate(scene.things):
+            word_BKA[row, index] = torch.tensor([words.index(getattr(thing, name)) for name, words in ATTRIBUTES.items()])
+            owner_BHW[row][torch.from_numpy(thing.mask_HW)] = index
     pixels_BCHW = normalise(np.stack([scene.image_HWC for scene in scenes]))
-    return pixels_BCHW, ids_BT, Targets(box_BK4, token_BKT.any(-1), token_BKT, ids_BT > 0)
+    targets = Targets(box_BK4, token_BKT.any(-1), token_BKT, ids_BT > 0, phrase_BT >= 0, owner_BHW, word_BKA)
+    return pixels_BCHW, ids_BT, targets
 
 
 def _save(model: GroundingDinoForObjectDetection, folder: Path) -> None:

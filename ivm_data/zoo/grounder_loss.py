@@ -1,8 +1,8 @@
 """The loss that trains a Grounding DINO from nothing.
 
 The library's own loss forgets each image's class offset where captions differ and gives the two-stage proposals no
-gradient; here both decoder layers are matched one to one (DETR, Carion et al., 2020, arXiv 2005.12872) and the encoder's
-proposals are assigned one to few.
+gradient; here both decoder layers are matched one to one (DETR, Carion et al., 2020, arXiv 2005.12872), the encoder's
+proposals are assigned one to few, and a head that is thrown away afterwards makes every covered cell tell what covers it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
+from torch import nn
 from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss
 
+from ivm_data.worlds.scene import ATTRIBUTES
+
+STRIDES = (8, 16)
+"""Of the feature levels, in pixels."""
 CLASS_COST, L1_COST, GIOU_COST = 2.0, 5.0, 2.0
 L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
@@ -31,12 +36,18 @@ class Targets:
         is_target_BK: whether the row holds a thing that some phrase of the caption fits.
         token_BKT: 1 at every token of every phrase that fits the thing.
         is_token_BT: which tokens are real.
+        is_word_BT: which of them belong to a phrase.
+        owner_BHW: index of the thing that shows at each pixel, -1 for none.
+        word_BKA: index of the thing's word for each attribute.
     """
 
     box_BK4: torch.Tensor
     is_target_BK: torch.Tensor
     token_BKT: torch.Tensor
     is_token_BT: torch.Tensor
+    is_word_BT: torch.Tensor
+    owner_BHW: torch.Tensor
+    word_BKA: torch.Tensor
 
     @property
     def count(self) -> torch.Tensor:
@@ -44,14 +55,42 @@ class Targets:
         return self.is_target_BK.sum().clamp(min=1)
 
 
-def grounding_loss(model: Any, pixels_BCHW: torch.Tensor, ids_BT: torch.Tensor, targets: Targets) -> torch.Tensor:
-    """Sum of the losses of the encoder's proposals and of each decoder layer."""
+class DenseHead(nn.Module):
+    """What every covered cell of the encoder must know: its thing's attributes, and which words fit the thing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.sizes = [len(words) for words in ATTRIBUTES.values()]
+        self.align = nn.Linear(channels, channels)
+        self.attributes = nn.Linear(channels, sum(self.sizes))
+
+    def forward(self, vision_BSC: torch.Tensor, text_BTC: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """Binary cross-entropy over the words of all phrases, plus cross-entropy of each attribute."""
+        owner_BS = torch.cat([targets.owner_BHW[:, s // 2 :: s, s // 2 :: s].flatten(1) for s in STRIDES], dim=1)
+        image_M, cell_M = (owner_BS >= 0).nonzero(as_tuple=True)
+        thing_M = owner_BS[image_M, cell_M]
+        logits_BST = self.align(vision_BSC) @ text_BTC.transpose(1, 2)
+        is_word_MT = targets.is_word_BT[image_M]
+        wanted_MT = targets.token_BKT[image_M, thing_M]
+        loss = F.binary_cross_entropy_with_logits(logits_BST[image_M, cell_M][is_word_MT], wanted_MT[is_word_MT])
+        guesses = self.attributes(vision_BSC[image_M, cell_M]).split(self.sizes, dim=1)
+        for index, logits_MW in enumerate(guesses):
+            loss = loss + 0.25 * F.cross_entropy(logits_MW, targets.word_BKA[image_M, thing_M, index])
+        return loss
+
+
+def grounding_loss(
+    model: Any, dense: DenseHead, pixels_BCHW: torch.Tensor, ids_BT: torch.Tensor, targets: Targets
+) -> torch.Tensor:
+    """Sum of the losses of the dense head, of the encoder's proposals and of each decoder layer."""
     out = model.model(pixel_values=pixels_BCHW, input_ids=ids_BT, attention_mask=targets.is_token_BT.long())
     length = ids_BT.shape[1]
-    total = _encoder_loss(out.enc_outputs_class[..., :length], out.enc_outputs_coord_logits, targets, pixels_BCHW)
+    text_BTC = out.encoder_last_hidden_state_text
+    total = dense(out.encoder_last_hidden_state_vision, text_BTC, targets)
+    total = total + _encoder_loss(out.enc_outputs_class[..., :length], out.enc_outputs_coord_logits, targets)
     reference_BQ4 = out.init_reference_points
     for layer, hidden_BQC in enumerate(out.intermediate_hidden_states.unbind(1)):
-        logits_BQT = model.class_embed[layer](hidden_BQC, out.encoder_last_hidden_state_text, targets.is_token_BT)
+        logits_BQT = model.class_embed[layer](hidden_BQC, text_BTC, targets.is_token_BT)
         box_BQ4 = (model.bbox_embed[layer](hidden_BQC) + torch.special.logit(reference_BQ4, eps=1e-5)).sigmoid()
         total = total + _decoder_loss(logits_BQT[..., :length], box_BQ4, targets)
         reference_BQ4 = out.intermediate_reference_points[:, layer]
@@ -67,11 +106,9 @@ def _decoder_loss(logits_BQT: torch.Tensor, box_BQ4: torch.Tensor, targets: Targ
     return (focal + boxes) / targets.count
 
 
-def _encoder_loss(
-    logits_BST: torch.Tensor, coordinate_BS4: torch.Tensor, targets: Targets, pixels_BCHW: torch.Tensor
-) -> torch.Tensor:
+def _encoder_loss(logits_BST: torch.Tensor, coordinate_BS4: torch.Tensor, targets: Targets) -> torch.Tensor:
     """On each level the cell nearest to a target's centre is positive and the rest of the box's core is ignored."""
-    centre_S2, levels = _cells(pixels_BCHW.shape[-2:], logits_BST.device)
+    centre_S2, levels = _cells(targets.owner_BHW.shape[-2:], logits_BST.device)
     distance_BKS = torch.cdist(targets.box_BK4[..., :2], centre_S2.expand(len(logits_BST), -1, -1))
     offset_BKS2 = (centre_S2 - targets.box_BK4[..., None, :2]).abs()
     in_core_BKS = (offset_BKS2 < targets.box_BK4[..., None, 2:] * CORE / 2).all(-1) & targets.is_target_BK[..., None]
@@ -89,9 +126,9 @@ def _encoder_loss(
 
 
 def _cells(size_hw: torch.Size, device: torch.device) -> tuple[torch.Tensor, list[tuple[int, int]]]:
-    """Normalised (x, y) centres of the cells of both levels (strides 8 and 16), and where each level lies."""
+    """Normalised (x, y) centres of the cells of both levels, and where each level lies."""
     centres, levels, start = [], [], 0
-    for stride in (8, 16):
+    for stride in STRIDES:
         height, width = size_hw[0] // stride, size_hw[1] // stride
         y, x = torch.meshgrid(
             (torch.arange(height, device=device) + 0.5) / height,

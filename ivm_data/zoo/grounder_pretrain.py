@@ -15,9 +15,9 @@ from torch import nn
 from transformers import GroundingDinoForObjectDetection
 
 from ivm_data.worlds.scene import ATTRIBUTES, IMAGE_SIZE, Scene
+from ivm_data.zoo.grounder_loss import STRIDES
 from ivm_data.zoo.training import cosine, minibatches, normalise
 
-STRIDES = (8, 16)
 _CLASSES = [len(words) for words in ATTRIBUTES.values()]
 
 
@@ -58,7 +58,7 @@ def _dense_loss(
     pixels_BCHW = normalise(np.stack([scene.image_HWC for scene in scenes]))
     pixel_mask_BHW = torch.ones(len(scenes), IMAGE_SIZE, IMAGE_SIZE, dtype=torch.long)
     features, _ = core.backbone(pixels_BCHW, pixel_mask_BHW)
-    owners, words_NA, sides_N4 = _labels(scenes)
+    owners, words_NA, box_N4 = _labels(scenes)
     total, accuracy = torch.zeros(()), []
     for level, stride in enumerate(STRIDES):
         out_BHWC = heads[level](core.input_proj_vision[level](features[level][0])).permute(0, 2, 3, 1)
@@ -71,7 +71,7 @@ def _dense_loss(
             total = total + F.cross_entropy(logits_MW, words_NA[thing_M, index])
             if level == 0:
                 accuracy.append(float((logits_MW.argmax(1) == words_NA[thing_M, index]).float().mean()))
-        total = total + F.smooth_l1_loss(sides_M4, _distances(present_BHW, stride, sides_N4[thing_M]))
+        total = total + F.smooth_l1_loss(sides_M4, _distances(present_BHW, stride, box_N4[thing_M]))
     return total, accuracy
 
 

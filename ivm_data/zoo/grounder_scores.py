@@ -32,7 +32,7 @@ def score_grounder(directory: Path, scenes: int, cache_dir: Path | None = None) 
 
 def _score(expert: GroundingDino, scenes: Sequence[Scene]) -> dict[str, float]:
     rng = np.random.default_rng(0)
-    asked = {kind: _ask(scenes, kind, rng) for kind in ("attribute", "two_targets", "counting", "absent")}
+    asked = {kind: ask(scenes, kind, rng) for kind in ("attribute", "two_targets", "counting", "absent")}
     found = {
         kind: expert.ground([scene.image_HWC for scene, _ in pairs], [pair.phrases for _, pair in pairs])
         for kind, pairs in asked.items()
@@ -52,7 +52,7 @@ def _score(expert: GroundingDino, scenes: Sequence[Scene]) -> dict[str, float]:
     }
 
 
-def _ask(scenes: Sequence[Scene], kind: str, rng: np.random.Generator) -> list[tuple[Scene, Pair]]:
+def ask(scenes: Sequence[Scene], kind: str, rng: np.random.Generator) -> list[tuple[Scene, Pair]]:
     pairs = [(scene, compose(scene, kind, rng)) for scene in scenes]
     return [(scene, pair) for scene, pair in pairs if pair is not None]
 

@@ -42,7 +42,7 @@ class Learner(nn.Module):
     def forward(self, pack: Pack, questions: bool) -> Losses:
         """Patch loss, and answer loss where `questions` are asked."""
         image = self.llava.get_image_features(pack.pixels_BCHW, output_hidden_states=True, return_dict=True)
-        patch = self._patch_loss(image.hidden_states[-1][:, 1:], pack)
+        patch = self._patch_loss(image.hidden_states[-1], pack)
         if not questions:
             return Losses(patch, torch.tensor(torch.nan), torch.nan)
         hidden_BTC = self.llava.model(

@@ -9,7 +9,7 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import (
     CLIPImageProcessorPil,
-    CLIPVisionConfig,
+    LevitConfig,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -89,8 +89,7 @@ def build_processor(size: Size) -> LlavaProcessor:
         image_processor=images,
         tokenizer=build_tokenizer(),
         patch_size=size.patch,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
+        vision_feature_select_strategy="full",
         chat_template=_CHAT_TEMPLATE,
     )
 
@@ -98,8 +97,17 @@ def build_processor(size: Size) -> LlavaProcessor:
 def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
     """Random weights; seed torch first."""
     shared = {"hidden_size": size.width, "intermediate_size": size.mlp, "num_attention_heads": size.heads}
-    tower = CLIPVisionConfig(
-        **shared, num_hidden_layers=size.layers, image_size=size.image, patch_size=size.patch, projection_dim=size.width
+    tower = LevitConfig(
+        image_size=size.image,
+        patch_size=size.patch,
+        hidden_sizes=[size.width, size.width],
+        num_attention_heads=[size.heads],
+        key_dim=[size.width // size.heads],
+        attention_ratio=[1],
+        mlp_ratio=[2],
+        depths=[size.layers],
+        down_ops=[[""]],
+        hidden_size=size.width,
     )
     language = LlamaConfig(
         **shared,
@@ -117,7 +125,7 @@ def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForCondi
         text_config=language,
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
         vision_feature_layer=-1,
-        vision_feature_select_strategy="default",
+        vision_feature_select_strategy="full",
         tie_word_embeddings=True,
         image_seq_length=size.image_tokens,
     )

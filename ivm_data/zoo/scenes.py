@@ -123,13 +123,14 @@ def _draw_chunk(split: Split, part: int, folder: Path) -> None:
         chunk.put(row, draw_scene(split, part * CHUNK + row))
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".drawing-"))
-    chunk.write(scratch)
     try:
+        chunk.write(scratch)
         os.rename(scratch, folder)
     except OSError:
-        shutil.rmtree(scratch)
         if not folder.exists():
             raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _thing(words: list[int], mask_HW: np.ndarray, visible: float) -> Thing:

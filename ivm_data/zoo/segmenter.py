@@ -14,7 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import SamConfig, SamMaskDecoderConfig, SamModel, SamPromptEncoderConfig, SamVisionConfig
+from transformers import (
+    SamConfig,
+    SamMaskDecoderConfig,
+    SamModel,
+    SamProcessor,
+    SamPromptEncoderConfig,
+    SamVisionConfig,
+)
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from ivm_data.worlds.scene import IMAGE_SIZE, Scene
@@ -105,12 +112,13 @@ def build() -> SamModel:
     return model
 
 
-def processor() -> SamImageProcessorPil:
+def processor() -> SamProcessor:
     """Resizes the longest edge to 128 pixels and pads to a square, below and to the right."""
     square = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
-    return SamImageProcessorPil(
+    images = SamImageProcessorPil(
         size={"longest_edge": IMAGE_SIZE}, pad_size=square, image_mean=list(MEAN_RGB), image_std=list(STD_RGB)
     )
+    return SamProcessor(image_processor=images)
 
 
 def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) -> dict[str, float]:

@@ -136,6 +136,12 @@ def test_most_relation_phrases_are_ambiguous_without_the_relation():
     assert np.mean(ambiguous) > 0.7
 
 
+def test_the_anchor_may_fit_the_target_phrase_too():
+    assert any(
+        set(_picked(scene, pair.anchor)) <= set(_picked(scene, pair.phrases[0])) for scene, pair in _of("relation")
+    )
+
+
 def test_the_relation_is_said_in_the_instruction():
     seen = set()
     for _, pair in _of("relation"):

@@ -150,6 +150,25 @@ def test_outside_every_mask_no_pixel_has_an_object_colour():
         assert smooth.min(axis=1).max() < 190
 
 
+def test_a_mask_ends_where_its_colour_fades_by_half():
+    inner, outer = [], []
+    for scene in _scenes(*SPLITS):
+        chroma_HW = scene.image_HWC.max(axis=2).astype(float) - scene.image_HWC.min(axis=2)
+        covered = np.any([thing.mask_HW for thing in scene.things], axis=0)
+        for thing in scene.things:
+            mask, kernel = thing.mask_HW.astype(np.uint8), np.ones((3, 3), np.uint8)
+            around = (cv2.dilate(mask, kernel) > 0) & ~thing.mask_HW
+            alone = not (covered & around).any() and thing.visible == 1
+            if alone and thing.texture == "plain" and thing.colour != "white":
+                edge = thing.mask_HW & (cv2.erode(mask, kernel) == 0)
+                whole = np.median(chroma_HW[thing.mask_HW])
+                inner.append(chroma_HW[edge].mean() / whole)
+                outer.append(chroma_HW[around].mean() / whole)
+    assert len(inner) > 50
+    assert np.mean(inner) > 0.75
+    assert 0.15 < np.mean(outer) < 0.4
+
+
 def test_textures_can_be_told_apart_on_small_things_too():
     spread = {"plain": [], "striped": [], "dotted": []}
     for scene in _scenes(*SPLITS):

@@ -1,0 +1,165 @@
+"""How long a commit and each named query take: `python benchmarks/catalog_queries.py --rows 1000000 --files 100`.
+
+The rows are synthetic but of the real schema, written through the real writer; the times are medians of warm runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from storage import layout, schema
+from storage.catalog import Catalog
+from storage.files import alone_in, write_table
+from storage.queries import named_queries
+
+RECIPE = "benchmark"
+EXPERTS = ("dino@1+sam@1", "heat@1")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="outcomes in all")
+    parser.add_argument("--files", type=int, default=100, help="parts that they are spread over")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each query")
+    parser.add_argument("--data", type=Path, help="folder to keep the data set in, and to find it again")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        data = options.data or Path(scratch)
+        if not (data / "labels").exists():
+            seconds = timed(lambda: write(data, options.rows, options.files))
+            print(f"wrote {options.rows:,} rows in {options.files} parts in {seconds:.1f} s")
+        print(f"light files: {sum(path.stat().st_size for path in data.rglob('*.light.parquet')) / 1e6:.0f} MB")
+        report(data, options.repeats)
+
+
+def report(data: Path, repeats: int) -> None:
+    print(f"open the catalog: {1000 * timed(lambda: Catalog(data).close()):.0f} ms\n\n| query | ms |\n|---|---|")
+    with Catalog(data) as catalog:
+        medians = {
+            query.name: statistics.median(timed(lambda name=query.name: catalog.query(name)) for _ in range(repeats))
+            for query in named_queries()
+        }
+    for name, seconds in sorted(medians.items(), key=lambda item: -item[1]):
+        print(f"| {name} | {1000 * seconds:.0f} |")
+
+
+def timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def write(data: Path, rows: int, files: int) -> None:
+    for index in range(files):
+        count = rows * (index + 1) // files - rows * index // files
+        part = f"part-{index:05d}"
+        light = layout.light_path(data, RECIPE, part)
+        table = light_table(part, count, np.random.default_rng(index))
+        with alone_in(light.parent):
+            write_table(layout.heavy_path(light), schema.HEAVY.empty_table())
+            write_table(light, table)
+        for folder, facts in (("weights", weights_table(table, index)), ("timings", timings_table(part, count, index))):
+            path = data / folder / RECIPE / f"{part}.parquet"
+            with alone_in(path.parent):
+                write_table(path, facts)
+
+
+def light_table(part: str, rows: int, rng: np.random.Generator) -> pa.Table:
+    """A part of `rows` outcomes: one in twenty is a rejection, one in ten labels has a human mask."""
+    label = rng.random(rows) >= 0.05
+    human = label & (rng.random(rows) < 0.1)
+    quality = rng.random(rows)
+    status = np.array(["rejected", "review", "accepted"])[np.digitize(quality, [0.3, 0.6])]
+    area = rng.lognormal(-2.5, 1.0, rows).clip(1e-4, 1)
+    ids = [rng.bytes(16).hex() for _ in range(rows)]
+    columns = {
+        "recipe": [RECIPE] * rows,
+        "part": [part] * rows,
+        "position": np.arange(rows, dtype=np.int32),
+        "sample_id": ids,
+        "outcome": np.where(label, "label", "rejection"),
+        "source": np.char.add("source-", rng.integers(0, 8, rows).astype(str)),
+        "kind": np.array(["attribute", "relation", "question"])[rng.integers(0, 3, rows)],
+        "difficulty": np.array(["easy", "medium", "hard"])[rng.integers(0, 3, rows)],
+        "held_out": human & (rng.random(rows) < 0.5),
+        "image_uri": [f"images/{name[:12]}.jpg" for name in ids],
+        "image_sha": ids,
+        "width": masked(np.full(rows, 640, dtype=np.int32), label),
+        "height": masked(np.full(rows, 480, dtype=np.int32), label),
+        "instruction": [f"Put the red ring number {name[:6]} on the green star." for name in ids],
+        "status": masked(status, label),
+        "stage": masked(np.full(rows, "ground"), ~label),
+        "reason": np.where(label, np.where(status == "accepted", "ok", "low_quality"), "no_box"),
+        "detail": masked(np.full(rows, "no box for a phrase"), ~label),
+        "rewrite": structs(schema.LIGHT.field("rewrite").type, rows, rng, label),
+        **{name: masked(rng.random(rows).astype(np.float32).astype(float), label) for name in schema.SCORES},
+        "human_iou": masked(rng.random(rows), human),
+        "has_human": human,
+        "area": masked((area * 640 * 480).astype(np.int64), label),
+        "human_area": masked((area * 640 * 480).astype(np.int64), human),
+        **{name: lists(name, count, rng, label) for name, count in LENGTHS.items()},
+    }
+    columns |= {"quality": masked(quality, label), "area_ratio": masked(area, label)}
+    arrays = [pa.array(columns[field.name]).cast(field.type) for field in schema.LIGHT]
+    return pa.Table.from_arrays(arrays, schema=schema.LIGHT)
+
+
+LENGTHS = {"candidates": 3, "proposals": 2, "pairs": 1, "experts": 3}
+
+
+def masked(values: np.ndarray, keep: np.ndarray) -> pa.Array:
+    return pa.array(values, mask=~keep)
+
+
+def lists(column: str, count: int, rng: np.random.Generator, keep: np.ndarray) -> pa.Array:
+    """`count` random elements a row, NULL where not `keep`."""
+    kind = schema.LIGHT.field(column).type
+    offsets = np.arange(len(keep) + 1, dtype=np.int32) * count
+    elements = structs(kind.value_type, len(keep) * count, rng)
+    return pa.ListArray.from_arrays(pa.array(offsets), elements, type=kind, mask=pa.array(~keep))
+
+
+def structs(kind: pa.StructType, rows: int, rng: np.random.Generator, keep: np.ndarray | None = None) -> pa.Array:
+    mask = None if keep is None else pa.array(~keep)
+    return pa.StructArray.from_arrays([values(f.type, rows, rng) for f in kind], fields=list(kind), mask=mask)
+
+
+def values(kind: pa.DataType, rows: int, rng: np.random.Generator) -> pa.Array:
+    if pa.types.is_struct(kind):
+        return structs(kind, rows, rng)
+    if pa.types.is_list(kind):
+        return pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32), values(kind.value_type, rows, rng))
+    if pa.types.is_string(kind):
+        return pa.array(np.array(EXPERTS)[np.arange(rows) % 2])
+    return pa.array(rng.random(rows)).cast(kind, safe=False) if kind != pa.bool_() else pa.array(rng.random(rows) < 0.5)
+
+
+def weights_table(light: pa.Table, seed: int) -> pa.Table:
+    labels = light.filter(pa.compute.equal(light["outcome"], "label"))
+    columns = {
+        "sample_id": labels["sample_id"],
+        "recipe": labels["recipe"],
+        "discriminator": pa.array([RECIPE] * len(labels)),
+        "d": pa.array(np.random.default_rng(seed).random(len(labels))),
+        "fold": pa.array(np.arange(len(labels), dtype=np.int32) % 2),
+    }
+    return pa.table(columns, schema=schema.WEIGHTS)
+
+
+def timings_table(part: str, rows: int, seed: int) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    stages = ("rewrite", "ground", "resolve", "segment", "fuse", "verify", "gate")
+    facts = [{"part": part, "recipe": RECIPE, "stage": s, "seconds": 9 * rng.random(), "rows": rows} for s in stages]
+    return pa.Table.from_pylist(facts, schema=schema.TIMINGS)
+
+
+if __name__ == "__main__":
+    main()

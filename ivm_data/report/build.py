@@ -1,0 +1,121 @@
+"""A labeled data set -> one HTML file with its numbers, charts and pictures; it loads nothing from anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ivm_data.report import charts
+from ivm_data.report.facts import GROUPS, Facts, Row, choose_recipe
+from ivm_data.report.gallery import WALLS, hang
+from storage.catalog import Catalog
+from storage.errors import ConfigError
+
+MAX_SOURCES = 6
+"""Sources whose area histogram is drawn; the largest."""
+
+
+def write_report(
+    data: Path, out: Path, title: str = "Label quality", recipe: str | None = None, pictures: int = 6
+) -> Path:
+    """Write the report of one recipe's labels; the same data set always gives the same bytes.
+
+    Args:
+        recipe: hash of the recipe; may be left out where the data set holds only one.
+        pictures: labels on each wall of the gallery.
+
+    Raises:
+        ConfigError: no data set, nothing labeled, a recipe that is not there, or an `out` that is a folder.
+    """
+    if out.is_dir():
+        raise ConfigError(f"'{out}' is a folder; give the path of the HTML file to write, such as '{out}/report.html'")
+    with Catalog(data) as catalog:
+        page = _render(catalog, choose_recipe(catalog, recipe), title, pictures)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    return out
+
+
+def _render(catalog: Catalog, recipe: str, title: str, pictures: int) -> str:
+    facts = Facts(catalog, recipe)
+    totals, calibration = facts.totals(), facts.named("calibration", held_out=facts.held_out)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(percent=_percent, score=_score)
+    return environment.get_template("report.html").render(
+        title=title,
+        recipe=recipe,
+        problems=catalog.problems,
+        held_out=facts.held_out,
+        totals=totals,
+        ece=calibration[0]["ece"] if calibration else None,
+        groups=[(name, facts.by(name)) for name in GROUPS],
+        experts=facts.named("expert_reliability"),
+        scores=[row for row in facts.named("score_auc") if row["auc"] is not None],
+        reasons=facts.reasons(),
+        stages=facts.named("stage_seconds"),
+        lineage=facts.named("lineage"),
+        curve=_curve(facts, totals),
+        calibration=_calibration(calibration),
+        areas=_areas(facts),
+        walls=[(wall, hang(catalog, recipe, wall, pictures)) for wall in WALLS],
+    )
+
+
+def _curve(facts: Facts, totals: Row) -> Markup | None:
+    if not totals["known"]:
+        return None
+    names = (("calibrated quality", "quality", "line"), ("two-sided verification", "verification", "line second"))
+    series = [
+        charts.Series(name, *charts.precision_at_coverage(facts.ranking(score)), style) for name, score, style in names
+    ]
+    points = []
+    if totals["known_accepted"]:
+        coverage, precision = totals["known_accepted"] / totals["known"], totals["precision_accepted"]
+        tip = f"the gate accepts {_percent(coverage)} of the labels with precision {_percent(precision)}"
+        points = [charts.Point(coverage, precision, tip)]
+    return charts.line_chart(series, points, ("labels kept, best first", "precision"))
+
+
+def _calibration(bins: list[Row]) -> Markup | None:
+    if not bins:
+        return None
+    most = max(row["labels"] for row in bins)
+    points = [
+        charts.Point(
+            row["quality"],
+            row["right_share"],
+            f"{row['labels']} labels of quality {_score(row['quality'])}: {_percent(row['right_share'])} are right",
+            row["labels"] / most,
+        )
+        for row in bins
+    ]
+    line = charts.Series("", [point.x for point in points], [point.y for point in points], "line")
+    return charts.line_chart([line], points, ("calibrated quality", "share of right labels"), diagonal=True)
+
+
+def _areas(facts: Facts) -> list[tuple[str, int, Markup]]:
+    bins: dict[str, list[Row]] = {}
+    for row in facts.named("area_histogram"):
+        bins.setdefault(row["source"], []).append(row)
+    counted = sorted(((sum(r["labels"] for r in rows), source, rows) for source, rows in bins.items()), reverse=True)
+    return [(source, count, _area_chart(rows)) for count, source, rows in counted[:MAX_SOURCES]]
+
+
+def _area_chart(rows: list[Row]) -> Markup:
+    tips = [f"{r['labels']} labels cover {_percent(r['area_from'])} to {_percent(r['area_to'])}" for r in rows]
+    return charts.histogram(
+        [row["share"] for row in rows], ("share of the image that is kept", "share of labels"), tips
+    )
+
+
+def _percent(value: Any, digits: int = 0) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _score(value: Any, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,127 @@
+"""Labels worth a look, each as three thumbnails: image, heatmap, kept pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ivm_data.images import decode
+from ivm_data.quality.calibration import RIGHT_IOU
+from ivm_model.masking import keep_only
+from storage import rle
+from storage.catalog import Catalog
+from storage.records import Rle
+
+SIDE = 256
+"""Pixels of a thumbnail's longer side."""
+
+HUMAN = (22, 163, 74)
+"""RGB of the outline of the human mask."""
+
+
+@dataclass(frozen=True)
+class Wall:
+    """A row of the gallery: which labels, and in which order (SQL over the `labels` view)."""
+
+    title: str
+    note: str
+    where: str
+    order: str
+
+
+WALLS = (
+    Wall("Best", "accepted, highest quality first", "status = 'accepted'", "quality DESC"),
+    Wall(
+        "Wrongly accepted",
+        f"accepted although the human mask says otherwise (IoU below {RIGHT_IOU})",
+        f"status = 'accepted' AND human_iou < {RIGHT_IOU}",
+        "quality DESC",
+    ),
+    Wall("Most disputed", "the experts' masks overlap least", "len(proposals) > 1", "agreement"),
+    Wall("Worst", "kept out by the gate, lowest quality first", "status = 'rejected'", "quality"),
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """One label to show: `panels` are the data URIs of image, heatmap and kept pixels; `label` is its light row."""
+
+    label: dict[str, Any]
+    panels: tuple[str, str, str]
+
+
+def hang(catalog: Catalog, recipe: str, wall: Wall, limit: int) -> list[Card]:
+    """The first labels of a wall, one for each image."""
+    rows = catalog.sql(
+        f"""
+        WITH picked AS (
+            FROM labels WHERE recipe = $recipe AND {wall.where}
+            QUALIFY row_number() OVER (PARTITION BY image_sha ORDER BY {wall.order}, sample_id) = 1
+            ORDER BY {wall.order}, sample_id LIMIT $limit
+        ),
+        files AS (
+            SELECT image_sha, any_value(image) AS image FROM masks
+            WHERE image IS NOT NULL AND image_sha IN (SELECT image_sha FROM picked) GROUP BY image_sha
+        )
+        SELECT picked.*, masks.mask, masks.human_mask, masks.proposal_masks, files.image
+        FROM picked JOIN masks USING (recipe, part, position) JOIN files ON files.image_sha = picked.image_sha
+        ORDER BY {wall.order}, sample_id""",
+        recipe=recipe,
+        limit=limit,
+    )
+    return [Card(row, _panels(row)) for row in rows.to_pylist()]
+
+
+def _panels(row: dict[str, Any]) -> tuple[str, str, str]:
+    image_HWC = _shrink(decode(row["image"]))
+    size = image_HWC.shape[:2]
+    mask_HW = _shrink(_mask(row, row["mask"]).astype(np.float32), size)
+    kept_HWC = keep_only(image_HWC, mask_HW, dim=0.88)
+    if row["human_mask"] is not None:
+        _outline(kept_HWC, _shrink(_mask(row, row["human_mask"]).astype(np.float32), size))
+    return _data_uri(image_HWC), _data_uri(_heat(image_HWC, _heatmap(row, size))), _data_uri(kept_HWC)
+
+
+def _heatmap(row: dict[str, Any], size: tuple[int, ...]) -> np.ndarray:
+    if not row["proposals"]:
+        return np.zeros(size, np.float32)
+    masks = [Rle(row["height"], row["width"], counts) for counts in row["proposal_masks"]]
+    return _shrink(rle.vote(masks, [proposal["score"] for proposal in row["proposals"]]), size)
+
+
+def _heat(image_HWC: np.ndarray, heatmap_HW: np.ndarray) -> np.ndarray:
+    """The heatmap in the colours of inferno over a darkened gray image."""
+    gray_HW = cv2.cvtColor(image_HWC, cv2.COLOR_RGB2GRAY) // 2
+    colour_HWC = cv2.applyColorMap((heatmap_HW * 220).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    alpha_HW = 0.85 * np.clip(heatmap_HW, 0, 1)
+    return cv2.blendLinear(
+        np.ascontiguousarray(colour_HWC), cv2.cvtColor(gray_HW, cv2.COLOR_GRAY2RGB), alpha_HW, 1 - alpha_HW
+    )
+
+
+def _outline(image_HWC: np.ndarray, mask_HW: np.ndarray) -> None:
+    contours, _ = cv2.findContours((mask_HW >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(image_HWC, contours, -1, HUMAN, max(1, round(max(mask_HW.shape) / 128)), cv2.LINE_AA)
+
+
+def _shrink(array: np.ndarray, size: Sequence[int] | None = None) -> np.ndarray:
+    scale = min(1.0, SIDE / max(array.shape[:2]))
+    height, width = size or (max(1, round(array.shape[0] * scale)), max(1, round(array.shape[1] * scale)))
+    return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _mask(row: dict[str, Any], counts: bytes) -> np.ndarray:
+    return rle.decode(Rle(row["height"], row["width"], counts))
+
+
+def _data_uri(image_HWC: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image_HWC).save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,101 @@
+"""Files that appear whole or not at all.
+
+A file is written under a hidden name, synced, renamed, and its folder synced. Writers of one folder take turns by
+`flock` on the folder, which the kernel releases when a process dies; so a hidden file seen under the lock is the
+remains of a killed writer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.rows import HEAVY_ROWS
+
+LIGHT_ROWS = 16_384
+"""Rows of a row group without images."""
+
+CONTENT = b"ivm_content"
+"""Key of a file's content hash in its footer."""
+
+_DICTIONARY = [
+    *("recipe", "part", "outcome", "source", "kind", "difficulty", "status", "stage", "reason"),
+    *("discriminator", "reviewer"),
+    *(f"candidates.list.element.{name}" for name in ("expert", "role")),
+    "proposals.list.element.expert",
+    *(f"pairs.list.element.{name}" for name in ("first", "second")),
+    *(f"experts.list.element.{name}" for name in ("role", "name")),
+]
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, hold its lock, and clear what killed writers left in it."""
+    _make(folder)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink()
+        yield
+    finally:
+        os.close(handle)
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a hidden file, then give it its name; call it inside `alone_in(path.parent)`."""
+    hidden = path.with_name(f".{path.name}.tmp")
+    write(hidden)
+    _sync(hidden)
+    os.replace(hidden, path)
+    _sync(path.parent)
+
+
+def write_table(path: Path, table: pa.Table, content: str = "") -> None:
+    """Write a table of one of `storage.schema`'s schemas, its content hash in the footer; equal rows, equal bytes."""
+    table = table.replace_schema_metadata({**table.schema.metadata, CONTENT: content})
+    options = _heavy_options() if "image" in table.column_names else _light_options(table)
+    replace(path, lambda hidden: pq.write_table(table, hidden, **options))
+
+
+def _light_options(table: pa.Table) -> dict[str, Any]:
+    bloom = {"sample_id": {"ndv": max(1, table.num_rows), "fpp": 0.01}} if "sample_id" in table.column_names else None
+    return {
+        "row_group_size": LIGHT_ROWS,
+        "compression": "zstd",
+        "use_dictionary": _DICTIONARY,
+        "bloom_filter_options": bloom,
+    }
+
+
+def _heavy_options() -> dict[str, Any]:
+    # Image files are compressed already; a second pass costs time and gains nothing.
+    masks = ("mask", "human_mask", "proposal_masks.list.element")
+    return {
+        "row_group_size": HEAVY_ROWS,
+        "compression": {"image": "none", **dict.fromkeys(("sample_id", "image_sha", *masks), "zstd")},
+        "use_dictionary": ["recipe", "part"],
+        "write_statistics": ["recipe", "part", "position", "sample_id"],
+    }
+
+
+def _make(folder: Path) -> None:
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
