@@ -11,7 +11,8 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 from pydantic import PositiveInt
 
-from flows.artifacts import ProgressBoard, show_contact_sheet, show_quality, show_recipe
+from flows.artifacts import ProgressBoard
+from flows.label_artifacts import show_contact_sheet, show_quality, show_recipe
 from flows.progress import Progress
 from flows.runtime import RETRIES, RETRY_DELAY_SECONDS, in_flight, is_transient
 from ivm_data.labeling import PartSummary, Run, label_part, prepare
@@ -53,6 +54,7 @@ def label_one(run: Run, part: Part) -> PartSummary:
 def label(
     manifest: Path,
     data: Path,
+    *,
     recipe: RecipeName = "demo",
     overrides: dict[str, Any] | None = None,
     part_size: PositiveInt = 64,

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from storage import rle
 from storage.errors import ConfigError
-from storage.reader import iter_labels
+from storage.reader import iter_labels, only_recipe
 from storage.records import Label, Rle, Status
 
 Origin = Literal["human", "machine"]
@@ -26,6 +26,7 @@ class DataConfig:
     """Which labels train and which score.
 
     Attributes:
+        recipe: whose labels; "" where the folder holds only one recipe's.
         statuses: statuses whose machine labels train.
         test_sources: sources whose rows with held-out truth only score.
         test_share: share of the other images with held-out truth that only score; chosen by the image's hash, so that
@@ -33,6 +34,7 @@ class DataConfig:
         max_rows: most rows to train on, an even choice; each costs about 0.1 MB beside its encoded image.
     """
 
+    recipe: str = ""
     statuses: tuple[Status, ...] = (Status.ACCEPTED, Status.REVIEW)
     test_sources: tuple[str, ...] = ()
     test_share: float = 0.2
@@ -65,6 +67,7 @@ class Row:
     origin: Origin
     source: str
     kind: str
+    difficulty: str
     instruction: str
     image: bytes
     mask: Rle
@@ -96,7 +99,8 @@ class Rows:
         """16 hex digits over ids, origins and masks of the training rows."""
         digest = hashlib.blake2b(digest_size=8)
         for row in self.train:
-            digest.update(f"{row.sample_id} {row.origin} {row.mask.height}x{row.mask.width} ".encode() + row.mask.counts)
+            head = f"{row.sample_id} {row.origin} {row.mask.height}x{row.mask.width} "
+            digest.update(head.encode() + row.mask.counts)
         return digest.hexdigest()
 
 
@@ -107,9 +111,9 @@ def load_rows(data: Path, config: DataConfig) -> Rows:
     only scores. Rows are in the order of their sample ids, whatever the order of the shards.
 
     Raises:
-        ConfigError: the folder holds no row of the wanted kind.
+        ConfigError: the folder holds no row to train on, or several recipes' labels and none is chosen.
     """
-    return split_rows(iter_labels(data), config)
+    return split_rows(iter_labels(data, recipe=only_recipe(data, config.recipe or None)), config)
 
 
 def split_rows(labels: Iterable[Label], config: DataConfig) -> Rows:
@@ -158,6 +162,7 @@ def _row(label: Label) -> Row:
         origin="human" if human else "machine",
         source=sample.source,
         kind=sample.kind,
+        difficulty=sample.difficulty,
         instruction=sample.instruction,
         image=sample.image,
         mask=mask,

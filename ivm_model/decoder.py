@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from ivm_model.lmm import Reading
 from storage.errors import ConfigError
@@ -56,6 +56,8 @@ class PromptedDecoder(nn.Module):
         # Only the first mask token answers; the IoU head and the other tokens' networks stay as they are.
         self.decoder.iou_prediction_head.requires_grad_(False)
         self.decoder.output_hypernetworks_mlps[1:].requires_grad_(False)
+        self.position_1CHW: torch.Tensor
+        self.no_mask_C: torch.Tensor
         self.register_buffer("position_1CHW", sam.get_image_wide_positional_embeddings().detach(), persistent=False)
         self.register_buffer("no_mask_C", sam.prompt_encoder.no_mask_embed.weight[0].detach(), persistent=False)
         self.project_last = _mlp(hidden_size, channels * config.prompts)
@@ -87,7 +89,7 @@ class PromptedDecoder(nn.Module):
 
     def _prompts(self, reading: Reading) -> torch.Tensor:
         """Prompt tokens, prompt_BPC; zeros stand for image tokens and padding."""
-        last_BPC = self.project_last(reading.last_BC).unflatten(1, (self.config.prompts, -1))
+        last_BPC = self.project_last(reading.last).unflatten(1, (self.config.prompts, -1))
         if self.project_text is None:
             return last_BPC
         first = int(reading.is_text_BL.float().argmax(1).min())
@@ -104,4 +106,4 @@ def _to_grid(tokens_BTC: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Patch tokens, after leading class tokens, -> map_BCHW of the given size."""
     side = math.isqrt(tokens_BTC.shape[1])
     grid_BCHW = tokens_BTC[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
-    return F.interpolate(grid_BCHW, tuple(size), mode="bilinear", align_corners=False)
+    return functional.interpolate(grid_BCHW, tuple(size), mode="bilinear", align_corners=False)

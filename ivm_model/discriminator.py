@@ -68,12 +68,17 @@ class Discriminator(nn.Module):
     def __init__(self, lmm: Lmm, config: DiscriminatorConfig, fold: int) -> None:
         super().__init__()
         self.config, self.role = config, f"discriminator_{fold}"
-        object.__setattr__(self, "lmm", lmm)  # shared with the generator: not a child of this module
+        self._lmm = (lmm,)  # in a tuple: the LMM is the generator's child, not this module's
         lmm.add_role(self.role)
         self.norm = nn.LayerNorm(lmm.hidden_size, elementwise_affine=False)
         self.head = nn.Linear(lmm.hidden_size + AGREEMENT_FEATURES * config.agreement, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+
+    @property
+    def lmm(self) -> Lmm:
+        """The LMM that all roles share."""
+        return self._lmm[0]
 
     def forward(
         self, vision_BTC: torch.Tensor, instructions: Sequence[str], agreement_B2: torch.Tensor
@@ -85,7 +90,7 @@ class Discriminator(nn.Module):
             agreement_B2: from `agreement`; ignored where the configuration does without.
         """
         texts = [self.config.question.format(instruction=instruction) for instruction in instructions]
-        hidden_BC = self.norm(self.lmm.read(texts, vision_BTC, self.role).last_BC)
+        hidden_BC = self.norm(self.lmm.read(texts, vision_BTC, self.role).last)
         if self.config.agreement:
             hidden_BC = torch.cat([hidden_BC, agreement_B2], 1)
         return self.head(hidden_BC)[:, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +18,11 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores over all rows and for each kind of instruction; `iou_N` in the rows' order, for paired comparisons."""
+    """Scores over all rows, by kind of instruction and by difficulty; `iou_N` is in the rows' order."""
 
     overall: MaskScores
     by_kind: Mapping[str, MaskScores]
+    by_difficulty: Mapping[str, MaskScores]
     iou_N: tuple[float, ...]
 
 
@@ -34,13 +35,15 @@ def evaluate(predict: Predict, rows: Sequence[Row], threshold: float = 0.5) -> E
     Raises:
         ValueError: no row, or a row without truth.
     """
-    overlaps: list[Overlap] = []
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
-        heatmaps = predict([decode_image(row) for row in batch], [row.instruction for row in batch])
-        for row, heatmap_HW in zip(batch, heatmaps, strict=True):
-            mask_HW = heatmap_HW if heatmap_HW.dtype == bool else heatmap_HW >= threshold
-            overlaps.append(overlap(mask_HW, _truth(row)))
+    return score_heatmaps(_predictions(predict, rows), rows, threshold)
+
+
+def score_heatmaps(heatmaps: Iterable[np.ndarray], rows: Sequence[Row], threshold: float = 0.5) -> Evaluation:
+    """As `evaluate`, from answers in the rows' order."""
+    overlaps = []
+    for row, heatmap_HW in zip(rows, heatmaps, strict=True):
+        mask_HW = heatmap_HW if heatmap_HW.dtype == bool else heatmap_HW >= threshold
+        overlaps.append(overlap(mask_HW, _truth(row)))
     return _evaluation(overlaps, rows)
 
 
@@ -49,10 +52,17 @@ def evaluate_labels(rows: Sequence[Row]) -> Evaluation:
     return _evaluation([overlap(rle.decode(row.mask), _truth(row)) for row in rows], rows)
 
 
+def _predictions(predict: Predict, rows: Sequence[Row]) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        yield from predict([decode_image(row) for row in batch], [row.instruction for row in batch])
+
+
 def _evaluation(overlaps: Sequence[Overlap], rows: Sequence[Row]) -> Evaluation:
     return Evaluation(
         overall=score_masks(overlaps),
         by_kind=score_by_group(overlaps, [row.kind or "any" for row in rows]),
+        by_difficulty=score_by_group(overlaps, [row.difficulty or "any" for row in rows]),
         iou_N=tuple(each.iou for each in overlaps),
     )
 

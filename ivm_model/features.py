@@ -37,24 +37,26 @@ class Features:
 
     def batch(self, index_B: np.ndarray) -> Batch:
         """Rows by index, as float32."""
-        images = torch.from_numpy(self.image_N[index_B])
-        target_BHW = self.target_NHW[torch.from_numpy(index_B)].float() / 255
-        frames = [self.encoded.frames[i] for i in images.tolist()]
+        encoded, target_BHW = self.encoded_rows(index_B), self.target_NHW[index_B].float() / 255
         return Batch(
-            sam_BCHW=self.encoded.sam_BCHW[images].float(),
-            vision_BTC=self.encoded.vision_BTC[images].float(),
+            encoded=encoded,
             instructions=[self.rows[i].instruction for i in index_B],
             target_BHW=target_BHW,
-            valid_BHW=torch.stack([valid_mask(frame, target_BHW.shape[1]) for frame in frames]),
+            valid_BHW=torch.stack([valid_mask(frame, target_BHW.shape[1]) for frame in encoded.frames]),
         )
+
+    def encoded_rows(self, index_B: np.ndarray) -> Encoded:
+        """The embeddings of some rows' images, as float32."""
+        images = self.image_N[index_B]
+        frames = tuple(self.encoded.frames[i] for i in images)
+        return Encoded(self.encoded.sam_BCHW[images].float(), self.encoded.vision_BTC[images].float(), frames)
 
 
 @dataclass(frozen=True)
 class Batch:
     """Model inputs and targets; `valid_BHW` is False in the padding."""
 
-    sam_BCHW: torch.Tensor
-    vision_BTC: torch.Tensor
+    encoded: Encoded
     instructions: list[str]
     target_BHW: torch.Tensor
     valid_BHW: torch.Tensor

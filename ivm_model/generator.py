@@ -115,6 +115,6 @@ class GeneratorTrainer:
 
     def _step(self, index_B: np.ndarray, weight_N: np.ndarray) -> float:
         batch = self.features.batch(index_B)
-        logits_BHW = self.model(batch.sam_BCHW, batch.vision_BTC, batch.instructions)
+        logits_BHW = self.model(batch.encoded, batch.instructions)
         loss_B = mask_loss(logits_BHW, batch.target_BHW, batch.valid_BHW)
         return self.stepper.step((torch.from_numpy(weight_N[index_B]) * loss_B).mean())

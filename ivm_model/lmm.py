@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,9 +29,15 @@ class Reading:
     last_B: torch.Tensor
 
     @property
-    def last_BC(self) -> torch.Tensor:
-        """State of each prompt's last token."""
+    def last(self) -> torch.Tensor:
+        """State of each prompt's last token, BC."""
         return self.hidden_BLC[torch.arange(len(self.last_B), device=self.last_B.device), self.last_B]
+
+
+class _Seen(NamedTuple):
+    """The part of a vision tower's output that transformers reads: the features of each image."""
+
+    pooler_output: list[torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Lmm(nn.Module):
         path: directory or hub id of an image-text-to-text checkpoint with its processor.
     """
 
-    def __init__(self, path: str, lora: LoraSettings = LoraSettings()) -> None:  # noqa: B008
+    def __init__(self, path: str, lora: LoraSettings = LoraSettings()) -> None:
         super().__init__()
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -76,6 +83,14 @@ class Lmm(nn.Module):
     def hidden_size(self) -> int:
         """Channels of the language model's hidden states."""
         return self.model.config.get_text_config().hidden_size
+
+    def train(self, mode: bool = True) -> Lmm:
+        """Switch the LoRA's dropout; the frozen layers, whose batch norms would move, never train."""
+        super().train(False)
+        for name, module in self.named_modules():
+            if ".lora_dropout." in name:
+                module.train(mode)
+        return self
 
     def add_role(self, name: str) -> None:
         """Add a fresh LoRA; its output is zero until it is trained."""
@@ -122,8 +137,6 @@ class Lmm(nn.Module):
             vision_BTC: from `see`.
             role: whose LoRA to read with; None for the frozen model.
         """
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
         token = self.processor.image_token
         prompts = [self._prompt(text).replace(token, token * vision_BTC.shape[1]) for text in texts]
         tokens = self.processor.tokenizer(
@@ -133,7 +146,7 @@ class Lmm(nn.Module):
         out = self.model.model(
             input_ids=tokens["input_ids"],
             attention_mask=tokens["attention_mask"],
-            mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=list(vision_BTC))},
+            mm_encoder_outputs={"image": _Seen(list(vision_BTC))},
             use_cache=False,
         )
         is_token_BL = tokens["attention_mask"].bool()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 DICE_SCALE = 1000.0
 """Both sums of Dice are divided by it before `DICE_EPS` is added: a smoothing of DICE_SCALE * DICE_EPS pixels."""
@@ -23,7 +23,7 @@ def cross_entropy(
     Returns:
         loss_B; 0 for a sample without valid pixels.
     """
-    loss_BHW = F.binary_cross_entropy_with_logits(logits_BHW, target_BHW, reduction="none")
+    loss_BHW = functional.binary_cross_entropy_with_logits(logits_BHW, target_BHW, reduction="none")
     if valid_BHW is None:
         return loss_BHW.mean((1, 2))
     return (loss_BHW * valid_BHW).sum((1, 2)) / valid_BHW.sum((1, 2)).clamp(min=1)
@@ -56,9 +56,7 @@ def mask_loss(
     return cross_entropy(logits_BHW, target_BHW, valid_BHW) + dice(logits_BHW, target_BHW, valid_BHW)
 
 
-def human_or_not(
-    human_H: torch.Tensor, machine_M: torch.Tensor, wrong_N: torch.Tensor | None = None
-) -> torch.Tensor:
+def human_or_not(human_H: torch.Tensor, machine_M: torch.Tensor, wrong_N: torch.Tensor | None = None) -> torch.Tensor:
     """Balanced binary cross-entropy of the discriminator: human 1, machine and wrong 0 (IVM, stage I).
 
     Args:
@@ -69,10 +67,10 @@ def human_or_not(
     Returns:
         E_h[-log D] + E_m[-log(1 - D)], the machine term shared equally with the wrong masks; a scalar.
     """
-    not_human = F.softplus(machine_M).mean()
+    not_human = functional.softplus(machine_M).mean()
     if wrong_N is not None:
-        not_human = (not_human + F.softplus(wrong_N).mean()) / 2
-    return F.softplus(-human_H).mean() + not_human
+        not_human = (not_human + functional.softplus(wrong_N).mean()) / 2
+    return functional.softplus(-human_H).mean() + not_human
 
 
 def positive_unlabeled(
@@ -100,10 +98,10 @@ def _pu_terms(human_H: torch.Tensor, machine_M: torch.Tensor, eta: float, clip: 
     if clip:
         bound = torch.logit(torch.tensor(0.9)).item()
         human_H, machine_M = human_H.clamp(-bound, bound), machine_M.clamp(-bound, bound)
-    positive = eta * F.softplus(-human_H).mean()
-    negative = F.softplus(machine_M).mean() - eta * F.softplus(human_H).mean()
+    positive = eta * functional.softplus(-human_H).mean()
+    negative = functional.softplus(machine_M).mean() - eta * functional.softplus(human_H).mean()
     return torch.stack([positive, negative])
 
 
 def _known_wrong(wrong_N: torch.Tensor | None) -> torch.Tensor | float:
-    return 0.0 if wrong_N is None else F.softplus(wrong_N).mean()
+    return 0.0 if wrong_N is None else functional.softplus(wrong_N).mean()

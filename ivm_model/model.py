@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from ivm_model.base_models import content_name, load_base, load_processor
 from ivm_model.decoder import DecoderConfig, PromptedDecoder
@@ -98,17 +98,29 @@ class MaskingModel(nn.Module):
         frames = tuple(Frame(image.shape[:2], tuple(size)) for image, size in zip(images, sizes, strict=True))
         return Encoded(sam_BCHW, self.lmm.see(images), frames)
 
-    def forward(self, sam_BCHW: torch.Tensor, vision_BTC: torch.Tensor, instructions: Sequence[str]) -> torch.Tensor:
+    def train(self, mode: bool = True) -> MaskingModel:
+        """Switch what learns; the frozen encoders never train."""
+        super().train(mode)
+        self.sam_encoder.eval()
+        return self
+
+    def forward(self, encoded: Encoded, instructions: Sequence[str]) -> torch.Tensor:
         """Mask logits in SAM's padded square frame, logits_BHW with H = W = `side`."""
-        reading = self.lmm.read(instructions, vision_BTC, GENERATOR)
-        logits_BHW = self.decoder(sam_BCHW, reading, vision_BTC)
-        return F.interpolate(logits_BHW[:, None], (self.side, self.side), mode="bilinear", align_corners=False)[:, 0]
+        reading = self.lmm.read(instructions, encoded.vision_BTC, GENERATOR)
+        logits_BHW = self.decoder(encoded.sam_BCHW, reading, encoded.vision_BTC)
+        return functional.interpolate(
+            logits_BHW[:, None], (self.side, self.side), mode="bilinear", align_corners=False
+        )[:, 0]
 
     @torch.no_grad()
     def heatmaps(self, images: Sequence[np.ndarray], instructions: Sequence[str]) -> list[np.ndarray]:
         """Probability that each pixel is needed, float32 in [0, 1], each of its image's size."""
-        encoded = self.encode(images)
-        logits_BHW = self(encoded.sam_BCHW, encoded.vision_BTC, instructions)
+        return self.decode(self.encode(images), instructions)
+
+    @torch.no_grad()
+    def decode(self, encoded: Encoded, instructions: Sequence[str]) -> list[np.ndarray]:
+        """As `heatmaps`, from what `encode` made of the images."""
+        logits_BHW = self(encoded, instructions)
         return [
             self.to_original(logits_BHW[k], frame).sigmoid().cpu().numpy() for k, frame in enumerate(encoded.frames)
         ]
@@ -117,7 +129,7 @@ class MaskingModel(nn.Module):
         """Remove the padding and resize to the original image."""
         height, width = frame.resized_hw
         inside = logits_HW[None, None, :height, :width].float()
-        return F.interpolate(inside, frame.original_hw, mode="bilinear", align_corners=False)[0, 0]
+        return functional.interpolate(inside, frame.original_hw, mode="bilinear", align_corners=False)[0, 0]
 
     @property
     def device(self) -> torch.device:

@@ -50,9 +50,7 @@ WRONG: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndar
 """Ways of being wrong, by name; each takes the true mask, another mask of the same size, and randomness."""
 
 
-def wrong_mask(
-    way: str, mask_HW: np.ndarray, others: list[np.ndarray], rng: np.random.Generator
-) -> np.ndarray | None:
+def wrong_mask(way: str, mask_HW: np.ndarray, others: list[np.ndarray], rng: np.random.Generator) -> np.ndarray | None:
     """A mask that is wrong in a given way, with IoU below MOST_IOU; None where none comes up.
 
     Args:

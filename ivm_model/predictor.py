@@ -48,8 +48,6 @@ class Predictor:
         """As `heatmaps`, for one image."""
         return self.heatmaps([image_HWC], [instruction])[0]
 
-    def mask(
-        self, image_HWC: np.ndarray, instruction: str, how: How = "overlay", threshold: float = 0.5
-    ) -> Masked:
+    def mask(self, image_HWC: np.ndarray, instruction: str, how: How = "overlay", threshold: float = 0.5) -> Masked:
         """The image with only what the instruction needs; the whole image, and `found` False, where that is nothing."""
         return apply(image_HWC, self.heatmap(image_HWC, instruction), how, threshold)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,8 +62,8 @@ def model_card(report: TrainReport) -> str:
     rows, parameters = report.rows, report.parameters
     sections = [
         "# Masking model",
-        "Instruction and image -> heatmap of the pixels that the instruction needs (IVM, arXiv 2405.19783), trained with "
-        f"weighting `{report.weighting}`, seed {report.seed}.",
+        "Image and instruction -> heatmap of the pixels that the instruction needs (IVM, arXiv 2405.19783), "
+        f"trained with weighting `{report.weighting}`, seed {report.seed}.",
         _table(
             ("", "value"),
             [
@@ -87,13 +87,15 @@ def _scores(report: TrainReport) -> str:
     if report.scores is None or report.label_scores is None:
         return "No row with held-out truth was set aside."
     rows = [_score_row("all", report.scores.overall, report.label_scores.overall)]
-    rows += [_score_row(kind, each, report.label_scores.by_kind[kind]) for kind, each in report.scores.by_kind.items()]
-    return _table(("kind", "rows", "gIoU (95 %)", "cIoU", "engine's own label, gIoU"), rows)
+    for group in ("by_kind", "by_difficulty"):
+        labels = getattr(report.label_scores, group)
+        rows += [_score_row(name, each, labels[name]) for name, each in getattr(report.scores, group).items()]
+    return _table(("kind or difficulty", "rows", "gIoU (95 %)", "cIoU", "engine's own label, gIoU"), rows)
 
 
-def _score_row(kind: str, ours: MaskScores, label: MaskScores) -> tuple[str, ...]:
+def _score_row(name: str, ours: MaskScores, label: MaskScores) -> tuple[str, ...]:
     interval = f"{ours.giou:.3f} ({ours.giou_low:.3f} to {ours.giou_high:.3f})"
-    return kind, str(ours.count), interval, f"{ours.ciou:.3f}", f"{label.giou:.3f}"
+    return name, str(ours.count), interval, f"{ours.ciou:.3f}", f"{label.giou:.3f}"
 
 
 def _audit(audit: Audit | None) -> str:
@@ -103,7 +105,7 @@ def _audit(audit: Audit | None) -> str:
     return _table(("audit", "value"), rows)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

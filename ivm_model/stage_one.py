@@ -43,7 +43,7 @@ class Opinions:
 
 
 def prepare_views(
-    model: MaskingModel, features: Features, config: DiscriminatorConfig, seed: int, progress: Progress = silent
+    model: MaskingModel, features: Features, config: DiscriminatorConfig, *, seed: int, progress: Progress = silent
 ) -> Views:
     """Make and encode every view of the training rows; no training changes them.
 
@@ -61,6 +61,7 @@ def run_stage_one(
     features: Features,
     views: Views,
     config: DiscriminatorConfig,
+    *,
     seed: int,
     progress: Progress = silent,
 ) -> Opinions:
@@ -78,13 +79,13 @@ class _StageOne:
         self, model: MaskingModel, features: Features, views: Views, config: DiscriminatorConfig, seed: int
     ) -> None:
         self.model, self.features, self.views, self.config, self.seed = model, features, views, config, seed
-        self.image_M = features.image_N[[view.row for view in views.views]]
+        self.row_M = np.array([view.row for view in views.views])
         fold_U = np.random.default_rng(seed).permutation(int(features.image_N.max()) + 1) % config.folds
-        self.fold_M = fold_U[self.image_M]
-        self.agreement_M2 = self._agreement() if config.agreement else torch.zeros(len(self.image_M), 2)
+        self.fold_M = fold_U[features.image_N[self.row_M]]
+        self.agreement_M2 = self._agreement() if config.agreement else torch.zeros(len(self.row_M), 2)
 
     def run(self, progress: Progress) -> Opinions:
-        d_M = np.zeros(len(self.image_M), np.float32)
+        d_M = np.zeros(len(self.row_M), np.float32)
         state: dict[str, torch.Tensor] = {}
         history: list[float] = []
         for fold in range(self.config.folds):
@@ -101,7 +102,7 @@ class _StageOne:
         config = self.config
         pools = {part: self._pool(part, fold) for part in ("human", "machine", "wrong")}
         if not len(pools["human"]) or not len(pools["machine"]):
-            raise ConfigError(f"without fold {fold} there are no human or no machine rows to learn from; add human masks")
+            raise ConfigError(f"outside fold {fold} are no human or no machine rows to learn from; add human masks")
         sizes = _sizes(config.batch, len(pools["wrong"]) > 0)
         lora = self.model.lmm.role_parameters(discriminator.role).values()
         stepper = Stepper([(discriminator.head.parameters(), config.head_rate), (lora, config.lora_rate)], config.steps)
@@ -123,11 +124,13 @@ class _StageOne:
         indices = self.views.where(part)
         return indices[self.fold_M[indices] != fold]
 
-    def _loss(self, *parts: torch.Tensor) -> torch.Tensor:
+    def _loss(
+        self, human_H: torch.Tensor, machine_M: torch.Tensor, wrong_N: torch.Tensor | None = None
+    ) -> torch.Tensor:
         if self.config.loss == "bce":
-            return losses.human_or_not(*parts)
+            return losses.human_or_not(human_H, machine_M, wrong_N)
         unlabeled = losses.positive_unlabeled if self.config.loss == "pu" else losses.non_negative_pu
-        return unlabeled(*parts, eta=self.config.eta)
+        return unlabeled(human_H, machine_M, wrong_N, eta=self.config.eta)
 
     def _logits(self, discriminator: Discriminator, index_B: np.ndarray) -> torch.Tensor:
         instructions = [self.views.views[i].instruction for i in index_B]
@@ -141,18 +144,15 @@ class _StageOne:
     @torch.no_grad()
     def _agreement(self) -> torch.Tensor:
         """Each view's mask against what the generator, as it is now, answers to the view's instruction."""
-        encoded, side = self.features.encoded, self.model.side
-        parts = []
-        for start in range(0, len(self.image_M), SCORE_BATCH):
+        side, parts = self.model.side, []
+        for start in range(0, len(self.row_M), SCORE_BATCH):
             views = self.views.views[start : start + SCORE_BATCH]
-            image_B = self.image_M[start : start + SCORE_BATCH]
-            logits_BHW = self.model(
-                encoded.sam_BCHW[image_B].float(), encoded.vision_BTC[image_B].float(), [v.instruction for v in views]
-            )
-            frames = [encoded.frames[i] for i in image_B]
-            masks = [to_frame(rle.decode(v.mask), frame, side) for v, frame in zip(views, frames, strict=True)]
-            mask_BHW = torch.from_numpy(np.stack(masks)).float() / 255
-            parts.append(agreement(logits_BHW, mask_BHW, torch.stack([valid_mask(f, side) for f in frames])))
+            encoded = self.features.encoded_rows(self.row_M[start : start + SCORE_BATCH])
+            logits_BHW = self.model(encoded, [view.instruction for view in views])
+            pairs = zip(views, encoded.frames, strict=True)
+            masks = [to_frame(rle.decode(view.mask), frame, side) for view, frame in pairs]
+            valid_BHW = torch.stack([valid_mask(frame, side) for frame in encoded.frames])
+            parts.append(agreement(logits_BHW, torch.from_numpy(np.stack(masks)).float() / 255, valid_BHW))
         return torch.cat(parts)
 
 

@@ -90,8 +90,8 @@ def train_dwsl(config: TrainConfig, progress: Progress = silent) -> TrainReport:
     opinions = None
     if needs_d:
         with clock.phase("stage I"):
-            views = prepare_views(model, features, config.discriminator, config.seed, progress)
-            opinions = run_stage_one(model, features, views, config.discriminator, config.seed, progress)
+            views = prepare_views(model, features, config.discriminator, seed=config.seed, progress=progress)
+            opinions = run_stage_one(model, features, views, config.discriminator, seed=config.seed, progress=progress)
     weight_N = weigh(config.weighting, rows, opinions)
     with clock.phase("stage II"):
         losses += trainer.run(weight_N, config.generator.steps - warmup_steps, progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,9 +19,10 @@ from storage import rle
 from storage.records import Rle
 
 Part = Literal["human", "machine", "wrong", "engine", "shuffled", "truth"]
-"""Why a view exists. The first three train; "engine" (the machine's label of a human row), "shuffled" (a human row under
-another row's mask) and "truth" (the held-out truth of a machine row) only audit."""
+"""Why a view exists. The first three train; "engine" (the machine's label of a human row), "shuffled" (a human row
+under another row's mask) and "truth" (the held-out truth of a machine row) only audit."""
 VIEW_BATCH = 32
+_WAYS = ("instruction", *WRONG)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,8 @@ def make_views(rows: Sequence[Row], wrong_per_row: int, seed: int) -> tuple[View
     views = [View(row.origin, i, row.mask, row.instruction) for i, row in enumerate(rows)]
     neighbours = _Neighbours(rows)
     for turn, i in enumerate(human):
-        views += _wrong_views(rows, i, turn, wrong_per_row, neighbours, rng)
+        ways = [_WAYS[(turn * wrong_per_row + k) % len(_WAYS)] for k in range(wrong_per_row)]
+        views += [view for way in ways if (view := neighbours.wrong_view(i, way, rng))]
         if (engine := rows[i].machine_mask) is not None:
             views.append(View("engine", i, engine, rows[i].instruction))
         if len(human) > 1:
@@ -81,51 +83,40 @@ def see_views(
 ) -> Views:
     """Run the frozen vision tower over the masked images; `dim` as in `masking.keep_only`."""
     parts = []
-    images: dict[int, np.ndarray] = {}
     for start in range(0, len(views), VIEW_BATCH):
         batch = views[start : start + VIEW_BATCH]
-        images = {view.row: images.get(view.row, None) for view in batch}
-        for row in images:
-            images[row] = decode_image(rows[row])
+        images = {row: decode_image(rows[row]) for row in {view.row for view in batch}}
         masked = [keep_only(images[view.row], rle.decode(view.mask), dim=dim) for view in batch]
         parts.append(model.lmm.see(masked).half())
         progress("views", min(start + VIEW_BATCH, len(views)), len(views))
     return Views(views, torch.cat(parts))
 
 
-def _wrong_views(
-    rows: Sequence[Row], i: int, turn: int, count: int, neighbours: _Neighbours, rng: np.random.Generator
-) -> Iterator[View]:
-    """Wrong masks, and in every fifth place the right mask under another row's instruction."""
-    row, ways = rows[i], ("instruction", *WRONG)
-    for k in range(count):
-        way = ways[(turn * count + k) % len(ways)]
-        other = rows[neighbours.stranger(i, rng)]
-        if way == "instruction":
-            if other.instruction != row.instruction:
-                yield View("wrong", i, row.mask, other.instruction)
-            continue
-        borrowed = [_resized(rows[j].mask, row.mask) for j in neighbours.same_image(i)]
-        wrong_HW = wrong_mask(way, rle.decode(row.mask), borrowed or [_resized(other.mask, row.mask)], rng)
-        if wrong_HW is not None:
-            yield View("wrong", i, rle.encode(wrong_HW), row.instruction)
-
-
 class _Neighbours:
-    """Which rows share an image."""
+    """Which rows share an image, and what can be borrowed from whom."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
         self._key = [row.image_key for row in rows]
         self._by_key: dict[str, list[int]] = {}
         for i, key in enumerate(self._key):
             self._by_key.setdefault(key, []).append(i)
 
-    def same_image(self, i: int) -> list[int]:
-        """Other rows of the image: their masks lie on real things."""
-        return [j for j in self._by_key[self._key[i]] if j != i]
+    def wrong_view(self, i: int, way: str, rng: np.random.Generator) -> View | None:
+        """Row i under a wrong mask, or its right mask under another row's instruction; None where none comes up.
 
-    def stranger(self, i: int, rng: np.random.Generator) -> int:
-        """A random row of another image; the row itself where there is no other."""
+        Masks are borrowed from the same image where it has others, for those lie on real things.
+        """
+        row, stranger = self._rows[i], self._rows[self._stranger(i, rng)]
+        if way == "instruction":
+            different = stranger.instruction != row.instruction
+            return View("wrong", i, row.mask, stranger.instruction) if different else None
+        lenders = [self._rows[j] for j in self._by_key[self._key[i]] if j != i] or [stranger]
+        wrong_HW = wrong_mask(way, rle.decode(row.mask), [_resized(each.mask, row.mask) for each in lenders], rng)
+        return None if wrong_HW is None else View("wrong", i, rle.encode(wrong_HW), row.instruction)
+
+    def _stranger(self, i: int, rng: np.random.Generator) -> int:
+        """A random row of another image; the row itself where chance finds none."""
         strangers = [j for j in rng.integers(len(self._key), size=8) if self._key[j] != self._key[i]]
         return int(strangers[0]) if strangers else i
 

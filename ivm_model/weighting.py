@@ -61,7 +61,7 @@ def dwbc_ratio(evidence: Evidence) -> np.ndarray:
 
 
 def verification(evidence: Evidence) -> np.ndarray:
-    """clip(verification score, 0.1, 0.9): the control that shows what the discriminator adds to the engine's own score."""
+    """clip(verification score, 0.1, 0.9): the control that shows what D adds to the engine's own score."""
     return np.clip(_need(evidence, "verification_N"), 0.1, 0.9).astype(np.float32)
 
 

@@ -138,9 +138,7 @@ class GroundingDino:
         for ids, logits_QT, boxes_Q4 in zip(text["input_ids"].tolist(), out.logits, out.pred_boxes, strict=True):
             yield boxes_Q4.float().cpu(), span_scores(logits_QT, phrase_spans(ids)).cpu()
 
-    def _select(
-        self, phrases: Sequence[str], corners_Q4: torch.Tensor, score_QP: torch.Tensor
-    ) -> Iterator[Detection]:
+    def _select(self, phrases: Sequence[str], corners_Q4: torch.Tensor, score_QP: torch.Tensor) -> Iterator[Detection]:
         from torchvision.ops import nms
 
         is_box_Q = (corners_Q4[:, 2:] - corners_Q4[:, :2] > 0).all(dim=1)

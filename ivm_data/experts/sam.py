@@ -126,9 +126,7 @@ class Sam:
             parts.append(self._finish(logits_N1hw, iou_N, original_hw, resized_hw))
         return Segmentation(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def _prompt(
-        self, embedding: torch.Tensor, prompts_NP2: np.ndarray, kind: str
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _prompt(self, embedding: torch.Tensor, prompts_NP2: np.ndarray, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Low-resolution logits (N, 1, h, w) and predicted IoU (N,) of the best mask for each prompt."""
         import torch
 

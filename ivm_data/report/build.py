@@ -67,7 +67,7 @@ def _render(catalog: Catalog, recipe: str, title: str, pictures: int) -> str:
 
 
 def _curve(facts: Facts, totals: Row) -> Markup | None:
-    if not totals["known"]:
+    if not totals["known_masks"]:
         return None
     names = (("calibrated quality", "quality", "line"), ("two-sided verification", "verification", "line second"))
     series = [
@@ -75,10 +75,10 @@ def _curve(facts: Facts, totals: Row) -> Markup | None:
     ]
     points = []
     if totals["known_accepted"]:
-        coverage, precision = totals["known_accepted"] / totals["known"], totals["precision_accepted"]
-        tip = f"the gate accepts {_percent(coverage)} of the labels with precision {_percent(precision)}"
+        coverage, precision = totals["known_accepted"] / totals["known_masks"], totals["precision_accepted"]
+        tip = f"the gate accepts {_percent(coverage)} of the masks with precision {_percent(precision)}"
         points = [charts.Point(coverage, precision, tip)]
-    return charts.line_chart(series, points, ("labels kept, best first", "precision"))
+    return charts.line_chart(series, points, ("masks kept, best first", "precision"))
 
 
 def _calibration(bins: list[Row]) -> Markup | None:

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 360, 250
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 44, 22, 12, 44
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MAX_POINTS = 200
 
@@ -70,7 +70,7 @@ def histogram(shares: Sequence[float], labels: tuple[str, str], tips: Sequence[s
 
 
 def precision_at_coverage(right_N: np.ndarray) -> tuple[list[float], list[float]]:
-    """Labels best first -> (coverage, precision) of keeping the first k, for at most `MAX_POINTS` values of k."""
+    """Masks best first -> (coverage, precision) of keeping the first k, for at most `MAX_POINTS` values of k."""
     count = len(right_N)
     least = max(1, count // 50)
     kept = np.unique(np.linspace(least, count, min(MAX_POINTS, count)).astype(int)) if count else np.array([], int)

@@ -26,11 +26,12 @@ _COUNTS = """
     count(*) FILTER (outcome = 'rejection') AS rejections,
     count(*) FILTER (status = 'accepted') / count(*) AS coverage,
     count(*) FILTER (known) AS known,
+    count(*) FILTER (known AND has_mask) AS known_masks,
     count(*) FILTER (known AND status = 'accepted') AS known_accepted,
-    avg(is_right::INT) FILTER (known) AS precision_all,
+    avg(is_right::INT) FILTER (known AND has_mask) AS precision_all,
     avg(is_right::INT) FILTER (known AND status = 'accepted') AS precision_accepted,
     avg(is_right::INT) FILTER (known AND status = 'no_target') AS precision_no_target,
-    avg(human_iou) FILTER (known) AS iou_all,
+    avg(human_iou) FILTER (known AND has_mask) AS iou_all,
     avg(human_iou) FILTER (known AND status = 'accepted') AS iou_accepted
 """
 
@@ -64,13 +65,13 @@ class Facts:
                 {'instruction': instruction, 'detail': detail, 'image_uri': image_uri}, (part, position), 3
             ) AS examples
             FROM (SELECT *, coalesce(status, 'rejection') AS fate FROM judged)
-            GROUP BY ALL ORDER BY fate <> 'rejection', inputs DESC, reason, stage""")
+            GROUP BY 1, 2, 3 ORDER BY any_value(outcome) DESC, inputs DESC, reason, 2""")
         return [row | {"meaning": REASONS[row["reason"]]} for row in rows]
 
     def ranking(self, score: str) -> np.ndarray:
-        """(N,) bool: is the label right, for the known labels from the highest score down; ties by sample id."""
+        """(N,) bool: is the mask right, for the known masks from the highest score down; ties by sample id."""
         rows = self.catalog.sql(
-            f"{self._judged()} SELECT is_right FROM judged WHERE known AND {score} IS NOT NULL "
+            f"{self._judged()} SELECT is_right FROM judged WHERE known AND has_mask AND {score} IS NOT NULL "
             f"ORDER BY {score} DESC, sample_id",
             recipe=self.recipe,
         )
@@ -85,7 +86,7 @@ class Facts:
 
     def _judged(self) -> str:
         known = "outcome = 'label' AND human_iou IS NOT NULL" + (" AND held_out" if self.held_out else "")
-        columns = f"*, {known} AS known, human_iou >= {RIGHT_IOU} AS is_right"
+        columns = f"*, {known} AS known, len(proposals) > 0 AS has_mask, human_iou >= {RIGHT_IOU} AS is_right"
         return f"WITH judged AS (SELECT {columns} FROM outcomes WHERE recipe = $recipe)"
 
 

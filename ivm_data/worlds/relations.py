@@ -20,20 +20,36 @@ def lean(thing: Box, relation: str, anchor: Box) -> float:
     Raises:
         ConfigError: for an unknown relation.
     """
-    if relation not in _DIRECTION:
-        raise ConfigError(f"relation must be one of {RELATIONS}, got {relation!r}")
-    toward_x, toward_y = _DIRECTION[relation]
-    (x, y), (anchor_x, anchor_y) = thing.center, anchor.center
-    along = (x - anchor_x) * toward_x + (y - anchor_y) * toward_y
-    across = (x - anchor_x) * toward_y + (y - anchor_y) * toward_x
-    return along - abs(across)
+    along, across = _displacement(thing, relation, anchor)
+    return along - across
 
 
 def stands(thing_box: Box, relation: str, anchor_box: Box) -> bool:
-    """Whether the thing clearly stands in the relation to the anchor: `lean` of at least MARGIN."""
+    """Whether the thing clearly stands in the relation to the anchor: `lean` of at least MARGIN.
+
+    Raises:
+        ConfigError: for an unknown relation.
+    """
     return lean(thing_box, relation, anchor_box) >= MARGIN
 
 
 def stands_not(thing_box: Box, relation: str, anchor_box: Box) -> bool:
-    """Whether the thing clearly does not stand in the relation; between the two lies what people argue about."""
-    return lean(thing_box, relation, anchor_box) <= -MARGIN
+    """Whether the thing clearly does not stand in the relation: it lies twice as far across as along, by MARGIN.
+
+    What neither stands nor stands not is what people argue about.
+
+    Raises:
+        ConfigError: for an unknown relation.
+    """
+    along, across = _displacement(thing_box, relation, anchor_box)
+    return across - 2 * along >= MARGIN
+
+
+def _displacement(thing: Box, relation: str, anchor: Box) -> tuple[float, float]:
+    """From the anchor's centre to the thing's: signed along the relation's direction, unsigned across it."""
+    if relation not in _DIRECTION:
+        raise ConfigError(f"relation must be one of {RELATIONS}, got {relation!r}")
+    toward_x, toward_y = _DIRECTION[relation]
+    (x, y), (anchor_x, anchor_y) = thing.center, anchor.center
+    right, down = x - anchor_x, y - anchor_y
+    return right * toward_x + down * toward_y, abs(right * toward_y + down * toward_x)

@@ -44,8 +44,8 @@ RELATION = (
 RELATION_WORDS: dict[str, tuple[str, ...]] = {
     "left of": ("left of", "to the left of", "on the left side of"),
     "right of": ("right of", "to the right of", "on the right side of"),
-    "above": ("above", "over", "higher up than"),
-    "below": ("below", "under", "lower down than"),
+    "above": ("above", "over"),
+    "below": ("below", "under"),
 }
 
 TWO_TARGETS = (

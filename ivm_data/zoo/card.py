@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _TEMPLATE = """\
@@ -26,7 +26,7 @@ Parameters: {parameters}. Trained from nothing in {minutes:.0f} minutes.
 """
 
 
-def write_card(
+def write_card(  # noqa: PLR0917
     directory: Path,
     title: str,
     description: str,
@@ -38,7 +38,7 @@ def write_card(
 
     Args:
         scores: held-out scores by name, shown with three decimals.
-        settings: what the training was told, shown as they are.
+        settings: what the training was told; paths and None are left out, they say nothing elsewhere.
         minutes: wall-clock time of the training.
     """
     path = directory / "README.md"
@@ -49,7 +49,7 @@ def write_card(
             parameters=f"{count_parameters(directory / 'model.safetensors'):,}",
             minutes=minutes,
             scores=_rows((name, f"{value:.3f}") for name, value in scores.items()),
-            settings=_rows((name, f"{value}") for name, value in settings.items()),
+            settings=_rows((n, f"{v}") for n, v in settings.items() if v is not None and not isinstance(v, Path)),
         ),
         encoding="utf-8",
     )
@@ -63,8 +63,9 @@ def count_parameters(safetensors: Path) -> int:
     from safetensors import safe_open
 
     with safe_open(safetensors, framework="np") as tensors:
-        return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())
+        names = tensors.keys()
+        return sum(prod(tensors.get_slice(name).get_shape()) for name in names)
 
 
-def _rows(pairs) -> str:
+def _rows(pairs: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"| {name} | {value} |" for name, value in pairs)

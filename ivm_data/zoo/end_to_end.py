@@ -14,7 +14,7 @@ from ivm_data.worlds.grammar import Pair
 from ivm_data.worlds.scene import Scene, Split
 from ivm_data.zoo.grounder_scores import ask
 from ivm_data.zoo.scenes import load_scenes
-from ivm_data.zoo.segmenter_scores import iou_N
+from ivm_data.zoo.segmenter_scores import mask_iou
 
 KINDS = ("attribute", "two_targets", "relation")
 
@@ -39,7 +39,7 @@ def _ious(finder: GroundingDino, cutter: Sam, asked: Sequence[tuple[Scene, Pair]
     boxes = [[top.box for top in best(pair.phrases, row)] for (_, pair), row in zip(asked, found, strict=True)]
     said = [s.mask_NHW.any(axis=0) for s in cutter.segment(images, boxes)]
     true = [np.any([scene.things[i].mask_HW for i in pair.targets], axis=0) for scene, pair in asked]
-    return iou_N(np.stack(said), np.stack(true))
+    return mask_iou(np.stack(said), np.stack(true))
 
 
 def best(phrases: Sequence[str], detections: Sequence[Detection]) -> list[Detection]:

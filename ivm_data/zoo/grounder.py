@@ -25,9 +25,9 @@ NAME = "grounder"
 
 _DESCRIPTION = """
 Grounding DINO (`transformers.GroundingDinoForObjectDetection`) in miniature: a ConvNeXt backbone, a one-layer BERT over
-a vocabulary of the procedural world's attribute words, two encoder and two decoder layers, 30 queries. It reads captions such as
-"red ring . small striped star ."; a phrase that fits several things gives a box for each, and relations ("left of") are
-beyond it.
+the procedural world's attribute words, two encoder and two decoder layers, 30 queries. It reads captions such as
+"red ring . small striped star ."; a phrase that fits several things gives a box for each, a phrase that fits none gives
+low scores. Relations ("left of") are beyond it.
 """
 
 
@@ -79,14 +79,22 @@ def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) ->
     scenes = load_scenes("train", config.scenes, config.cache_dir)
     started = time.monotonic()
     model = build().train()
-    pretrain(model, scenes, config.pretrain_steps, 2 * config.batch, 2 * config.learning_rate, rng, log)
+    pretrain(
+        model,
+        scenes,
+        steps=config.pretrain_steps,
+        batch=2 * config.batch,
+        learning_rate=2 * config.learning_rate,
+        rng=rng,
+        log=log,
+    )
 
     def save(step: int) -> None:
         if config.checkpoint_every and step % config.checkpoint_every == 0:
             with published(out.with_name(f"{out.name}-{step}")) as folder:
                 _save(model, folder)
 
-    fit(model, scenes, config, rng, log, save)
+    fit(model, scenes, config, rng=rng, log=log, after_step=save)
     minutes = (time.monotonic() - started) / 60
     with published(out) as folder:
         _save(model, folder)
@@ -100,6 +108,7 @@ def fit(
     model: GroundingDinoForObjectDetection,
     scenes: Sequence[Scene],
     config: TrainConfig,
+    *,
     rng: np.random.Generator,
     log: Callable[[str], None],
     after_step: Callable[[int], None],
@@ -143,12 +152,16 @@ def draw_batch(
     owner_BHW = torch.full((len(scenes), IMAGE_SIZE, IMAGE_SIZE), -1)
     for row, (scene, fits_PK) in enumerate(zip(scenes, fits, strict=True)):
         count = len(scene.things)
-        box_BK4[row, :count] = torch.tensor([[*t.box.center, t.box.x1 - t.box.x0, t.box.y1 - t.box.y0] for t in scene.things])
+        box_BK4[row, :count] = torch.tensor(
+            [[*t.box.center, t.box.x1 - t.box.x0, t.box.y1 - t.box.y0] for t in scene.things]
+        )
         box_BK4[row, :count] /= IMAGE_SIZE
         fits_K_last = torch.from_numpy(np.vstack([fits_PK, np.zeros(count, bool)]).T)
         token_BKT[row, :count] = fits_K_last[:, phrase_BT[row]].float()
         for index, thing in enumerate(scene.things):
-            word_BKA[row, index] = torch.tensor([words.index(getattr(thing, name)) for name, words in ATTRIBUTES.items()])
+            word_BKA[row, index] = torch.tensor(
+                [words.index(getattr(thing, name)) for name, words in ATTRIBUTES.items()]
+            )
             owner_BHW[row][torch.from_numpy(thing.mask_HW)] = index
     pixels_BCHW = normalise(np.stack([scene.image_HWC for scene in scenes]))
     targets = Targets(box_BK4, token_BKT.any(-1), token_BKT, ids_BT > 0, phrase_BT >= 0, owner_BHW, word_BKA)

@@ -2,7 +2,7 @@
 
 The library's own loss forgets each image's class offset where captions differ and gives the two-stage proposals no
 gradient; here both decoder layers are matched one to one (DETR, Carion et al., 2020, arXiv 2005.12872), the encoder's
-proposals are assigned one to few, and a head that is thrown away afterwards makes every covered cell tell what covers it.
+proposals are assigned one to few, and a head that is thrown away afterwards asks every covered cell what covers it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import nn
+from torch.nn import functional
 from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss
 
 from ivm_data.worlds.scene import ATTRIBUTES
@@ -72,10 +72,12 @@ class DenseHead(nn.Module):
         logits_BST = self.align(vision_BSC) @ text_BTC.transpose(1, 2)
         is_word_MT = targets.is_word_BT[image_M]
         wanted_MT = targets.token_BKT[image_M, thing_M]
-        loss = F.binary_cross_entropy_with_logits(logits_BST[image_M, cell_M][is_word_MT], wanted_MT[is_word_MT])
+        loss = functional.binary_cross_entropy_with_logits(
+            logits_BST[image_M, cell_M][is_word_MT], wanted_MT[is_word_MT]
+        )
         guesses = self.attributes(vision_BSC[image_M, cell_M]).split(self.sizes, dim=1)
         for index, logits_MW in enumerate(guesses):
-            loss = loss + 0.25 * F.cross_entropy(logits_MW, targets.word_BKA[image_M, thing_M, index])
+            loss = loss + 0.25 * functional.cross_entropy(logits_MW, targets.word_BKA[image_M, thing_M, index])
         return loss
 
 
@@ -167,12 +169,12 @@ def _focal(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     probability = logits.sigmoid()
     wrong = (probability - wanted).abs()
     alpha = torch.where(wanted > 0, FOCAL_ALPHA, 1 - FOCAL_ALPHA)
-    return alpha * wrong**FOCAL_GAMMA * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    return alpha * wrong**FOCAL_GAMMA * functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
 
 
 def _box_loss(box_M4: torch.Tensor, wanted_M4: torch.Tensor) -> torch.Tensor:
     giou = generalized_box_iou_loss(_xyxy(box_M4), _xyxy(wanted_M4), reduction="sum")
-    return L1_WEIGHT * F.l1_loss(box_M4, wanted_M4, reduction="sum") + GIOU_WEIGHT * giou
+    return L1_WEIGHT * functional.l1_loss(box_M4, wanted_M4, reduction="sum") + GIOU_WEIGHT * giou
 
 
 def _xyxy(box: torch.Tensor) -> torch.Tensor:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 from transformers import GroundingDinoForObjectDetection
 
 from ivm_data.worlds.scene import ATTRIBUTES, IMAGE_SIZE, Scene
@@ -24,6 +24,7 @@ _CLASSES = [len(words) for words in ATTRIBUTES.values()]
 def pretrain(
     model: GroundingDinoForObjectDetection,
     scenes: Sequence[Scene],
+    *,
     steps: int,
     batch: int,
     learning_rate: float,
@@ -46,7 +47,9 @@ def pretrain(
         schedule.step()
         right.append(accuracy)
         if step % 100 == 0:
-            said = ", ".join(f"{name} {value:.2f}" for name, value in zip(ATTRIBUTES, np.mean(right[-50:], 0), strict=True))
+            said = ", ".join(
+                f"{name} {value:.2f}" for name, value in zip(ATTRIBUTES, np.mean(right[-50:], 0), strict=True)
+            )
             log(f"pretraining: step {step}/{steps}, {(time.monotonic() - started) / 60:.1f} min, accuracy {said}")
 
 
@@ -64,14 +67,14 @@ def _dense_loss(
         out_BHWC = heads[level](core.input_proj_vision[level](features[level][0])).permute(0, 2, 3, 1)
         owner_BHW = owners[:, stride // 2 :: stride, stride // 2 :: stride]
         present_BHW = owner_BHW >= 0
-        total = total + F.binary_cross_entropy_with_logits(out_BHWC[..., 0], present_BHW.float())
+        total = total + functional.binary_cross_entropy_with_logits(out_BHWC[..., 0], present_BHW.float())
         inside_MC, thing_M = out_BHWC[present_BHW], owner_BHW[present_BHW]
         _, *attributes, sides_M4 = inside_MC.split([1, *_CLASSES, 4], dim=1)
         for index, logits_MW in enumerate(attributes):
-            total = total + F.cross_entropy(logits_MW, words_NA[thing_M, index])
+            total = total + functional.cross_entropy(logits_MW, words_NA[thing_M, index])
             if level == 0:
                 accuracy.append(float((logits_MW.argmax(1) == words_NA[thing_M, index]).float().mean()))
-        total = total + F.smooth_l1_loss(sides_M4, _distances(present_BHW, stride, box_N4[thing_M]))
+        total = total + functional.smooth_l1_loss(sides_M4, _distances(present_BHW, stride, box_N4[thing_M]))
     return total, accuracy
 
 

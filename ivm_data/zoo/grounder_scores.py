@@ -40,11 +40,13 @@ def _score(expert: GroundingDino, scenes: Sequence[Scene]) -> dict[str, float]:
     best = [max((d.score for d in row), default=0.0) for kind in ("attribute", "absent") for row in found[kind]]
     present = [kind == "attribute" for kind in ("attribute", "absent") for _ in found[kind]]
     recall, precision = _recall_precision(asked["counting"], found["counting"])
-    return {
-        "attribute top-1": _top1(asked["attribute"], found["attribute"]),
-        "attribute top-1, held-out combinations": _top1(
-            *_novel(asked["attribute"], found["attribute"])
-        ),
+    novel = [i for i, (_, pair) in enumerate(asked["attribute"]) if pair.novel]
+    scores = {"attribute top-1": _top1(asked["attribute"], found["attribute"])}
+    if novel:
+        scores["attribute top-1, held-out combinations"] = _top1(
+            [asked["attribute"][i] for i in novel], [found["attribute"][i] for i in novel]
+        )
+    return scores | {
         "two targets top-1, both": _top1(asked["two_targets"], found["two_targets"]),
         f"all instances recall at {THRESHOLD}": recall,
         f"all instances precision at {THRESHOLD}": precision,
@@ -53,15 +55,9 @@ def _score(expert: GroundingDino, scenes: Sequence[Scene]) -> dict[str, float]:
 
 
 def ask(scenes: Sequence[Scene], kind: str, rng: np.random.Generator) -> list[tuple[Scene, Pair]]:
+    """One instruction of a kind for each scene that offers one."""
     pairs = [(scene, compose(scene, kind, rng)) for scene in scenes]
     return [(scene, pair) for scene, pair in pairs if pair is not None]
-
-
-def _novel(
-    asked: Sequence[tuple[Scene, Pair]], found: Sequence[list[Detection]]
-) -> tuple[list[tuple[Scene, Pair]], list[list[Detection]]]:
-    kept = [i for i, (_, pair) in enumerate(asked) if pair.novel]
-    return [asked[i] for i in kept], [found[i] for i in kept]
 
 
 def _top1(asked: Sequence[tuple[Scene, Pair]], found: Sequence[list[Detection]]) -> float:

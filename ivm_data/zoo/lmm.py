@@ -1,24 +1,47 @@
-"""Train the embedded LMM from nothing: a miniature LLaVA that rewrites, verifies and answers in the procedural world."""
+"""Train the embedded LMM from nothing: a miniature LLaVA that rewrites, verifies and answers in its world."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ivm_data.experts import prompts
 from ivm_data.zoo.card import write_card
 from ivm_data.zoo.lmm_learner import Batches, Learner
 from ivm_data.zoo.lmm_model import Size
 from ivm_data.zoo.lmm_packs import Packer
+from ivm_data.zoo.lmm_scores import score
+from ivm_data.zoo.lmm_views import SHARES, TOWER_SHARES
 from ivm_data.zoo.scenes import load_scenes
 from ivm_data.zoo.training import cosine, published
 from storage.errors import ConfigError
 
 NAME = "lmm"
+_DESCRIPTION = f"""
+A miniature `transformers.LlavaForConditionalGeneration` (LLaVA, arXiv 2304.08485): a LeViT tower over 128 x 128 pixels (64 image
+tokens), a Llama of width 128 with 4 layers, a word-level tokenizer. It knows the procedural world only.
+
+Its jobs, each with its prompt from `ivm_data.experts.prompts`:
+
+- rewrite, from text alone: "{prompts.REWRITE}" -> "find red ring and green star", "find star left of small blue square";
+- verify: "{prompts.VERIFY}" over an image whose pixels outside the mask are faded by {prompts.VERIFY_DIM:.0%} to white: yes if the mask
+  keeps the targets and nothing else. Faded, not white, so that anchors and left-out things can still be seen;
+- complement: "{prompts.COMPLEMENT}" over the image with the mask's pixels white, the targets in words: yes if at least half of
+  some target's pixels are left, no if at most 15 % of each are;
+- presence: "{prompts.PRESENCE}" over the whole image; candidate: "{prompts.CANDIDATE}" over a crop around a box;
+- answer: an open question as it is, over the whole image, the masked one, or the masked and cropped one.
+
+Corrupted masks of the scores: another thing (wrong), one too many (extra), one of several left out (missing), moved until
+IoU <= 0.5 (shifted), cut (partial), dilated (loose), nearly nothing (empty), everything (whole). "Right" masks are exact or
+off by a pixel, with IoU >= 0.8.
+"""
+_TICKS = 10_000
+"""The learning rate follows the clock: a training takes `minutes` on any machine, in as many steps as fit."""
 
 
 @dataclass(frozen=True)
@@ -26,88 +49,105 @@ class TrainConfig:
     """How long and on what.
 
     Attributes:
-        tower_steps: steps that teach the tower what each patch shows, before any question.
-        steps: steps with questions.
+        minutes: wall-clock time of the training, without drawing scenes and scoring.
+        tower_share: share of the time that teaches the tower what each patch shows, before any question.
         batch: images in a step, each with about six questions.
         scenes: scenes of the training split.
-        eval_scenes: scenes of the validation split that the card's scores come from.
-        learning_rate: peak of the cosine; the tower's is `tower_rate` times as high.
+        held_out: scenes of each held-out split that the card's scores come from.
+        learning_rate: peak of the cosine; the tower's is `tower_rate` times as high once questions are asked.
         patch_weight: weight of the dense loss beside the answers' loss.
-        save_every: publish a usable checkpoint after so many steps; 0 publishes only the last.
+        save_every: publish a usable checkpoint after so many minutes; 0 publishes only the last.
         threads: CPU threads.
+        cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    tower_steps: int = 700
-    steps: int = 5000
-    batch: int = 24
-    scenes: int = 16_000
-    eval_scenes: int = 400
-    learning_rate: float = 1.2e-3
+    minutes: float = 40.0
+    tower_share: float = 0.2
+    batch: int = 16
+    scenes: int = 12_000
+    held_out: int = 300
+    learning_rate: float = 1.5e-3
     tower_rate: float = 0.6
     patch_weight: float = 0.3
-    save_every: int = 0
+    weight_decay: float = 0.02
+    save_every: float = 0.0
     seed: int = 0
     threads: int = 1
+    cache_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "scenes", "eval_scenes", "threads"):
+        for name in ("batch", "scenes", "held_out", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"'{name}' must be at least 1, got {getattr(self, name)}")
+        if not (self.minutes > 0 and 0 <= self.tower_share < 1):
+            shown = f"minutes={self.minutes}, tower_share={self.tower_share}"
+            raise ConfigError(f"'minutes' must be positive and 'tower_share' in [0, 1), got {shown}")
 
 
 def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) -> dict[str, float]:
-    """Train, score on the validation split, and publish `out`: weights, processor, tokenizer, card.
+    """Train, score on the held-out splits, and publish `out`: weights, processor, tokenizer, card.
 
     Returns:
         The held-out scores of the card.
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    started = time.monotonic()
     size = Size()
     learner = Learner(size)
-    packer = Packer(learner.processor, size)
-    batches = Batches(load_scenes("train", config.scenes), packer, config.batch, np.random.default_rng(config.seed))
-    _fit(learner, batches, config, log, out, questions=False)
-    _fit(learner, batches, config, log, out, questions=True)
-    minutes = (time.monotonic() - started) / 60
-    from ivm_data.zoo.lmm_scores import score
-
-    with published(out) as scratch:
-        _save(learner, scratch)
-        scores = score(scratch, config.eval_scenes, log)
-        write_card(scratch, "Embedded LMM", __doc__ or "", scores, asdict(config), minutes)
+    scenes = load_scenes("train", config.scenes, config.cache_dir)
+    batches = Batches(scenes, Packer(learner.processor, size), config.batch, np.random.default_rng(config.seed))
+    for _ in _fit(learner, batches, config, log):
+        _publish(learner, out)
+    _publish(learner, out)
+    held_out = {split: load_scenes(split, config.held_out, config.cache_dir) for split in ("val", "test")}
+    scores = score(out, held_out, log)
+    write_card(out, "Embedded LMM", _DESCRIPTION, scores, asdict(config), config.minutes)
     return scores
 
 
-def _fit(
-    learner: Learner, batches: Batches, config: TrainConfig, log: Callable[[str], None], out: Path, questions: bool
-) -> None:
-    steps = config.steps if questions else config.tower_steps
-    rate = config.learning_rate
-    optimizer = torch.optim.AdamW(learner.groups(rate, config.tower_rate), betas=(0.9, 0.98), weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps))
-    started, recent = time.monotonic(), []
-    for step in range(1, steps + 1):
-        losses = learner(batches.draw(), questions)
-        loss = losses.answer + config.patch_weight * losses.patch if questions else losses.patch
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        recent.append((losses.patch.item(), losses.answer.item(), losses.right))
+def _fit(learner: Learner, batches: Batches, config: TrainConfig, log: Callable[[str], None]) -> Iterator[None]:
+    """Train the tower, then everything; yields whenever a checkpoint is due."""
+    yield from _phase(learner, batches, config, log, questions=False)
+    yield from _phase(learner, batches, config, log, questions=True)
+
+
+def _phase(
+    learner: Learner, batches: Batches, config: TrainConfig, log: Callable[[str], None], *, questions: bool
+) -> Iterator[None]:
+    seconds = 60 * config.minutes * (1 - config.tower_share if questions else config.tower_share)
+    groups = learner.groups(config.learning_rate, config.tower_rate if questions else 1.0)
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=config.weight_decay)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    started, saved, recent, step = time.monotonic(), 0, [], 0
+    while (elapsed := time.monotonic() - started) < seconds:
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * cosine(round(_TICKS * elapsed / seconds), _TICKS, warmup=_TICKS // 40)
+        recent.append(_step(learner, batches, optimizer, config.patch_weight, questions))
+        step += 1
         if step % 100 == 0:
             patch, answer, right = np.mean(recent, 0)
-            log(
-                f"step {step}/{steps} patch {patch:.3f} answer {answer:.3f} right {right:.3f} {time.monotonic() - started:.0f} s"
-            )
+            log(f"{elapsed:.0f}/{seconds:.0f} s, step {step}: patch {patch:.3f} answer {answer:.3f} right {right:.3f}")
             recent = []
-        if config.save_every and questions and step % config.save_every == 0:
-            with published(out) as scratch:
-                _save(learner, scratch)
+        if config.save_every and questions and elapsed > 60 * config.save_every * (saved + 1):
+            saved += 1
+            yield
 
 
-def _save(learner: Learner, directory: Path) -> None:
-    learner.llava.save_pretrained(directory)
-    learner.processor.save_pretrained(directory)
+def _step(
+    learner: Learner, batches: Batches, optimizer: torch.optim.Optimizer, patch_weight: float, questions: bool
+) -> tuple[float, float, float]:
+    """One update; returns patch loss, answer loss, share of right answer tokens."""
+    learner.train()
+    losses = learner(batches.draw(SHARES if questions else TOWER_SHARES), questions)
+    loss = losses.answer + patch_weight * losses.patch if questions else losses.patch
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+    optimizer.step()
+    return losses.patch.item(), losses.answer.item(), losses.right
+
+
+def _publish(learner: Learner, out: Path) -> None:
+    with published(out) as scratch:
+        learner.llava.save_pretrained(scratch)
+        learner.processor.save_pretrained(scratch)

@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from ivm_data.worlds.grammar import Pair
 from ivm_data.zoo.lmm_model import Size, build_model, build_processor
 from ivm_data.zoo.lmm_packs import EXTENT, IGNORED, OUTLINE, PATCH_HEADS, Pack, Packer
-from ivm_data.zoo.lmm_views import draw_view, pool, rewrite_ask
+from ivm_data.zoo.lmm_views import Draw, draw_view, pool, rewrite_ask
 from ivm_data.zoo.scenes import Scenes
 
 TEXT_ONLY = 1
@@ -85,14 +85,14 @@ class Batches:
         self._scenes, self._packer, self._batch, self._rng = scenes, packer, batch, rng
         self._pools: dict[int, list[Pair]] = {}
 
-    def draw(self) -> Pack:
-        """The next pack."""
+    def draw(self, shares: dict[Draw, float]) -> Pack:
+        """The next pack, of views by their shares."""
         views, text_only = [], []
         for index in self._rng.integers(len(self._scenes), size=self._batch).tolist():
             scene = self._scenes[index]
-            pairs = self._pools.setdefault(index, []) or self._pools[index]
-            if not pairs:
-                pairs += pool(scene, self._rng)
-            views.append(draw_view(scene, pairs, self._rng))
+            if index not in self._pools:
+                self._pools[index] = pool(scene, self._rng)
+            pairs = self._pools[index]
+            views.append(draw_view(shares, scene, pairs, self._rng))
             text_only.append([rewrite_ask(pairs[i]) for i in self._rng.integers(len(pairs), size=TEXT_ONLY)])
         return self._packer.pack(views, text_only)

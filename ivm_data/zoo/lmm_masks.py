@@ -37,7 +37,7 @@ def imperfect(mask_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     elif way == 2:
         drawn_HW = cv2.medianBlur(mask_HW.astype(np.uint8), 5)
     elif way == 3:
-        drawn_HW = _moved(mask_HW, rng.integers(-1, 2), rng.integers(-1, 2))
+        drawn_HW = _moved(mask_HW, int(rng.integers(-1, 2)), int(rng.integers(-1, 2)))
     else:
         return mask_HW
     drawn_HW = drawn_HW.astype(bool)

@@ -19,8 +19,8 @@ from ivm_data.zoo.training import normalise
 
 IGNORED = -100
 PATCH_HEADS: dict[str, int] = {**{name: len(words) + 1 for name, words in ATTRIBUTES.items()}, "thing": 3, "ground": 3}
-"""Classes of each dense target: an attribute's words after "none"; how much of a patch's thing, and of its background, is at
-full contrast: nothing, a part, all (only in views that VERIFY is asked of)."""
+"""Classes of each dense target: an attribute's words after "none"; how much of a patch's thing, and of its background,
+is at full contrast: nothing, a part, all (only in views that VERIFY is asked of)."""
 OUTLINE = 8
 """A patch's outline target has OUTLINE x OUTLINE cells: thing or background."""
 EXTENT = 4
@@ -56,7 +56,7 @@ class Pack:
 class Packer:
     """Turns views into packs of a fixed length and keeps yes and no in balance within each job."""
 
-    def __init__(self, processor: LlavaProcessor, size: Size, length: int = 160) -> None:
+    def __init__(self, processor: LlavaProcessor, size: Size, length: int = 136) -> None:
         self._tokenizer = processor.tokenizer
         self._size = size
         self._length = length

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from ivm_data.worlds.grammar import KINDS, Pair, compose
 from ivm_data.worlds.scene import Scene
 from ivm_data.zoo import lmm_views
 from ivm_data.zoo.lmm_masks import CORRUPTIONS, union
-from ivm_data.zoo.scenes import load_scenes
 from ivm_model.masking import crop_box, keep_only
 
 _SEED = 7
@@ -22,16 +21,17 @@ _PER_RIGHT = 3
 """Corrupted masks for each right one."""
 
 
-def score(directory: Path, count: int, log: Callable[[str], None] = print) -> dict[str, float]:
-    """Every held-out score of the model card, on the first `count` scenes of the val split (rewriting also of test)."""
+def score(
+    directory: Path, held_out: Mapping[str, Sequence[Scene]], log: Callable[[str], None] = print
+) -> dict[str, float]:
+    """Every held-out score of the model card: rewriting on each split of `held_out`, the others on its "val"."""
     lmm = HfLmm(LmmConfig(str(directory), batch=64))
-    scenes = load_scenes("val", count)
     scores: dict[str, float] = {}
     for part in (
-        {f"rewrite exact ({split})": rewriting(lmm, load_scenes(split, count)) for split in ("val", "test")},
-        verification(lmm, scenes),
-        presence(lmm, scenes),
-        questions(lmm, scenes),
+        {f"rewrite exact, {split}": rewriting(lmm, scenes) for split, scenes in held_out.items()},
+        verification(lmm, held_out["val"]),
+        presence(lmm, held_out["val"]),
+        questions(lmm, held_out["val"]),
     ):
         scores |= part
     for name, value in scores.items():
@@ -54,7 +54,9 @@ def verification(lmm: HfLmm, scenes: Sequence[Scene], dim: float = prompts.VERIF
     for scene in scenes:
         for kind in KINDS:
             pair = compose(scene, kind, rng)
-            for corruption in ["", *rng.permutation(CORRUPTIONS)[:_PER_RIGHT]] if pair and pair.targets else ():
+            if pair is None or not pair.targets:
+                continue
+            for corruption in ["", *rng.permutation(CORRUPTIONS)[:_PER_RIGHT].tolist()]:
                 kept, mask_HW = lmm_views.corrupted(scene, pair.targets, corruption, rng)
                 images.append(keep_only(scene.image_HWC, mask_HW, dim=dim))
                 asks.append(lmm_views.verify_ask(pair, kept))
@@ -88,13 +90,13 @@ def presence(lmm: HfLmm, scenes: Sequence[Scene]) -> dict[str, float]:
     ]
     p_yes_N = lmm.p_yes([image for image, _ in rows], [ask.text for _, ask in rows])
     yes_N, job_N = np.array([ask.answer == "yes" for _, ask in rows]), np.array([ask.job for _, ask in rows])
-    mixed = [job for job in np.unique(job_N) if len(set(yes_N[job_N == job])) == 2]
-    return {
-        f"{job.replace('/', ' AUC, ') if '/' in job else job + ' AUC'}": float(
-            roc_auc_score(yes_N[job_N == job], p_yes_N[job_N == job])
-        )
-        for job in mixed
-    }
+    scores = {}
+    for job in np.unique(job_N):
+        here = job_N == job
+        if len(set(yes_N[here])) == 2:
+            name, _, kind = job.partition("/")
+            scores[f"{name} AUC, {kind}" if kind else f"{name} AUC"] = float(roc_auc_score(yes_N[here], p_yes_N[here]))
+    return scores
 
 
 def questions(lmm: HfLmm, scenes: Sequence[Scene]) -> dict[str, float]:

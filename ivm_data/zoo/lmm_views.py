@@ -122,14 +122,17 @@ def masked_view(scene: Scene, pairs: list[Pair], rng: np.random.Generator) -> Vi
     return View(image_HWC, scene, labels_HW, tuple(_open_ask(pair, job) for pair in asked[:ASKS]))
 
 
-VIEWS: dict[Callable[[Scene, list[Pair], np.random.Generator], View], float] = {
-    full_view: 0.23,
-    verify_view: 0.37,
+Draw = Callable[[Scene, list[Pair], np.random.Generator], View]
+SHARES: dict[Draw, float] = {
+    full_view: 0.22,
+    verify_view: 0.36,
     complement_view: 0.12,
-    candidate_view: 0.13,
+    candidate_view: 0.15,
     masked_view: 0.15,
 }
 """Each kind of view with its share of the training."""
+TOWER_SHARES: dict[Draw, float] = {full_view: 0.3, verify_view: 0.2, candidate_view: 0.5}
+"""The shares while the tower alone is trained: shapes are learnt from close by first."""
 
 
 def corrupted(
@@ -265,8 +268,6 @@ def _yes(right: bool) -> str:
     return "yes" if right else "no"
 
 
-def draw_view(scene: Scene, pairs: list[Pair], rng: np.random.Generator) -> View:
+def draw_view(shares: dict[Draw, float], scene: Scene, pairs: list[Pair], rng: np.random.Generator) -> View:
     """A view of a kind drawn by its share."""
-    kinds = list(VIEWS)
-    shares = np.array(list(VIEWS.values()))
-    return kinds[rng.choice(len(kinds), p=shares / shares.sum())](scene, pairs, rng)
+    return list(shares)[rng.choice(len(shares), p=list(shares.values()))](scene, pairs, rng)

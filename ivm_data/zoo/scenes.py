@@ -23,6 +23,10 @@ CHUNK = 500
 DEFAULT_CACHE = Path("~/.cache/ivm-engine/scenes")
 _WORDS = tuple(tuple(words) for words in (SHAPES, COLOURS, SIZES, TEXTURES))
 _MAX_THINGS = 16
+_WORLD_HASH = hashlib.blake2b(
+    b"".join(Path(str(module.__file__)).read_bytes() for module in (world, painting)), digest_size=6
+).hexdigest()
+"""Part of the cache's path: scenes that other code drew are never read."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +106,12 @@ def load_scenes(split: Split, count: int, cache_dir: Path | None = None) -> Scen
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    root = (cache_dir or DEFAULT_CACHE).expanduser() / _world_hash()
+    root = (cache_dir or DEFAULT_CACHE).expanduser() / _WORLD_HASH
     folders = [root / f"{split}-{part:05d}" for part in range((count + CHUNK - 1) // CHUNK)]
     for part, folder in enumerate(folders):
         if not folder.exists():
             _draw_chunk(split, part, folder)
     return Scenes(split, count, [_Chunk.read(folder) for folder in folders])
-
-
-def _world_hash() -> str:
-    """A cache drawn by other code is never read."""
-    sources = b"".join(Path(module.__file__).read_bytes() for module in (world, painting))
-    return hashlib.blake2b(sources, digest_size=6).hexdigest()
 
 
 def _draw_chunk(split: Split, part: int, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """The embedded segmenter: a miniature SamModel trained from nothing on the procedural world.
 
 Token 0 answers boxes; the one ambiguity-aware token answers points. A point on the background has an empty mask
-and predicted IoU 0, so that a grid of points can serve as a mask proposer.
+and predicted IoU 0, so that a grid of points can serve as a mask proposer. A head that is thrown away afterwards reads
+every pixel's colour word from the image embedding: with it the encoder sees outlines several times sooner.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 from transformers import (
     SamConfig,
     SamMaskDecoderConfig,
@@ -24,7 +25,7 @@ from transformers import (
 )
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-from ivm_data.worlds.scene import IMAGE_SIZE, Scene
+from ivm_data.worlds.scene import COLOURS, IMAGE_SIZE, Scene
 from ivm_data.zoo.card import write_card
 from ivm_data.zoo.scenes import load_scenes
 from ivm_data.zoo.segmenter_scores import score_segmenter
@@ -49,6 +50,7 @@ class TrainConfig:
         prompts: boxes, and as many points, for each image.
         learning_rate: peak of the cosine schedule.
         jitter: standard deviation of the box corners, as a share of the box's side.
+        dense: weight of the pixels' colour loss.
         background: share of the points that lie on no thing.
         held_out: scenes of each held-out split that are scored.
         seed: of weights, order, prompts.
@@ -62,6 +64,7 @@ class TrainConfig:
     prompts: int = 3
     learning_rate: float = 1.5e-3
     jitter: float = 0.08
+    dense: float = 1.0
     background: float = 0.2
     held_out: int = 300
     seed: int = 0
@@ -141,15 +144,17 @@ def fit(model: SamModel, config: TrainConfig, log: Callable[[str], None]) -> Sam
     """The training loop; AdamW with a cosine schedule."""
     rng = np.random.default_rng(config.seed)
     scenes = load_scenes("train", config.scenes, config.cache_dir)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    painter = PixelHead(model.config.vision_config)
+    trained = [*model.parameters(), *painter.parameters()]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, config.steps))
     model.train()
     started, ious = time.monotonic(), []
     for step, rows in enumerate(minibatches(len(scenes), config.batch, config.steps, rng), start=1):
-        loss, iou = training_loss(model, [scenes[int(i)] for i in rows], config, rng)
+        loss, iou = training_loss(model, painter, [scenes[int(i)] for i in rows], config, rng)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()
         ious.append(iou)
@@ -160,13 +165,36 @@ def fit(model: SamModel, config: TrainConfig, log: Callable[[str], None]) -> Sam
     return model.eval()
 
 
+class PixelHead(torch.nn.Module):
+    """Which colour word (0 is background) covers each pixel, from the image embedding of its patch."""
+
+    def __init__(self, config: SamVisionConfig) -> None:
+        super().__init__()
+        self.classes = 1 + len(COLOURS)
+        self.project = torch.nn.Conv2d(config.output_channels, self.classes * config.patch_size**2, 1)
+        self.spread = torch.nn.PixelShuffle(config.patch_size)
+
+    def forward(self, embedding_BCHW: torch.Tensor, scenes: Sequence[Scene]) -> torch.Tensor:
+        """Mean cross-entropy."""
+        colour_BHW = np.zeros((len(scenes), IMAGE_SIZE, IMAGE_SIZE), np.int64)
+        for colour_HW, scene in zip(colour_BHW, scenes, strict=True):
+            for thing in scene.things:
+                colour_HW[thing.mask_HW] = 1 + COLOURS.index(thing.colour)
+        logits_BKHW = self.spread(self.project(embedding_BCHW))
+        return functional.cross_entropy(logits_BKHW, torch.from_numpy(colour_BHW))
+
+
 def training_loss(
-    model: SamModel, scenes: Sequence[Scene], config: TrainConfig, rng: np.random.Generator
+    model: SamModel,
+    painter: PixelHead,
+    scenes: Sequence[Scene],
+    config: TrainConfig,
+    rng: np.random.Generator,
 ) -> tuple[torch.Tensor, tuple[float, float]]:
     """Loss of one batch, and its mean IoU for boxes and points."""
     pixels_BCHW = normalise(np.stack([scene.image_HWC for scene in scenes]))
     embedding_BCHW = model.vision_encoder(pixels_BCHW).last_hidden_state
-    total, ious = torch.zeros(()), []
+    total, ious = config.dense * painter(embedding_BCHW, scenes), []
     for draw, prompt in ((draw_boxes, "input_boxes"), (draw_points, "input_points")):
         drawn = [draw(scene, config, rng) for scene in scenes]
         target_MHW = torch.from_numpy(np.concatenate([masks for _, masks in drawn])).float()
@@ -179,7 +207,7 @@ def training_loss(
 
 
 def draw_boxes(scene: Scene, config: TrainConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(prompts, 4) jittered boxes and their (prompts, H, W) masks; three in ten boxes are jittered 2.5 times as much."""
+    """Boxes (prompts, 4) and masks (prompts, H, W); three boxes in ten are jittered 2.5 times as much."""
     chosen = [scene.things[i] for i in rng.integers(len(scene.things), size=config.prompts)]
     corner_P4 = np.array([[t.box.x0, t.box.y0, t.box.x1, t.box.y1] for t in chosen], np.float32)
     side_P4 = np.tile(corner_P4[:, 2:] - corner_P4[:, :2], 2)
@@ -208,10 +236,10 @@ def mask_loss(
 
     The sum follows Kirillov et al., 2023, section A.3; gamma 1 instead of 2 trains faster at this size.
     """
-    logits_MHW = F.interpolate(logits_M1hw, target_MHW.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    logits_MHW = functional.interpolate(logits_M1hw, target_MHW.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
     probability_MHW = logits_MHW.sigmoid()
     wrong_MHW = (probability_MHW - target_MHW).abs()
-    focal = (wrong_MHW * F.binary_cross_entropy_with_logits(logits_MHW, target_MHW, reduction="none")).mean()
+    focal = (wrong_MHW * functional.binary_cross_entropy_with_logits(logits_MHW, target_MHW, reduction="none")).mean()
     overlap_M = (probability_MHW * target_MHW).sum((1, 2))
     dice_M = 1 - (2 * overlap_M + 1) / (probability_MHW.sum((1, 2)) + target_MHW.sum((1, 2)) + 1)
     with torch.no_grad():
@@ -219,4 +247,4 @@ def mask_loss(
         union_M = (predicted_MHW | truth_MHW).sum((1, 2)).clamp(min=1)
         iou_M = (predicted_MHW & truth_MHW).sum((1, 2)) / union_M
     has_target_M = truth_MHW.flatten(1).any(1)
-    return 20 * focal + dice_M[has_target_M].mean() + F.mse_loss(iou_pred_M, iou_M), iou_M
+    return 20 * focal + dice_M[has_target_M].mean() + functional.mse_loss(iou_pred_M, iou_M), iou_M

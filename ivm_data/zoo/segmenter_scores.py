@@ -33,8 +33,8 @@ def _score(expert: Sam, scenes: list[Scene]) -> dict[str, float]:
     by_point = expert.segment_points(images, [_inner_points(scene, rng) for scene in scenes])
     background = expert.segment_points(images, [_background_points(scene, rng) for scene in scenes])
     truth = [np.stack([t.mask_HW for t in scene.things]) for scene in scenes]
-    box_iou = np.concatenate([iou_N(s.mask_NHW, t) for s, t in zip(by_box, truth, strict=True)])
-    point_iou = np.concatenate([iou_N(s.mask_NHW, t) for s, t in zip(by_point, truth, strict=True)])
+    box_iou = np.concatenate([mask_iou(s.mask_NHW, t) for s, t in zip(by_box, truth, strict=True)])
+    point_iou = np.concatenate([mask_iou(s.mask_NHW, t) for s, t in zip(by_point, truth, strict=True)])
     box_said = np.concatenate([s.predicted_iou_N for s in by_box])
     point_said = np.concatenate([s.predicted_iou_N for s in by_point])
     return {
@@ -51,7 +51,7 @@ def _score(expert: Sam, scenes: list[Scene]) -> dict[str, float]:
     }
 
 
-def iou_N(first_NHW: np.ndarray, second_NHW: np.ndarray) -> np.ndarray:
+def mask_iou(first_NHW: np.ndarray, second_NHW: np.ndarray) -> np.ndarray:
     """IoU of each pair of masks."""
     union_N = (first_NHW | second_NHW).sum((1, 2))
     return (first_NHW & second_NHW).sum((1, 2)) / np.maximum(union_N, 1)

@@ -61,5 +61,7 @@ def published(out: Path) -> Iterator[Path]:
 def parameters(model: torch.nn.Module, matching: Sequence[str] = ()) -> list[torch.nn.Parameter]:
     """Trainable parameters whose name holds one of `matching` (all of them where it is empty)."""
     return [
-        p for name, p in model.named_parameters() if p.requires_grad and (not matching or any(m in name for m in matching))
+        p
+        for name, p in model.named_parameters()
+        if p.requires_grad and (not matching or any(m in name for m in matching))
     ]

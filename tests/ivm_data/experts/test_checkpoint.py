@@ -40,7 +40,7 @@ def test_a_hub_checkpoint_is_named_by_its_id_and_revision():
 
 @pytest.mark.parametrize("make", EXPERTS.values(), ids=EXPERTS)
 def test_a_missing_directory_is_named(make, tmp_path):
-    with pytest.raises(WeightsError, match="no checkpoint directory .*nowhere"):
+    with pytest.raises(WeightsError, match=r"no checkpoint directory .*nowhere"):
         make(tmp_path / "nowhere").load()
 
 

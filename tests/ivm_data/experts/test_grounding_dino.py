@@ -124,7 +124,9 @@ def test_tiny_and_very_narrow_images_are_read(grounder, shape):
 
 def test_more_phrases_than_a_caption_holds_are_spread_over_several(grounder, asked):
     scene, pair = asked[0]
-    others = [f"{size} dotted {colour} ring" for size in ("small", "big") for colour in ("red", "blue", "white", "green")]
+    others = [
+        f"{size} dotted {colour} ring" for size in ("small", "big") for colour in ("red", "blue", "white", "green")
+    ]
     (row,) = grounder.ground([scene.image_HWC], [[*others, *pair.phrases]])
     best = [d for d in row if d.phrase == pair.phrases[0]]
     assert best and iou(best[0].box, scene.things[pair.targets[0]].box) >= 0.5
@@ -138,8 +140,10 @@ def test_no_phrases_no_words_and_no_images_give_nothing(grounder, asked):
 
 def test_an_unknown_word_scores_below_a_present_thing(grounder, asked):
     found = grounder.ground([s.image_HWC for s, _ in asked], [[p.phrases[0], "zebra"] for _, p in asked])
-    best = [[max((d.score for d in row if d.phrase == phrase), default=0) for phrase in (p.phrases[0], "zebra")]
-            for (_, p), row in zip(asked, found, strict=True)]
+    best = [
+        [max((d.score for d in row if d.phrase == phrase), default=0) for phrase in (p.phrases[0], "zebra")]
+        for (_, p), row in zip(asked, found, strict=True)
+    ]
     known, unknown = np.array(best).T
     assert np.mean(known > unknown) > 0.9
 

@@ -36,4 +36,6 @@ def test_a_phrase_scores_its_own_tokens_only():
     logits_QT[0, 1:3] = torch.tensor([0.0, 2.0])
     logits_QT[0, 4] = -9.0
     score_QP = span_scores(logits_QT, [(1, 3), (4, 5)])
-    assert torch.allclose(score_QP, torch.tensor([[(0.5 + torch.sigmoid(torch.tensor(2.0))) / 2, 1.2339e-4]]), atol=1e-6)
+    assert torch.allclose(
+        score_QP, torch.tensor([[(0.5 + torch.sigmoid(torch.tensor(2.0))) / 2, 1.2339e-4]]), atol=1e-6
+    )

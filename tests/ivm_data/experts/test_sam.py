@@ -106,7 +106,10 @@ def test_masks_come_back_in_the_frame_of_a_larger_and_wider_image(sam, scenes):
     for image_HWC in (large_HWC, wide_HWC):
         (result,) = sam.segment([image_HWC], [prompts])
         assert result.mask_NHW.shape[1:] == image_HWC.shape[:2]
-        truth = [np.pad(t.mask_HW.repeat(scale, 0).repeat(scale, 1), [(0, 0), (0, image_HWC.shape[1] - 384)]) for t in scene.things]
+        truth = [
+            np.pad(t.mask_HW.repeat(scale, 0).repeat(scale, 1), [(0, 0), (0, image_HWC.shape[1] - 384)])
+            for t in scene.things
+        ]
         assert np.mean([iou(a, b) for a, b in zip(result.mask_NHW, truth, strict=True)]) > 0.7
 
 

@@ -5,12 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
+from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.grammar import KINDS
 from ivm_data.worlds.scene import draw_scene
 from ivm_data.worlds.world import generate, is_human, write_world
 from storage import rle
 from storage.errors import ConfigError
-from storage.records import Rle
+from storage.records import Rle, Sample
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,17 @@ def test_the_written_masks_are_the_things_that_the_pair_names(written):
             ys, xs = np.nonzero(mask)
             assert target["bbox_xyxy"] == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
             assert target["phrase"] in row["phrases"]
+
+
+def test_the_manifest_reader_takes_every_row_with_its_mask(written):
+    manifest, rows = written
+    samples = [sample for part in plan(manifest) for sample in read_part(part)]
+    assert len(samples) == len(rows)
+    for sample, row in zip(samples, rows, strict=True):
+        assert isinstance(sample, Sample)
+        assert (sample.instruction, sample.kind, sample.held_out) == (row["instruction"], row["kind"], row["held_out"])
+        masks = [Rle(128, 128, target["mask_rle"]["counts"].encode()) for target in row["targets"]]
+        assert rle.area(sample.human_mask) == sum(rle.area(mask) for mask in masks)
 
 
 def test_ids_are_unique_and_rows_carry_every_key(written):

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ def test_normalised_pixels_are_those_of_the_processors():
 def test_the_learning_rate_warms_up_and_ends_near_zero():
     factors = [cosine(step, 1000) for step in range(1000)]
     assert factors[0] == 0.01 and max(factors) == 1.0 and factors[-1] < 0.011
-    assert all(b <= a for a, b in zip(factors[100:], factors[101:], strict=False))
+    assert all(b <= a for a, b in pairwise(factors[100:]))
 
 
 def test_minibatches_show_every_row_once_in_an_epoch():
@@ -39,4 +41,6 @@ def test_a_finished_training_replaces_the_published_directory(tmp_path):
     for text in ("old", "new"):
         with published(out) as folder:
             (folder / text).write_text(text)
-    assert [path.name for path in out.iterdir()] == ["new"] and [path.name for path in tmp_path.iterdir()] == ["weights"]
+    assert [path.name for path in out.iterdir()] == ["new"] and [path.name for path in tmp_path.iterdir()] == [
+        "weights"
+    ]

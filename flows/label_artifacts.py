@@ -1,0 +1,61 @@
+"""What a labeling run shows: its recipe as a diagram, quality as tables, a few labels as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+
+from flows import contact_sheet
+from flows.artifacts import as_cells
+from ivm_data.recipes import Recipe
+from storage.catalog import Catalog
+
+QUALITY_QUERIES = ("summary", "acceptance_by_source", "acceptance_by_kind", "reasons", "slowest_parts")
+"""Named queries whose answers a labeling run shows at its end; `ivm query` gives the same ones."""
+
+
+def show_recipe(recipe: Recipe, recipe_hash: str) -> None:
+    """The recipe's stages and experts as a diagram."""
+    create_markdown_artifact(
+        f"# Recipe {recipe.name}, `{recipe_hash}`\n\n```mermaid\n{mermaid(recipe)}\n```\n",
+        key="label-recipe",
+        description=f"stages and experts of recipe {recipe_hash}",
+    )
+
+
+def show_quality(data: Path, recipe_hash: str) -> None:
+    """One table for each of `QUALITY_QUERIES`, over all labels of the recipe."""
+    with Catalog(data) as catalog:
+        for name in QUALITY_QUERIES:
+            create_table_artifact(
+                as_cells(catalog.query(name, recipe=recipe_hash).to_pylist()),
+                key=f"label-{name.replace('_', '-')}",
+                description=f"ivm query --data {data} {name}",
+            )
+
+
+def show_contact_sheet(data: Path, recipe_hash: str) -> None:
+    """Input, heatmap and masked image of a few labels of every status; nothing where there is no label."""
+    if labels := contact_sheet.choose(data, recipe_hash):
+        create_image_artifact(
+            contact_sheet.data_uri(contact_sheet.draw(labels)),
+            key="label-contact-sheet",
+            description="input | heatmap | masked, for labels of every status",
+        )
+
+
+def mermaid(recipe: Recipe) -> str:
+    """A flow chart of the stages, each with the experts that it asks."""
+    asks = {
+        "rewrite": recipe.rewriter.expert,
+        "ground": recipe.grounder.expert,
+        "resolve": recipe.verifier.expert,
+        "segment": " + ".join([recipe.segmenter.expert, *(spec.expert for spec in recipe.proposers)]),
+        "fuse": f"consensus of {1 + len(recipe.proposers)}",
+        "verify": recipe.verifier.expert,
+        "gate": recipe.calibration or "not calibrated",
+    }
+    boxes = [f'    {stage}["{stage}<br/>{expert}"]' for stage, expert in asks.items()]
+    ends = [f"    gate --> {end}" for end in ("accepted", "review", "rejected", "no_target")]
+    return "\n".join(["flowchart LR", *boxes, "    manifest --> " + " --> ".join(asks), *ends])

@@ -1,0 +1,77 @@
+"""The `train` flow: labeled shards become a checkpoint with its scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from prefect.utilities.annotations import quote
+from pydantic import NonNegativeInt
+
+from flows.artifacts import PhaseBoard
+from flows.runtime import RETRIES, RETRY_DELAY_SECONDS, is_transient
+from flows.train_artifacts import show_training
+from ivm_data.config import override
+from ivm_data.experts.registry import embedded
+from ivm_model.report import TrainReport
+from ivm_model.trainer import TrainConfig, train_dwsl
+from ivm_model.weighting import WEIGHTINGS
+
+if TYPE_CHECKING:
+    Weighting = str
+else:
+    Weighting = Literal[tuple(WEIGHTINGS)]
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    return f"{given['weighting']} on {Path(given['data']).name}, seed {given['seed']}"
+
+
+@task(
+    task_run_name="train {config.out.name}",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAY_SECONDS,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def train_checkpoint(config: TrainConfig) -> TrainReport:
+    """Stage I, stage II, evaluation: they share the model in memory, and only the checkpoint outlives the task."""
+    return train_dwsl(config, PhaseBoard("train-progress", get_run_logger()).show)
+
+
+@flow(name="train", flow_run_name=_run_name)
+def train(
+    data: Path,
+    out: Path | None = None,
+    *,
+    weighting: Weighting = "clip_sigmoid",
+    seed: NonNegativeInt = 0,
+    overrides: dict[str, Any] | None = None,
+    sam: str = "zoo:segmenter",
+    lmm: str = "zoo:lmm",
+) -> str:
+    """Train the masking model from human and machine labels by DWSL, and score it on held-out truth.
+
+    Args:
+        data: Folder of a labeled data set.
+        out: Directory of the checkpoint, replaced where it exists; by default in the data set's folder.
+        weighting: How much a machine label counts.
+        seed: Of weights, order and wrong masks.
+        overrides: Fields of the training to replace, by dotted name, for example {"generator.steps": 1200}.
+        sam: Base segmenter, a directory, or zoo:NAME for an embedded one.
+        lmm: Base LMM, a directory, or zoo:NAME for an embedded one.
+
+    Returns:
+        The directory of the checkpoint.
+    """
+    out = out or data / "checkpoints" / f"{weighting}-{seed}"
+    config = TrainConfig(data, out, embedded(sam), embedded(lmm), weighting, seed)
+    report = train_checkpoint(quote(override(config, overrides or {})))
+    show_training(report)
+    get_run_logger().info("checkpoint in %s", report.checkpoint)
+    return report.checkpoint

@@ -1,0 +1,171 @@
+"""Does the weighting matter? The same rows, the same compute, several seeds, one arm for each weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ivm_model.audit import Audit, audit
+from ivm_model.dataset import Rows, load_rows, truth_iou
+from ivm_model.evaluation import Evaluation, score_heatmaps
+from ivm_model.features import Features, encode_rows
+from ivm_model.generator import GeneratorTrainer
+from ivm_model.metrics import CONFIDENCE, RESAMPLES
+from ivm_model.model import MaskingModel
+from ivm_model.optimization import Progress, silent
+from ivm_model.stage_one import prepare_views, run_stage_one
+from ivm_model.trainer import TrainConfig, weigh
+from ivm_model.views import Views
+from storage.errors import ConfigError
+
+ARMS = ("human_only", "uniform", "verification", "clip_sigmoid", "dwbc_ratio", "oracle")
+EVALUATE_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm under one seed."""
+
+    arm: str
+    seed: int
+    scores: Evaluation
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """An arm over all seeds.
+
+    Attributes:
+        giou: mean over seeds; `giou_std` is their standard deviation (NaN for one seed).
+        gain: mean difference of gIoU to the baseline arm, row by row and seed by seed.
+        gain_low, gain_high: 95 % interval of the gain, bootstrapped over seeds and rows together.
+    """
+
+    arm: str
+    giou: float
+    giou_std: float
+    ciou: float
+    gain: float
+    gain_low: float
+    gain_high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs, and the audit of each seed's discriminator."""
+
+    runs: tuple[Run, ...]
+    audits: tuple[Audit, ...]
+
+    def summary(self, baseline: str = "uniform") -> list[ArmSummary]:
+        """One line for each arm, in the order of the runs."""
+        return [self._summarise(arm, baseline) for arm in dict.fromkeys(run.arm for run in self.runs)]
+
+    def facts(self) -> dict[str, Any]:
+        """JSON values: the summary, the audits, and each run's scores without single rows."""
+        return {
+            "summary": [asdict(each) for each in self.summary()],
+            "audits": [asdict(each) for each in self.audits],
+            "runs": [
+                {
+                    "arm": run.arm,
+                    "seed": run.seed,
+                    "overall": asdict(run.scores.overall),
+                    "by_kind": {kind: each.giou for kind, each in run.scores.by_kind.items()},
+                    "by_difficulty": {name: each.giou for name, each in run.scores.by_difficulty.items()},
+                }
+                for run in self.runs
+            ],
+        }
+
+    def _ious(self, arm: str) -> np.ndarray:
+        """IoU of each seed's run on each row, SN."""
+        return np.array([run.scores.iou_N for run in self.runs if run.arm == arm])
+
+    def _summarise(self, arm: str, baseline: str) -> ArmSummary:
+        iou_SN = self._ious(arm)
+        giou_S = iou_SN.mean(1)
+        gain_SN = iou_SN - self._ious(baseline)
+        low, high = _two_level_interval(gain_SN)
+        return ArmSummary(
+            arm=arm,
+            giou=float(giou_S.mean()),
+            giou_std=float(giou_S.std(ddof=1)) if len(giou_S) > 1 else float("nan"),
+            ciou=float(np.mean([run.scores.overall.ciou for run in self.runs if run.arm == arm])),
+            gain=float(gain_SN.mean()),
+            gain_low=low,
+            gain_high=high,
+        )
+
+
+def compare(
+    config: TrainConfig, seeds: Sequence[int], arms: Sequence[str] = ARMS, progress: Progress = silent
+) -> Comparison:
+    """Train every arm under every seed. Nothing is written.
+
+    Arms of a seed share the warm-up with uniform weights, except "human_only", which sees human labels in all steps;
+    each arm takes `config.generator.steps` steps in all. Embeddings and views are made once.
+
+    Raises:
+        ConfigError: no test rows, or an arm lacks what it needs.
+    """
+    rows = load_rows(config.data, config.rows)
+    if not rows.test:
+        raise ConfigError("nothing to compare on: no row with held-out truth is set aside; see 'test_share'")
+    model = MaskingModel(config.model)
+    features = encode_rows(model, rows.train, progress)
+    test = encode_rows(model, rows.test, progress)
+    views = prepare_views(model, features, config.discriminator, seed=config.seed, progress=progress)
+    runs: list[Run] = []
+    audits: list[Audit] = []
+    for seed in seeds:
+        contest = _Contest(config, rows, features, views, seed=seed, progress=progress)
+        audits.append(audit(contest.opinions, truth_iou(rows.machine)))
+        runs += [Run(arm, seed, contest.run(arm, test)) for arm in arms]
+    return Comparison(tuple(runs), tuple(audits))
+
+
+class _Contest:
+    """One seed: a shared warm-up and stage I, then one run of stage II for each arm."""
+
+    def __init__(
+        self, config: TrainConfig, rows: Rows, features: Features, views: Views, *, seed: int, progress: Progress
+    ) -> None:
+        torch.manual_seed(seed)
+        self.rows, self.steps, self.warmup = rows, config.generator.steps, config.generator.warmup_steps
+        self.model, self.progress = MaskingModel(config.model), progress
+        self.trainer = GeneratorTrainer(self.model, features, config.generator, seed)
+        self.fresh = self.trainer.snapshot()
+        self.trainer.run(np.ones(len(rows.train), np.float32), self.warmup, progress)
+        self.warm = self.trainer.snapshot()
+        settings = config.discriminator
+        self.opinions = run_stage_one(self.model, features, views, settings, seed=seed, progress=progress)
+
+    def run(self, arm: str, test: Features) -> Evaluation:
+        from_start = arm == "human_only"
+        self.trainer.restore(self.fresh if from_start else self.warm)
+        weight_N = weigh(arm, self.rows, self.opinions)
+        self.trainer.run(weight_N, self.steps - (0 if from_start else self.warmup), self.progress)
+        return score_heatmaps(_heatmaps(self.model, test), test.rows)
+
+
+def _heatmaps(model: MaskingModel, features: Features) -> Iterator[np.ndarray]:
+    for start in range(0, len(features.rows), EVALUATE_BATCH):
+        index_B = np.arange(start, min(start + EVALUATE_BATCH, len(features.rows)))
+        instructions = [features.rows[i].instruction for i in index_B]
+        yield from model.decode(features.encoded_rows(index_B), instructions)
+
+
+def _two_level_interval(value_SN: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap interval of the mean over seeds S and rows N, both resampled."""
+    rng = np.random.default_rng(seed)
+    seeds, rows = value_SN.shape
+    means = [
+        value_SN[rng.integers(seeds, size=seeds)][:, rng.integers(rows, size=rows)].mean() for _ in range(RESAMPLES)
+    ]
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
