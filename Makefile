@@ -21,7 +21,7 @@ setup: .venv/.installed  ## Install everything that requirements.lock pins into 
 	touch $@
 
 demo: setup  ## Make a world, label it, question the labels, train, mask a new image
-	$(BIN)/python -m flows.demo
+	$(BIN)/python -m flows.demo $(DEMO)
 
 test: setup  ## Run the tests
 	$(BIN)/pytest -n 2

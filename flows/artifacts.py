@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
+from logging import Logger, LoggerAdapter
 from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.logging.loggers import LoggingAdapter
 
 
 class ProgressBoard:
@@ -23,26 +23,26 @@ class ProgressBoard:
         update_progress_artifact(self._id, percent, description=as_markdown(counts))
 
 
-class PhaseBoard:
-    """One progress artifact for a work of several phases, each with its own count; also told to the log.
+class StageBoard:
+    """One progress artifact for a work of several stages, each with its own count; also told to the log.
 
     Args:
-        every: least seconds between two updates within a phase; each is a request to the server.
+        every: least seconds between two updates within a stage; each is a request to the server.
     """
 
-    def __init__(self, key: str, log: LoggingAdapter, every: float = 2.0) -> None:
+    def __init__(self, key: str, log: Logger | LoggerAdapter[Logger], every: float = 2.0) -> None:
         self._id = cast("UUID", create_progress_artifact(0.0, key=key, description="starting"))
         self._log, self._every = log, every
-        self._phase, self._next = "", 0.0
+        self._stage, self._next = "", 0.0
 
-    def show(self, phase: str, done: int, total: int) -> None:
+    def show(self, stage: str, done: int, total: int) -> None:
         """Bring the artifact up to date, unless that was done a moment ago."""
-        if phase == self._phase and done < total and time.monotonic() < self._next:
+        if stage == self._stage and done < total and time.monotonic() < self._next:
             return
-        if phase != self._phase or done == total:
-            self._log.info("%s %d/%d", phase, done, total)
-        update_progress_artifact(self._id, 100 * done / total, description=f"{phase}: {done} of {total}")
-        self._phase, self._next = phase, time.monotonic() + self._every
+        if stage != self._stage or done == total:
+            self._log.info("%s %d/%d", stage, done, total)
+        update_progress_artifact(self._id, 100 * done / total, description=f"{stage}: {done} of {total}")
+        self._stage, self._next = stage, time.monotonic() + self._every
 
 
 def as_markdown(counts: Mapping[str, str]) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 from pydantic import PositiveInt
@@ -14,7 +13,7 @@ from pydantic import PositiveInt
 from flows.artifacts import ProgressBoard
 from flows.label_artifacts import show_contact_sheet, show_quality, show_recipe
 from flows.progress import Progress
-from flows.runtime import RETRIES, RETRY_DELAY_SECONDS, in_flight, is_transient
+from flows.runtime import in_flight, retried
 from ivm_data.labeling import PartSummary, Run, label_part, prepare
 from ivm_data.recipes import RECIPES
 from ivm_data.recipes import recipe as named_recipe
@@ -36,15 +35,7 @@ def _run_name() -> str:
     return f"{dataset_name(Path(given['manifest']))} by {given['recipe']} into {Path(given['data']).name}"
 
 
-@task(
-    task_run_name="{part.name}",
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_DELAY_SECONDS,
-    retry_jitter_factor=0.5,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@retried("{part.name}")
 def label_one(run: Run, part: Part) -> PartSummary:
     """Label and commit one part; safe to run again after anything."""
     return label_part(run, part)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from prefect import Task
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.utilities.annotations import quote
@@ -14,16 +15,29 @@ from prefect.utilities.annotations import quote
 from storage.errors import TransientError
 
 Item = TypeVar("Item")
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-RETRIES = 3
-RETRY_DELAY_SECONDS = [5.0, 30.0, 120.0]
-"""Wait before each retry; a task adds its own jitter."""
+RETRY_DELAYS = (1.0, 10.0, 60.0)
+"""Seconds before each retry, each up to half longer, so that tasks that failed together do not come back together."""
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Retry condition: only a failure that may pass."""
     return isinstance(state.data, TransientError)
+
+
+def retried(task_run_name: str) -> Callable[[Callable[Parameters, Result]], Task[Parameters, Result]]:
+    """Make a task of a function that is safe to run again: what it made lies on disk, so no result is kept."""
+    return task(
+        task_run_name=task_run_name,
+        retries=len(RETRY_DELAYS),
+        retry_delay_seconds=list(RETRY_DELAYS),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=is_transient,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
 
 
 def in_flight(

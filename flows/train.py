@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
-from prefect.utilities.annotations import quote
 from pydantic import NonNegativeInt
 
-from flows.artifacts import PhaseBoard
-from flows.runtime import RETRIES, RETRY_DELAY_SECONDS, is_transient
+from flows.artifacts import StageBoard
+from flows.runtime import retried
 from flows.train_artifacts import show_training
 from ivm_data.config import override
 from ivm_data.experts.registry import embedded
@@ -31,17 +29,10 @@ def _run_name() -> str:
     return f"{given['weighting']} on {Path(given['data']).name}, seed {given['seed']}"
 
 
-@task(
-    task_run_name="train {config.out.name}",
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_DELAY_SECONDS,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@retried("{config.out.name}")
 def train_checkpoint(config: TrainConfig) -> TrainReport:
     """Stage I, stage II, evaluation: they share the model in memory, and only the checkpoint outlives the task."""
-    return train_dwsl(config, PhaseBoard("train-progress", get_run_logger()).show)
+    return train_dwsl(config, StageBoard("train-progress", get_run_logger()).show)
 
 
 @flow(name="train", flow_run_name=_run_name)
@@ -71,7 +62,7 @@ def train(
     """
     out = out or data / "checkpoints" / f"{weighting}-{seed}"
     config = TrainConfig(data, out, embedded(sam), embedded(lmm), weighting, seed)
-    report = train_checkpoint(quote(override(config, overrides or {})))
+    report = train_checkpoint(override(config, overrides or {}))
     show_training(report)
     get_run_logger().info("checkpoint in %s", report.checkpoint)
     return report.checkpoint

@@ -99,10 +99,9 @@ def auc(good_N: np.ndarray, bad_M: np.ndarray) -> float:
     """Chance that a good one scores higher than a bad one, ties count half; NaN where one side is empty."""
     if not len(good_N) or not len(bad_M):
         return float("nan")
-    from sklearn.metrics import roc_auc_score
-
-    truth = np.r_[np.ones(len(good_N)), np.zeros(len(bad_M))]
-    return float(roc_auc_score(truth, np.r_[good_N, bad_M]))
+    bad_M = np.sort(bad_M)
+    rank_N = np.searchsorted(bad_M, good_N, "left") + np.searchsorted(bad_M, good_N, "right")
+    return float(rank_N.mean() / 2 / len(bad_M))
 
 
 def paired_win_rate(good_N: np.ndarray, bad_N: np.ndarray) -> float:

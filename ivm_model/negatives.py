@@ -15,8 +15,9 @@ def shifted(mask_HW: np.ndarray, other_HW: np.ndarray, rng: np.random.Generator)
     """The mask moved by half to one and a half of its own extent; what leaves the image is lost."""
     extent = np.array([np.ptp(np.flatnonzero(mask_HW.any(axis))) + 1 for axis in (1, 0)])
     angle = rng.uniform(0, 2 * np.pi)
-    dy, dx = np.rint(extent * rng.uniform(0.5, 1.5) * (np.sin(angle), np.cos(angle))).astype(int)
     height, width = mask_HW.shape
+    move = np.rint(extent * rng.uniform(0.5, 1.5) * (np.sin(angle), np.cos(angle)))
+    dy, dx = np.clip(move, (-height, -width), (height, width)).astype(int)
     moved_HW = np.zeros_like(mask_HW)
     inside = mask_HW[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
     moved_HW[max(0, dy) : max(0, dy) + inside.shape[0], max(0, dx) : max(0, dx) + inside.shape[1]] = inside

@@ -170,12 +170,12 @@ def describe(schema: pa.Schema) -> dict[str, str]:
 
 def mismatch(found: pa.Schema, expected: pa.Schema) -> str:
     """Why a file's schema is not the expected one, in words; "" where it is."""
-    wanted, seen = expected.metadata, found.metadata or {}
+    seen = found.metadata or {}
     if b"ivm_schema" not in seen:
         return "foreign: it was not written by this engine"
     for key in (b"ivm_schema", b"ivm_version"):
-        if seen.get(key) != wanted[key]:
-            return f"{key.decode()} is {seen.get(key, b'').decode()!r}, expected {wanted[key].decode()!r}"
-    both = set(found.names) & set(expected.names)
-    odd = set(found.names) ^ set(expected.names) | {n for n in both if found.field(n) != expected.field(n)}
-    return f"these columns differ from schema version {VERSION}: {sorted(odd)}" if odd else ""
+        if seen.get(key) != expected.metadata[key]:
+            return f"{key.decode()} is {seen.get(key, b'').decode()!r}, expected {expected.metadata[key].decode()!r}"
+    have, want = ({f.name: (f.type, f.nullable) for f in side} for side in (found, expected))
+    odd = sorted(name for name in have | want if have.get(name) != want.get(name) or found.names.count(name) > 1)
+    return f"these columns differ from schema version {VERSION}: {odd}" if odd else ""

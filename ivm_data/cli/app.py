@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.progress import TaskID
 
-from ivm_data.cli.console import Format, console, progress_bar, show, warn
+from ivm_data.cli.console import Format, console, progress_bar, show, show_arrow, warn
 from ivm_model.masking import How
+from storage.catalog import Catalog
 from storage.errors import ConfigError
 
 app = typer.Typer(
@@ -93,12 +94,10 @@ def sql(
     form: Annotated[Format, typer.Option("--format", help="table, csv or json.")] = "table",
 ) -> None:
     """Ask in SQL: `ivm sql --data data "select status, count(*) from labels group by all"`."""
-    from storage.catalog import Catalog
 
     with Catalog(data) as catalog:
         _warn_of_problems(catalog)
-        table = catalog.sql(query) if query else catalog.describe()
-        show(table.column_names, _rows(table), form)
+        show_arrow(catalog.sql(query) if query else catalog.describe(), form)
 
 
 @app.command()
@@ -109,7 +108,6 @@ def query(
     values: Annotated[list[str], typer.Option("--with", help="Set a parameter of the query: limit=5")] = [],  # noqa: B006
 ) -> None:
     """Run a named query: `ivm query --data data acceptance_by_kind`."""
-    from storage.catalog import Catalog
     from storage.queries import named_queries
 
     if not name:
@@ -117,8 +115,7 @@ def query(
         return
     with Catalog(data) as catalog:
         _warn_of_problems(catalog)
-        table = catalog.query(name, **parse_changes(values))
-        show(table.column_names, _rows(table), form, title=name)
+        show_arrow(catalog.query(name, **parse_changes(values)), form, title=name)
 
 
 @app.command()
@@ -205,10 +202,6 @@ def parse_changes(changes: list[str]) -> dict[str, str]:
     return dict(change.split("=", 1) for change in changes)
 
 
-def _rows(table) -> list[tuple]:  # type: ignore[no-untyped-def, type-arg]
-    return list(zip(*(column.to_pylist() for column in table.columns), strict=True)) if table.num_columns else []
-
-
-def _warn_of_problems(catalog) -> None:  # type: ignore[no-untyped-def]
+def _warn_of_problems(catalog: Catalog) -> None:
     for problem in catalog.problems:
         warn(str(problem))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -46,6 +47,12 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format = "
         for row in rows:
             table.add_row(*map(_cell, row))
         console.print(table)
+
+
+def show_arrow(table: pa.Table, form: Format = "table", title: str = "") -> None:
+    """An Arrow table, as `show` shows rows."""
+    columns = [column.to_pylist() for column in table.columns]
+    show(table.column_names, list(zip(*columns, strict=True)), form, title)
 
 
 def progress_bar() -> Progress:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from ivm_data.config import build
 from storage.errors import ConfigError
@@ -57,7 +57,7 @@ def create(spec: ExpertSpec) -> Any:
     """
     module, name = _CLASSES[spec.expert].split(":")
     expert_class = getattr(import_module(module), name)
-    config_class = getattr(import_module(module), f"{name}Config")
+    config_class = get_type_hints(expert_class.__init__)["config"]
     options = {name: embedded(value) if isinstance(value, str) else value for name, value in spec.options.items()}
     config = build(config_class, options, where=f"expert {spec.expert!r}")
     return expert_class(**{role: get(part) for role, part in spec.uses.items()}, config=config)

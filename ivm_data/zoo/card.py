@@ -10,7 +10,7 @@ _TEMPLATE = """\
 
 {description}
 
-Parameters: {parameters}. Trained from nothing in {minutes:.0f} minutes.
+Parameters: {parameters}. Trained from nothing in {minutes:.0f} minutes of one CPU thread.
 
 ## Held-out scores
 

@@ -37,36 +37,36 @@ class TrainConfig:
 
     Attributes:
         pretrain_steps: steps of dense backbone pretraining.
-        steps: steps of detection training.
+        steps: steps of each cycle of detection training.
         scenes: training scenes.
         batch: images (each with one caption) in a step.
-        learning_rate: peak of the cosine schedule.
-        backbone_factor: the backbone's share of the learning rate.
+        learning_rate: peak of each cycle's cosine schedule.
         absent: share of phrases that fit nothing in their image.
-        checkpoint_every: steps between intermediate checkpoints beside the output; 0 for none.
         held_out: scenes of each held-out split that are scored.
         seed: of weights, order, captions.
         threads: torch threads.
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    pretrain_steps: int = 700
-    steps: int = 6000
+    pretrain_steps: int = 450
+    steps: tuple[int, ...] = (4000, 1500)
     scenes: int = 24000
     batch: int = 16
-    learning_rate: float = 8e-4
-    backbone_factor: float = 1.0
+    learning_rate: tuple[float, ...] = (8e-4, 5e-4)
     absent: float = 0.25
-    checkpoint_every: int = 0
     held_out: int = 600
     seed: int = 0
     threads: int = 1
     cache_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        for field in ("pretrain_steps", "steps", "scenes", "batch", "held_out", "threads"):
+        for field in ("pretrain_steps", "scenes", "batch", "held_out", "threads"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if not self.steps or min(self.steps) < 1 or len(self.steps) != len(self.learning_rate):
+            raise ValueError(
+                f"steps and learning_rate need one entry for each cycle, got {self.steps} and {self.learning_rate}"
+            )
         if not 0 <= self.absent < 1:
             raise ValueError(f"absent must lie in [0, 1), got {self.absent}")
 
@@ -77,25 +77,21 @@ def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) ->
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     scenes = load_scenes("train", config.scenes, config.cache_dir)
-    started = time.monotonic()
+    started = time.process_time()
     model = build().train()
     pretrain(
         model,
         scenes,
         steps=config.pretrain_steps,
         batch=2 * config.batch,
-        learning_rate=2 * config.learning_rate,
+        learning_rate=2 * config.learning_rate[0],
         rng=rng,
         log=log,
     )
 
-    def save(step: int) -> None:
-        if config.checkpoint_every and step % config.checkpoint_every == 0:
-            with published(out.with_name(f"{out.name}-{step}")) as folder:
-                _save(model, folder)
-
-    fit(model, scenes, config, rng=rng, log=log, after_step=save)
-    minutes = (time.monotonic() - started) / 60
+    for cycle in range(len(config.steps)):
+        fit(model, scenes, config, cycle, rng=rng, log=log)
+    minutes = (time.process_time() - started) / 60
     with published(out) as folder:
         _save(model, folder)
         scores = score_grounder(folder, config.held_out, config.cache_dir)
@@ -108,35 +104,29 @@ def fit(
     model: GroundingDinoForObjectDetection,
     scenes: Sequence[Scene],
     config: TrainConfig,
+    cycle: int,
     *,
     rng: np.random.Generator,
     log: Callable[[str], None],
-    after_step: Callable[[int], None],
 ) -> None:
-    """The detection training; AdamW with a cosine schedule."""
-    backbone = list(model.model.backbone.parameters())
-    known = {id(parameter) for parameter in backbone}
+    """One cycle of detection training: AdamW, cosine schedule (SGDR, Loshchilov and Hutter, 2017, arXiv 1608.03983)."""
+    steps = config.steps[cycle]
     dense = DenseHead(model.config.d_model)
-    rest = [*(parameter for parameter in model.parameters() if id(parameter) not in known), *dense.parameters()]
-    groups = [
-        {"params": backbone, "lr": config.learning_rate * config.backbone_factor},
-        {"params": rest, "lr": config.learning_rate},
-    ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, config.steps))
+    trained = [*model.parameters(), *dense.parameters()]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate[cycle], weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps))
     started, losses = time.monotonic(), []
-    for step, rows in enumerate(minibatches(len(scenes), config.batch, config.steps, rng), start=1):
+    for step, rows in enumerate(minibatches(len(scenes), config.batch, steps, rng), start=1):
         loss = grounding_loss(model, dense, *draw_batch([scenes[int(i)] for i in rows], config.absent, rng))
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()
         losses.append(loss.item())
         if step % 100 == 0:
             minutes = (time.monotonic() - started) / 60
-            log(f"{NAME}: step {step}/{config.steps}, {minutes:.1f} min, loss {np.mean(losses[-100:]):.3f}")
-        after_step(step)
+            log(f"{NAME}: cycle {cycle + 1}, step {step}/{steps}, {minutes:.1f} min, loss {np.mean(losses[-100:]):.3f}")
 
 
 def draw_batch(
@@ -156,8 +146,8 @@ def draw_batch(
             [[*t.box.center, t.box.x1 - t.box.x0, t.box.y1 - t.box.y0] for t in scene.things]
         )
         box_BK4[row, :count] /= IMAGE_SIZE
-        fits_K_last = torch.from_numpy(np.vstack([fits_PK, np.zeros(count, bool)]).T)
-        token_BKT[row, :count] = fits_K_last[:, phrase_BT[row]].float()
+        fits_KP = torch.from_numpy(np.vstack([fits_PK, np.zeros(count, bool)]).T)
+        token_BKT[row, :count] = fits_KP[:, phrase_BT[row]].float()
         for index, thing in enumerate(scene.things):
             word_BKA[row, index] = torch.tensor(
                 [words.index(getattr(thing, name)) for name, words in ATTRIBUTES.items()]

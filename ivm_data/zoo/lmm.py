@@ -12,7 +12,7 @@ import torch
 
 from ivm_data.experts import prompts
 from ivm_data.zoo.card import write_card
-from ivm_data.zoo.lmm_learner import Batches, Learner
+from ivm_data.zoo.lmm_learner import Batches, Learner, Losses
 from ivm_data.zoo.lmm_model import Size
 from ivm_data.zoo.lmm_packs import Packer
 from ivm_data.zoo.lmm_scores import score
@@ -23,22 +23,22 @@ from storage.errors import ConfigError
 
 NAME = "lmm"
 _DESCRIPTION = f"""
-A miniature `transformers.LlavaForConditionalGeneration` (LLaVA, arXiv 2304.08485): a LeViT tower over 128 x 128 pixels (64 image
-tokens), a Llama of width 128 with 4 layers, a word-level tokenizer. It knows the procedural world only.
+A miniature `transformers.LlavaForConditionalGeneration` (LLaVA, arXiv 2304.08485): a LeViT tower over 128 x 128 pixels
+(64 image tokens), a Llama of width 128 with 4 layers, a word-level tokenizer. It knows the procedural world only.
 
 Its jobs, each with its prompt from `ivm_data.experts.prompts`:
 
-- rewrite, from text alone: "{prompts.REWRITE}" -> "find red ring and green star", "find star left of small blue square";
-- verify: "{prompts.VERIFY}" over an image whose pixels outside the mask are faded by {prompts.VERIFY_DIM:.0%} to white: yes if the mask
-  keeps the targets and nothing else. Faded, not white, so that anchors and left-out things can still be seen;
-- complement: "{prompts.COMPLEMENT}" over the image with the mask's pixels white, the targets in words: yes if at least half of
-  some target's pixels are left, no if at most 15 % of each are;
+- rewrite, from text alone: "{prompts.REWRITE}" gives "find star left of small blue square";
+- verify: "{prompts.VERIFY}" over an image whose pixels outside the mask are faded by {prompts.VERIFY_DIM:.0%} to white:
+  yes if the mask keeps the targets and nothing else. Faded, so that anchors and left-out things can still be seen;
+- complement: "{prompts.COMPLEMENT}" over the image with the mask's pixels white, the targets in words: yes if at least
+  half of some target's pixels are left, no if at most 15 % of each are;
 - presence: "{prompts.PRESENCE}" over the whole image; candidate: "{prompts.CANDIDATE}" over a crop around a box;
 - answer: an open question as it is, over the whole image, the masked one, or the masked and cropped one.
 
-Corrupted masks of the scores: another thing (wrong), one too many (extra), one of several left out (missing), moved until
-IoU <= 0.5 (shifted), cut (partial), dilated (loose), nearly nothing (empty), everything (whole). "Right" masks are exact or
-off by a pixel, with IoU >= 0.8.
+Corrupted masks of the scores: another thing (wrong), one too many (extra), one of several left out (missing), moved
+until IoU <= 0.5 (shifted), cut (partial), dilated (loose), nearly nothing (empty), everything (whole). Right masks are
+exact, or off by a pixel with IoU >= 0.8. AUC is of right masks against corrupted ones.
 """
 _TICKS = 10_000
 """The learning rate follows the clock: a training takes `minutes` on any machine, in as many steps as fit."""
@@ -50,11 +50,12 @@ class TrainConfig:
 
     Attributes:
         minutes: wall-clock time of the training, without drawing scenes and scoring.
-        tower_share: share of the time that teaches the tower what each patch shows, before any question.
-        batch: images in a step, each with about six questions.
+        tower_share: share of the time that teaches the tower what each patch shows, and the language model to rewrite,
+            before any question about an image.
+        batch: images in a step, each with about four questions.
         scenes: scenes of the training split.
         held_out: scenes of each held-out split that the card's scores come from.
-        learning_rate: peak of the cosine; the tower's is `tower_rate` times as high once questions are asked.
+        learning_rate: peak of the cosine; the tower's is `tower_rate` times as high in the rest of the time.
         patch_weight: weight of the dense loss beside the answers' loss.
         save_every: publish a usable checkpoint after so many minutes; 0 publishes only the last.
         threads: CPU threads.
@@ -65,7 +66,7 @@ class TrainConfig:
     tower_share: float = 0.2
     batch: int = 16
     scenes: int = 12_000
-    held_out: int = 300
+    held_out: int = 200
     learning_rate: float = 1.5e-3
     tower_rate: float = 0.6
     patch_weight: float = 0.3
@@ -106,45 +107,55 @@ def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) ->
 
 
 def _fit(learner: Learner, batches: Batches, config: TrainConfig, log: Callable[[str], None]) -> Iterator[None]:
-    """Train the tower, then everything; yields whenever a checkpoint is due."""
-    yield from _phase(learner, batches, config, log, questions=False)
-    yield from _phase(learner, batches, config, log, questions=True)
+    """Train tower and language model apart, then together; yields whenever a checkpoint is due."""
+    yield from _phase(learner, batches, config, log, seeing=False)
+    yield from _phase(learner, batches, config, log, seeing=True)
 
 
 def _phase(
-    learner: Learner, batches: Batches, config: TrainConfig, log: Callable[[str], None], *, questions: bool
+    learner: Learner, batches: Batches, config: TrainConfig, log: Callable[[str], None], *, seeing: bool
 ) -> Iterator[None]:
-    seconds = 60 * config.minutes * (1 - config.tower_share if questions else config.tower_share)
-    groups = learner.groups(config.learning_rate, config.tower_rate if questions else 1.0)
+    seconds = 60 * config.minutes * (1 - config.tower_share if seeing else config.tower_share)
+    groups = learner.groups(config.learning_rate, config.tower_rate if seeing else 1.0)
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=config.weight_decay)
     peaks = [group["lr"] for group in optimizer.param_groups]
-    started, saved, recent, step = time.monotonic(), 0, [], 0
+    started, saved, step, recent = time.monotonic(), 0, 0, []
     while (elapsed := time.monotonic() - started) < seconds:
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * cosine(round(_TICKS * elapsed / seconds), _TICKS, warmup=_TICKS // 40)
-        recent.append(_step(learner, batches, optimizer, config.patch_weight, questions))
+        recent.append(_step(learner, batches, optimizer, config.patch_weight, seeing))
         step += 1
         if step % 100 == 0:
-            patch, answer, right = np.mean(recent, 0)
-            log(f"{elapsed:.0f}/{seconds:.0f} s, step {step}: patch {patch:.3f} answer {answer:.3f} right {right:.3f}")
+            log(f"{elapsed:.0f}/{seconds:.0f} s, step {step}: {_summary(recent)}")
             recent = []
-        if config.save_every and questions and elapsed > 60 * config.save_every * (saved + 1):
+        if config.save_every and seeing and elapsed > 60 * config.save_every * (saved + 1):
             saved += 1
             yield
 
 
 def _step(
-    learner: Learner, batches: Batches, optimizer: torch.optim.Optimizer, patch_weight: float, questions: bool
-) -> tuple[float, float, float]:
-    """One update; returns patch loss, answer loss, share of right answer tokens."""
+    learner: Learner, batches: Batches, optimizer: torch.optim.Optimizer, patch_weight: float, seeing: bool
+) -> Losses:
+    """One update."""
     learner.train()
-    losses = learner(batches.draw(SHARES if questions else TOWER_SHARES), questions)
-    loss = losses.answer + patch_weight * losses.patch if questions else losses.patch
+    losses = learner(batches.draw(SHARES if seeing else TOWER_SHARES), seeing)
+    loss = losses.answer + (patch_weight if seeing else 1.0) * losses.patch
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
     optimizer.step()
-    return losses.patch.item(), losses.answer.item(), losses.right
+    return Losses(losses.patch.detach(), losses.answer.detach(), losses.right)
+
+
+def _summary(recent: list[Losses]) -> str:
+    """Mean losses and the share of right answer tokens by job."""
+    by_job: dict[str, list[bool]] = {}
+    for losses in recent:
+        for job, right in losses.right:
+            by_job.setdefault(job, []).append(right)
+    patch, answer = (np.mean([getattr(losses, name).item() for losses in recent]) for name in ("patch", "answer"))
+    shares = " ".join(f"{job} {np.mean(right):.2f}" for job, right in sorted(by_job.items()) if job)
+    return f"patch {patch:.3f} answer {answer:.3f} {shares}"
 
 
 def _publish(learner: Learner, out: Path) -> None:

@@ -10,22 +10,23 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
 from ivm_data.worlds.grammar import Pair
+from ivm_data.worlds.scene import ATTRIBUTES
 from ivm_data.zoo.lmm_model import Size, build_model, build_processor
-from ivm_data.zoo.lmm_packs import EXTENT, IGNORED, OUTLINE, PATCH_HEADS, Pack, Packer
+from ivm_data.zoo.lmm_packs import AMOUNTS, CONTRASTS, EXTENT, IGNORED, OUTLINE, Pack, Packer
 from ivm_data.zoo.lmm_views import Draw, draw_view, pool, rewrite_ask
 from ivm_data.zoo.scenes import Scenes
 
-TEXT_ONLY = 1
-"""Rewriting questions behind each image, where they fit."""
+TEXT_ROWS, TEXTS = 3, 7
+"""Rows without an image in each batch, and rewriting questions in each, as far as they fit."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """`answer` is NaN where no question was asked; `right` is the share of right answer tokens."""
+    """Patch loss, answer loss, and which answer tokens of which job were right."""
 
     patch: torch.Tensor
     answer: torch.Tensor
-    right: float
+    right: tuple[tuple[str, bool], ...]
 
 
 class Learner(nn.Module):
@@ -35,35 +36,47 @@ class Learner(nn.Module):
         super().__init__()
         self.processor = build_processor(size)
         self.llava = build_model(size, self.processor.tokenizer)
-        self.heads = nn.ModuleDict({name: nn.Linear(size.width, count) for name, count in PATCH_HEADS.items()})
+        vocabulary = self.processor.tokenizer.vocab
+        self.word_ids = [[vocabulary[word] for word in words] for words in ATTRIBUTES.values()]
+        self.contrast = nn.ModuleList(nn.Linear(size.width, AMOUNTS) for _ in CONTRASTS)
         self.outline = nn.Linear(size.width, OUTLINE * OUTLINE)
         self.extent = nn.Linear(size.width, EXTENT)
 
-    def forward(self, pack: Pack, questions: bool) -> Losses:
-        """Patch loss, and answer loss where `questions` are asked."""
+    def forward(self, pack: Pack, seeing: bool) -> Losses:
+        """Patch loss and answer loss; the latter over text-only rows alone where the model is not `seeing`."""
         image = self.llava.get_image_features(pack.pixels_BCHW, output_hidden_states=True, return_dict=True)
-        patch = self._patch_loss(image.hidden_states[-1], pack)
-        if not questions:
-            return Losses(patch, torch.tensor(torch.nan), torch.nan)
-        hidden_BTC = self.llava.model(
-            input_ids=pack.ids_BT,
-            attention_mask=pack.visible_B1TT,
-            position_ids=pack.position_BT,
-            mm_encoder_outputs={"image": image},
+        patch = self._patch_loss(image.hidden_states[-1], torch.stack(list(image.pooler_output)), pack)
+        first = 0 if seeing else len(pack.pixels_BCHW)
+        hidden_RTC = self.llava.model(
+            input_ids=pack.ids_RT[first:],
+            attention_mask=pack.visible_R1TT[first:],
+            position_ids=pack.position_RT[first:],
+            mm_encoder_outputs={"image": image} if seeing else None,
             use_cache=False,
         ).last_hidden_state
-        logits_NV = self.llava.lm_head(hidden_BTC.flatten(0, 1)[pack.at_N])
-        loss_N = cross_entropy(logits_NV, pack.target_N, reduction="none")
-        right = (logits_NV.argmax(-1) == pack.target_N).float().mean().item()
-        return Losses(patch, (loss_N * pack.weight_N).sum() / pack.weight_N.sum(), right)
+        at_N = pack.at_N - first * pack.ids_RT.shape[1]
+        asked_N = at_N >= 0
+        logits_NV = self.llava.lm_head(hidden_RTC.flatten(0, 1)[at_N[asked_N]])
+        target_N, weight_N = pack.target_N[asked_N], pack.weight_N[asked_N]
+        loss_N = cross_entropy(logits_NV, target_N, reduction="none")
+        right = zip(pack.jobs[-len(target_N) :], (logits_NV.argmax(-1) == target_N).tolist(), strict=True)
+        return Losses(patch, (loss_N * weight_N).sum() / weight_N.sum(), tuple(right))
 
-    def _patch_loss(self, features_BPC: torch.Tensor, pack: Pack) -> torch.Tensor:
-        """What each patch shows: words and contrast, outline, and where its thing ends."""
-        losses = []
-        for h, head in enumerate(self.heads.values()):
-            target_N = pack.patch_BPH[..., h].flatten()
-            if (target_N != IGNORED).any():
-                losses.append(cross_entropy(head(features_BPC).flatten(0, 1), target_N, ignore_index=IGNORED))
+    def _patch_loss(self, features_BPC: torch.Tensor, tokens_BPC: torch.Tensor, pack: Pack) -> torch.Tensor:
+        """What each patch shows: its thing's words, contrast, outline, and where its thing ends.
+
+        The words are read from the image token that the language model gets, as the dot product with their embeddings:
+        "red" in a question then looks like the tokens of red things before any question was asked.
+        """
+        embeddings_VC = self.llava.lm_head.weight
+        nothing_BP1 = tokens_BPC.new_zeros((*tokens_BPC.shape[:2], 1))
+        logits = [torch.cat([nothing_BP1, tokens_BPC @ embeddings_VC[ids].T], -1) for ids in self.word_ids]
+        logits += [head(features_BPC) for head in self.contrast]
+        losses = [
+            cross_entropy(logits_BPK.flatten(0, 1), target_N, ignore_index=IGNORED)
+            for logits_BPK, target_N in zip(logits, pack.patch_BPH.flatten(0, 1).T, strict=True)
+            if (target_N != IGNORED).any()
+        ]
         outline = binary_cross_entropy_with_logits(self.outline(features_BPC), pack.outline_BPS)
         there_BP = ~pack.extent_BP4[..., 0].isnan()
         extent = smooth_l1_loss(self.extent(features_BPC[there_BP]), pack.extent_BP4[there_BP], beta=0.1)
@@ -87,12 +100,12 @@ class Batches:
 
     def draw(self, shares: dict[Draw, float]) -> Pack:
         """The next pack, of views by their shares."""
-        views, text_only = [], []
+        views, texts = [], []
         for index in self._rng.integers(len(self._scenes), size=self._batch).tolist():
             scene = self._scenes[index]
             if index not in self._pools:
                 self._pools[index] = pool(scene, self._rng)
             pairs = self._pools[index]
             views.append(draw_view(shares, scene, pairs, self._rng))
-            text_only.append([rewrite_ask(pairs[i]) for i in self._rng.integers(len(pairs), size=TEXT_ONLY)])
-        return self._packer.pack(views, text_only)
+            texts += [rewrite_ask(pairs[i]) for i in self._rng.integers(len(pairs), size=2)]
+        return self._packer.pack(views, [texts[row * TEXTS : (row + 1) * TEXTS] for row in range(TEXT_ROWS)])

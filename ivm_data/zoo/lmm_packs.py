@@ -18,9 +18,9 @@ from ivm_data.zoo.lmm_views import Ask, View
 from ivm_data.zoo.training import normalise
 
 IGNORED = -100
-PATCH_HEADS: dict[str, int] = {**{name: len(words) + 1 for name, words in ATTRIBUTES.items()}, "thing": 3, "ground": 3}
-"""Classes of each dense target: an attribute's words after "none"; how much of a patch's thing, and of its background,
-is at full contrast: nothing, a part, all (only in views that VERIFY is asked of)."""
+CONTRASTS = ("thing", "ground")
+AMOUNTS = 3
+"""How much of a patch's thing, and of its background, is at full contrast: nothing, a part, all."""
 OUTLINE = 8
 """A patch's outline target has OUTLINE x OUTLINE cells: thing or background."""
 EXTENT = 4
@@ -31,23 +31,26 @@ _LEAST_SHARE = 0.12
 
 @dataclass(frozen=True)
 class Pack:
-    """One batch.
+    """One batch: B rows of tokens with an image each, then some without.
 
     Attributes:
-        visible_B1TT: bool attention mask.
-        at_N, target_N, weight_N: answer tokens: the flat index in (B, T) of the token before each, its id, its weight.
-        patch_BPH: dense targets in the order of `PATCH_HEADS`, IGNORED where there is none.
+        visible_R1TT: bool attention mask.
+        at_N, target_N, weight_N: answer tokens: the flat index in (R, T) of the token before each, its id, its weight.
+        jobs: what each answer token belongs to ("verify", "qa", ...); "" for the end of an answer.
+        patch_BPH: for each of ATTRIBUTES 0 for no thing, else 1 + the word; for each of CONTRASTS the amount. IGNORED
+            where there is no target: contrast is asked of views for VERIFY only.
         outline_BPS: float, 1 where a cell of the patch shows a thing.
         extent_BP4: float, NaN where the patch shows no thing.
     """
 
     pixels_BCHW: torch.Tensor
-    ids_BT: torch.Tensor
-    position_BT: torch.Tensor
-    visible_B1TT: torch.Tensor
+    ids_RT: torch.Tensor
+    position_RT: torch.Tensor
+    visible_R1TT: torch.Tensor
     at_N: torch.Tensor
     target_N: torch.Tensor
     weight_N: torch.Tensor
+    jobs: tuple[str, ...]
     patch_BPH: torch.Tensor
     outline_BPS: torch.Tensor
     extent_BP4: torch.Tensor
@@ -56,7 +59,7 @@ class Pack:
 class Packer:
     """Turns views into packs of a fixed length and keeps yes and no in balance within each job."""
 
-    def __init__(self, processor: LlavaProcessor, size: Size, length: int = 136) -> None:
+    def __init__(self, processor: LlavaProcessor, size: Size, length: int = 128) -> None:
         self._tokenizer = processor.tokenizer
         self._size = size
         self._length = length
@@ -64,48 +67,52 @@ class Packer:
         self._seen: Counter[tuple[str, str]] = Counter()
         self._encode = lru_cache(200_000)(self._encode_ask)
 
-    def pack(self, views: Sequence[View], text_only: Sequence[Sequence[Ask]]) -> Pack:
-        """A row for each view: its questions about the image, then questions that do not see it, as far as they fit."""
+    def pack(self, views: Sequence[View], texts: Sequence[Sequence[Ask]]) -> Pack:
+        """A row for each view with its questions, then a row for each of `texts` with questions that see no image."""
         side = self._size.image
         images = [cv2.resize(view.image_HWC, (side, side), interpolation=cv2.INTER_LINEAR) for view in views]
-        rows = [self._row(view.asks, blind) for view, blind in zip(views, text_only, strict=True)]
+        rows = [self._row(view.asks, 1 + self._size.image_tokens) for view in views]
+        rows += [self._row(asks, 1) for asks in texts]
         ids, position, segment = (torch.from_numpy(np.stack([row[k] for row in rows])) for k in range(3))
+        answers = [(b * self._length + at - 1, *rest) for b, row in enumerate(rows) for at, *rest in row[3]]
+        at, target, weight, jobs = zip(*answers, strict=True)
         dense = [patch_targets(view, self._size) for view in views]
         patch, outline, extent = (torch.from_numpy(np.stack(column)) for column in zip(*dense, strict=True))
-        answers = [(b * self._length + at - 1, token, w) for b, row in enumerate(rows) for at, token, w in row[3]]
-        at, target, weight = zip(*answers, strict=True)
         return Pack(
             pixels_BCHW=normalise(np.stack(images)),
-            ids_BT=ids,
-            position_BT=position,
-            visible_B1TT=_visible(segment)[:, None],
+            ids_RT=ids,
+            position_RT=position,
+            visible_R1TT=_visible(segment)[:, None],
             at_N=torch.tensor(at),
             target_N=torch.tensor(target),
             weight_N=torch.tensor(weight),
+            jobs=jobs,
             patch_BPH=patch,
             outline_BPS=outline,
             extent_BP4=extent,
         )
 
-    def _row(self, asks: Sequence[Ask], blind: Sequence[Ask]):
-        """Token ids, positions, segments (0 prefix, k image question, -k text only, see `_visible`), answer tokens."""
-        prefix = 1 + self._size.image_tokens
+    def _row(self, asks: Sequence[Ask], prefix: int):
+        """Token ids, positions, segments (0 prefix, k the k-th question, -1 nothing), and the answer tokens.
+
+        The prefix is BOS and, where it is longer, the image; questions that do not fit are left out.
+        """
         ids, position, segment = np.zeros((3, self._length), np.int64)
-        segment[:] = np.iinfo(np.int64).max
+        segment[prefix:] = -1
         ids[0], ids[1:prefix] = self._tokenizer.bos_token_id, self._image_id
-        position[:prefix], segment[:prefix] = range(prefix), 0
+        position[:prefix] = range(prefix)
         end, answers = prefix, []
-        for k, (ask, sees) in enumerate([(ask, True) for ask in asks] + [(ask, False) for ask in blind], start=1):
+        for k, ask in enumerate(asks, start=1):
             question, answer = self._encode(ask.text, ask.answer)
             stop = end + len(question) + len(answer) - 1
             if stop > self._length:
                 break
-            start = prefix if sees else 1
             ids[end:stop] = (question + answer)[:-1]
-            position[end:stop] = range(start, start + stop - end)
-            segment[end:stop] = k if sees else -k
+            position[end:stop] = range(prefix, prefix + stop - end)
+            segment[end:stop] = k
             weight = self._weight(ask) / len(answer) ** 0.5
-            answers += [(end + len(question) + i, token, weight) for i, token in enumerate(answer)]
+            jobs = [ask.job.partition("/")[0]] * (len(answer) - 1) + [""]
+            answers += [(end + len(question) + i, answer[i], weight, jobs[i]) for i in range(len(answer))]
             end = stop
         return ids, position, segment, answers
 
@@ -124,12 +131,10 @@ class Packer:
         return float(np.clip((yes + no + 20) / (2 * own + 20), 0.4, 4.0))
 
 
-def _visible(segment_BT: torch.Tensor) -> torch.Tensor:
-    """(B, T, T) bool: causal, within a segment; image questions also see the prefix, the others its BOS alone."""
-    query, key = segment_BT[:, :, None], segment_BT[:, None, :]
-    seen = (query == key) | ((key == 0) & (query > 0))
-    seen[:, :, 0] = True
-    return seen & torch.ones(seen.shape[1:], dtype=torch.bool).tril()
+def _visible(segment_RT: torch.Tensor) -> torch.Tensor:
+    """(R, T, T) bool: causal; a question sees the prefix and itself, never another question."""
+    query, key = segment_RT[:, :, None], segment_RT[:, None, :]
+    return ((query == key) | (key == 0)) & torch.ones((segment_RT.shape[1],) * 2, dtype=torch.bool).tril()
 
 
 def patch_targets(view: View, size: Size) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -79,7 +79,9 @@ def candidate_view(scene: Scene, pairs: list[Pair], rng: np.random.Generator) ->
     if rng.random() < 0.1 and (bare := _bare_box(labels_HW, rng)) is not None:
         target, box = -1, bare
     context = prompts.CANDIDATE_CONTEXT + rng.uniform(-0.1, 0.1)
-    asks = tuple(_candidate_ask(scene, target, rng) for _ in range(ASKS + 1))
+    asks = tuple(_candidate_ask(scene, target, rng) for _ in range(ASKS))
+    if target >= 0:
+        asks += (_naming_ask(scene, target),)
     image_HWC = crop_box(scene.image_HWC, box, context)
     return View(image_HWC, scene, crop_box(np.repeat(labels_HW[..., None], 3, 2), box, context, fill=0)[..., 0], asks)
 
@@ -201,6 +203,13 @@ def _candidate_ask(scene: Scene, target: int, rng: np.random.Generator) -> Ask:
         told = _varied(told, rng)
     right = target >= 0 and told.fits(scene.things[target])
     return Ask(prompts.CANDIDATE.format(phrase=told.text(_noun(rng))), _yes(right), "candidate")
+
+
+def _naming_ask(scene: Scene, target: int) -> Ask:
+    """Four words in one answer: far more to learn from than yes or no."""
+    thing = scene.things[target]
+    words = Description(**{name: getattr(thing, name) for name in ATTRIBUTES}).text()
+    return Ask("What is this?", words, "name")
 
 
 def _open_ask(pair: Pair, job: str) -> Ask:

@@ -49,6 +49,9 @@ def published(out: Path) -> Iterator[Path]:
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         yield scratch
+        scratch.chmod(0o755)
+        for file in scratch.iterdir():
+            file.chmod(0o644)
         old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-old-"))
         if out.exists():
             os.replace(out, old / out.name)

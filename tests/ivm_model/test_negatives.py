@@ -34,6 +34,12 @@ def test_a_shifted_mask_near_the_border_loses_what_leaves_the_image():
         assert shifted_HW is None or shifted_HW.sum() <= corner_HW.sum()
 
 
+def test_a_mask_as_large_as_the_image_may_be_shifted_out_of_it():
+    for seed in range(20):
+        shifted_HW = wrong_mask("shifted", np.ones((48, 64), bool), [_square(1, 1)], np.random.default_rng(seed))
+        assert shifted_HW is None or shifted_HW.shape == (48, 64)
+
+
 def test_no_wrong_mask_comes_from_a_twin():
     assert wrong_mask("elsewhere", _square(10, 10), [_square(10, 10)], np.random.default_rng(0)) is None
 

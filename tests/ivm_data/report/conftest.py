@@ -24,7 +24,9 @@ def label_of(sample: Sample, rng: np.random.Generator) -> Label:
     badness = int(rng.choice([1, 2, 30]))
     masks = [rle.encode(disturbed(truth_HW, rng, badness)) for _ in range(2)]
     absent = not truth_HW.any()
-    proposals = () if absent else tuple(Proposal(f"e{i}@1", m, 0.5 + 0.4 * i, 0.9, 0.9, 0.8) for i, m in enumerate(masks))
+    proposals = (
+        () if absent else tuple(Proposal(f"e{i}@1", m, 0.5 + 0.4 * i, 0.9, 0.9, 0.8) for i, m in enumerate(masks))
+    )
     human_iou = rle.iou(masks[1], sample.human_mask)
     quality = float(np.clip(0.3 + 0.5 * human_iou + rng.normal(0, 0.15), 0.01, 0.99))
     status = Status.ACCEPTED if quality >= 0.6 else Status.REVIEW if quality >= 0.4 else Status.REJECTED
@@ -58,15 +60,17 @@ def commit(manifest: Path, data: Path, recipe: str = RECIPE) -> Path:
         outcomes: list[Label | Rejection] = [
             label_of(item, rng) if isinstance(item, Sample) and item.human_mask else item for item in read_part(part)
         ]
-        commit_part(data, PartResult(part.name, recipe, tuple(outcomes), (Timing(part.name, recipe, "ground", 1.5, 64),)))
+        commit_part(
+            data, PartResult(part.name, recipe, tuple(outcomes), (Timing(part.name, recipe, "ground", 1.5, 64),))
+        )
     return data
 
 
 @pytest.fixture(scope="session")
 def labeled(tmp_path_factory) -> Path:
-    """A data set of 120 labels and 4 rejections; one instruction tries to be HTML."""
+    """A data set of 72 labels and 4 rejections; one instruction tries to be HTML."""
     root = tmp_path_factory.mktemp("labeled")
-    manifest = write_world(root / "world", "test", scenes=40, pairs_per_scene=3, human_share=0.5)
+    manifest = write_world(root / "world", "test", scenes=24, pairs_per_scene=3, human_share=0.5)
     lines = manifest.read_text().splitlines()
     lines[0] = lines[0].replace('"instruction": "', '"instruction": "<script>alert(1)</script> & <b>', 1)
     lines += ["not json", '{"image": "none.png", "instruction": "<img src=https://host/x onerror=alert(2)>"}', lines[1]]

@@ -104,7 +104,15 @@ def test_an_image_where_nothing_fits_still_has_a_finite_loss(model, drawn):
 
 def test_a_training_writes_a_checkpoint_and_a_card_that_tells_its_scores(tmp_path, monkeypatch):
     monkeypatch.setattr(scenes, "CHUNK", 8)
-    config = TrainConfig(pretrain_steps=1, steps=2, scenes=8, batch=2, held_out=8, cache_dir=tmp_path / "cache")
+    config = TrainConfig(
+        pretrain_steps=1,
+        steps=(2, 1),
+        learning_rate=(1e-3, 1e-4),
+        scenes=8,
+        batch=2,
+        held_out=8,
+        cache_dir=tmp_path / "cache",
+    )
     lines = []
     scores = grounder.train(tmp_path / "grounder", config, lines.append)
     card = (tmp_path / "grounder" / "README.md").read_text()
@@ -114,7 +122,9 @@ def test_a_training_writes_a_checkpoint_and_a_card_that_tells_its_scores(tmp_pat
 
 
 def test_a_config_that_cannot_work_is_refused():
-    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
-        TrainConfig(steps=0)
+    with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
+        TrainConfig(batch=0)
+    with pytest.raises(ValueError, match=r"one entry for each cycle, got \(5,\) and \(0.1, 0.2\)"):
+        TrainConfig(steps=(5,), learning_rate=(0.1, 0.2))
     with pytest.raises(ValueError, match=r"absent must lie in \[0, 1\), got 1"):
         TrainConfig(absent=1)

@@ -106,21 +106,24 @@ def test_a_packed_question_is_answered_as_if_it_were_asked_alone(drawn):
     learner = Learner(size).eval()
     packer = Packer(learner.processor, size)
     view = views(drawn, lmm_views.verify_view)[0]
-    pack = packer.pack([view], [[lmm_views.rewrite_ask(drawn[0][1][0])]])
+    rewrite = lmm_views.rewrite_ask(drawn[0][1][0])
+    pack = packer.pack([view], [[rewrite]])
     with torch.inference_mode():
-        packed_BTC = learner.llava(
-            input_ids=pack.ids_BT,
+        packed_RTV = learner.llava(
+            input_ids=pack.ids_RT,
             pixel_values=pack.pixels_BCHW,
-            attention_mask=pack.visible_B1TT,
-            position_ids=pack.position_BT,
+            attention_mask=pack.visible_R1TT,
+            position_ids=pack.position_RT,
         ).logits
-        ends = pack.at_N[::2].tolist()
-        for ask, end in zip(view.asks, ends, strict=False):
+        ends = [at for at, job in zip(pack.at_N.tolist(), ("", *pack.jobs), strict=False) if job == ""]
+        assert len(ends) > 2
+        for ask, end in zip((*view.asks, rewrite), ends, strict=True):
+            shown = "<image>" * size.image_tokens if ask is not rewrite else ""
             ids = learner.processor.tokenizer.encode(
-                f"<s>{'<image>' * size.image_tokens}{ask.text}ASSISTANT:", add_special_tokens=False, return_tensors="pt"
+                f"<s>{shown}{ask.text}ASSISTANT:", add_special_tokens=False, return_tensors="pt"
             )
-            alone_C = learner.llava(input_ids=ids, pixel_values=pack.pixels_BCHW).logits[0, -1]
-            torch.testing.assert_close(packed_BTC[0, end], alone_C, atol=1e-4, rtol=1e-3)
+            alone_V = learner.llava(input_ids=ids, pixel_values=pack.pixels_BCHW if shown else None).logits[0, -1]
+            torch.testing.assert_close(packed_RTV.flatten(0, 1)[end], alone_V, atol=1e-4, rtol=1e-3)
 
 
 def test_patches_are_told_what_they_show(drawn):
@@ -128,7 +131,7 @@ def test_patches_are_told_what_they_show(drawn):
     packer = Packer(build_processor(size), size)
     scene, pairs = drawn[0]
     rng = np.random.default_rng(6)
-    full = packer.pack([lmm_views.full_view(scene, pairs, rng)], [[]])
+    full = packer.pack([lmm_views.full_view(scene, pairs, rng)], [])
     grid = np.zeros((8, 8), bool)
     for thing in scene.things:
         grid |= thing.mask_HW.reshape(8, 16, 8, 16).mean((1, 3)) >= 0.12
@@ -136,7 +139,7 @@ def test_patches_are_told_what_they_show(drawn):
     np.testing.assert_array_equal((shown[:, 0] > 0).numpy(), grid.ravel())
     assert (shown[:, 4:] == IGNORED).all()
     assert (full.extent_BP4[0].isnan().any(1).numpy() == ~grid.ravel()).all()
-    kept = packer.pack([lmm_views.verify_view(scene, pairs, rng)], [[]]).patch_BPH[0]
+    kept = packer.pack([lmm_views.verify_view(scene, pairs, rng)], []).patch_BPH[0]
     assert (kept[:, 5] != IGNORED).any()
 
 

@@ -52,7 +52,9 @@ def test_the_loss_falls_where_the_mask_is_right():
 def test_the_loss_reaches_the_image_encoder(drawn):
     torch.manual_seed(0)
     model = build()
-    loss, ious = training_loss(model, PixelHead(model.config.vision_config), drawn[:3], TrainConfig(prompts=2), np.random.default_rng(0))
+    loss, ious = training_loss(
+        model, PixelHead(model.config.vision_config), drawn[:3], TrainConfig(prompts=2), np.random.default_rng(0)
+    )
     loss.backward()
     assert model.vision_encoder.patch_embed.projection.weight.grad.abs().sum() > 0
     assert all(0 <= value <= 1 for value in ious)

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ivm_model.dataset import DataConfig, decode_image, load_rows, split_rows, truth_iou
+from storage import rle
+from storage.errors import ConfigError
+from storage.records import Status
+
+IMAGE_HWC = np.zeros((16, 16, 3), np.uint8)
+TOP_HW, LEFT_HW = np.zeros((16, 16), bool), np.zeros((16, 16), bool)
+TOP_HW[:8], LEFT_HW[:, :8] = True, True
+EVERYTHING = DataConfig(test_share=0.0)
+
+
+def test_a_human_mask_makes_a_human_row_that_trains_on_it_and_keeps_the_engines_label_for_audits(make_label):
+    rows = split_rows([make_label(IMAGE_HWC, "Find it.", machine=LEFT_HW, human=TOP_HW)], EVERYTHING)
+    (row,) = rows.human
+    assert not rows.machine and not rows.test
+    np.testing.assert_array_equal(rle.decode(row.mask), TOP_HW)
+    np.testing.assert_array_equal(rle.decode(row.machine_mask), LEFT_HW)
+    assert row.truth is None
+
+
+def test_a_held_out_mask_never_trains(make_label):
+    label = make_label(IMAGE_HWC, "Find it.", machine=LEFT_HW, human=TOP_HW, held_out=True)
+    (row,) = split_rows([label], EVERYTHING).machine
+    np.testing.assert_array_equal(rle.decode(row.mask), LEFT_HW)
+    np.testing.assert_array_equal(rle.decode(row.truth), TOP_HW)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_only_the_chosen_statuses_train(make_label, status):
+    trained = make_label(IMAGE_HWC, "Find it.", machine=TOP_HW)
+    label = make_label(IMAGE_HWC, "Find that.", machine=TOP_HW, status=status)
+    rows = split_rows([trained, label], DataConfig(test_share=0.0, statuses=(Status.ACCEPTED,)))
+    assert len(rows.machine) == 1 + (status is Status.ACCEPTED)
+
+
+def test_a_test_source_only_scores_whatever_its_status(make_label):
+    kept = make_label(IMAGE_HWC, "Find it.", machine=TOP_HW)
+    scored = make_label(
+        IMAGE_HWC, "Find that.", TOP_HW, human=TOP_HW, held_out=True, source="exam", status=Status.REJECTED
+    )
+    rows = split_rows([kept, scored], DataConfig(test_share=0.0, test_sources=("exam",)))
+    assert [row.source for row in rows.test] == ["exam"] and [row.source for row in rows.machine] == ["squares"]
+
+
+def test_no_image_is_on_both_the_training_and_the_test_side(make_label):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (16, 16, 3), np.uint8) for _ in range(40)]
+    labels = [
+        make_label(image, word, machine=TOP_HW, human=LEFT_HW, held_out=True) for image in images for word in "abc"
+    ]
+    rows = split_rows(labels, DataConfig(test_share=0.3))
+    tested, trained = {row.image_key for row in rows.test}, {row.image_key for row in rows.machine}
+    assert 4 <= len(tested) <= 20 and not tested & trained
+    assert len(rows.test) == 3 * len(tested)
+
+
+def test_rows_and_their_hash_do_not_depend_on_the_order_of_the_shards(labels):
+    config = DataConfig(test_share=0.3)
+    forward, backward = split_rows(labels, config), split_rows(reversed(labels), config)
+    assert [row.sample_id for row in forward.train] == [row.sample_id for row in backward.train]
+    assert forward.content_hash == backward.content_hash
+
+
+def test_another_mask_gives_another_hash(make_label):
+    hashes = {
+        split_rows([make_label(IMAGE_HWC, "Find it.", machine=mask_HW)], EVERYTHING).content_hash
+        for mask_HW in (TOP_HW, LEFT_HW)
+    }
+    assert len(hashes) == 2
+
+
+def test_the_limit_on_rows_keeps_human_rows_first(labels):
+    rows = split_rows(labels, DataConfig(test_share=0.0, max_rows=12))
+    assert (len(rows.human), len(rows.machine)) == (10, 2)
+
+
+def test_nothing_to_train_on_says_what_was_found(make_label):
+    label = make_label(IMAGE_HWC, "Find it.", machine=TOP_HW, status=Status.REJECTED)
+    with pytest.raises(ConfigError, match="1 rejected"):
+        split_rows([label], EVERYTHING)
+
+
+def test_rows_come_back_from_shards_as_they_were(data: Path, labels):
+    config = DataConfig(test_share=0.3)
+    assert load_rows(data, config).content_hash == split_rows(labels, config).content_hash
+
+
+def test_an_image_decodes_to_what_was_encoded(make_label):
+    image_HWC = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    (row,) = split_rows([make_label(image_HWC, "Find it.", machine=TOP_HW)], EVERYTHING).machine
+    np.testing.assert_array_equal(decode_image(row), image_HWC)
+
+
+def test_truth_iou_is_unknown_without_truth(make_label):
+    labels = [
+        make_label(IMAGE_HWC, "a", machine=TOP_HW),
+        make_label(IMAGE_HWC, "b", machine=TOP_HW, human=TOP_HW, held_out=True),
+    ]
+    by_word = dict(zip(*[(r.instruction for r in (m := split_rows(labels, EVERYTHING).machine)), truth_iou(m)], strict=True))
+    assert np.isnan(by_word["a"]) and by_word["b"] == 1.0
+
+
+@pytest.mark.parametrize("wrong", [{"test_share": 1.0}, {"max_rows": 1}, {"statuses": ()}])
+def test_a_config_that_cannot_work_is_refused(wrong):
+    with pytest.raises(ConfigError):
+        DataConfig(**wrong)
