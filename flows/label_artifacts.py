@@ -6,9 +6,10 @@ from pathlib import Path
 
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
-from flows import contact_sheet
 from flows.artifacts import as_cells
 from ivm_data.recipes import Recipe
+from ivm_data.report.contact_sheet import contact_sheet
+from ivm_data.report.gallery import data_uri
 from storage.catalog import Catalog
 
 QUALITY_QUERIES = ("summary", "acceptance_by_source", "acceptance_by_kind", "reasons", "slowest_parts")
@@ -37,11 +38,13 @@ def show_quality(data: Path, recipe_hash: str) -> None:
 
 def show_contact_sheet(data: Path, recipe_hash: str) -> None:
     """Input, heatmap and masked image of a few labels of every status; nothing where there is no label."""
-    if labels := contact_sheet.choose(data, recipe_hash):
+    with Catalog(data) as catalog:
+        sheet_HWC = contact_sheet(catalog, recipe_hash)
+    if sheet_HWC is not None:
         create_image_artifact(
-            contact_sheet.data_uri(contact_sheet.draw(labels)),
+            data_uri(sheet_HWC),
             key="label-contact-sheet",
-            description="input | heatmap | masked, for labels of every status",
+            description="input | heatmap | kept pixels, for labels of every status",
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -41,12 +42,7 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format = "
         for row in rows:
             print(json.dumps(dict(zip(columns, row, strict=True)), default=str))
     else:
-        table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*map(_cell, row))
-        console.print(table)
+        _print_table(columns, list(rows), title)
 
 
 def show_arrow(table: pa.Table, form: Format = "table", title: str = "") -> None:
@@ -65,6 +61,20 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=_errors,
     )
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> None:
+    """A wide table keeps its lines whole, as in psql; a single row of many columns stands upright."""
+    if len(rows) == 1 and len(columns) > 5:
+        columns, rows = ("", ""), list(zip(columns, rows[0], strict=True))
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    wide = Console(width=max(width, console.width))
+    wide.print(table)
 
 
 def _cell(value: Any) -> str:

@@ -51,10 +51,15 @@ WALLS = (
 
 @dataclass(frozen=True)
 class Card:
-    """One label to show: `panels` are the data URIs of image, heatmap and kept pixels; `label` is its light row."""
+    """One label to show: its light row, and its image, heatmap and kept pixels, HWC uint8 RGB."""
 
     label: dict[str, Any]
-    panels: tuple[str, str, str]
+    images: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    @property
+    def panels(self) -> tuple[str, ...]:
+        """The images as data URIs."""
+        return tuple(map(data_uri, self.images))
 
 
 def hang(catalog: Catalog, recipe: str, wall: Wall, limit: int) -> list[Card]:
@@ -76,17 +81,24 @@ def hang(catalog: Catalog, recipe: str, wall: Wall, limit: int) -> list[Card]:
         recipe=recipe,
         limit=limit,
     )
-    return [Card(row, _panels(row)) for row in rows.to_pylist()]
+    return [Card(row, _images(row)) for row in rows.to_pylist()]
 
 
-def _panels(row: dict[str, Any]) -> tuple[str, str, str]:
+def data_uri(image_HWC: np.ndarray) -> str:
+    """An RGB image as a JPEG that lies in its own address."""
+    buffer = io.BytesIO()
+    Image.fromarray(image_HWC).save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _images(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     image_HWC = _shrink(decode(row["image"]))
     size = image_HWC.shape[:2]
     mask_HW = _shrink(_mask(row, row["mask"]).astype(np.float32), size)
     kept_HWC = keep_only(image_HWC, mask_HW, dim=0.88)
     if row["human_mask"] is not None:
         _outline(kept_HWC, _shrink(_mask(row, row["human_mask"]).astype(np.float32), size))
-    return _data_uri(image_HWC), _data_uri(_heat(image_HWC, _heatmap(row, size))), _data_uri(kept_HWC)
+    return image_HWC, _heat(image_HWC, _heatmap(row, size)), kept_HWC
 
 
 def _heatmap(row: dict[str, Any], size: tuple[int, ...]) -> np.ndarray:
@@ -119,9 +131,3 @@ def _shrink(array: np.ndarray, size: Sequence[int] | None = None) -> np.ndarray:
 
 def _mask(row: dict[str, Any], counts: bytes) -> np.ndarray:
     return rle.decode(Rle(row["height"], row["width"], counts))
-
-
-def _data_uri(image_HWC: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image_HWC).save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

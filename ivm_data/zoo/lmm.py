@@ -62,8 +62,8 @@ class TrainConfig:
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    minutes: float = 40.0
-    tower_share: float = 0.2
+    minutes: float = 32.0
+    tower_share: float = 0.34
     batch: int = 16
     scenes: int = 12_000
     held_out: int = 200

@@ -133,8 +133,8 @@ SHARES: dict[Draw, float] = {
     masked_view: 0.15,
 }
 """Each kind of view with its share of the training."""
-TOWER_SHARES: dict[Draw, float] = {full_view: 0.3, verify_view: 0.2, candidate_view: 0.5}
-"""The shares while the tower alone is trained: shapes are learnt from close by first."""
+TOWER_SHARES: dict[Draw, float] = {full_view: 0.6, verify_view: 0.15, candidate_view: 0.25}
+"""The shares while the tower sees no questions: a whole scene shows it more things than a crop."""
 
 
 def corrupted(
@@ -217,10 +217,9 @@ def _open_ask(pair: Pair, job: str) -> Ask:
 
 
 def _description(scene: Scene, index: int, rng: np.random.Generator) -> Description:
-    """A random part of what can be told of a thing, never nothing."""
-    thing = scene.things[index]
-    told = [name for name in ATTRIBUTES if rng.random() < 0.55] or [str(rng.choice(list(ATTRIBUTES)))]
-    return Description(**{name: getattr(thing, name) for name in told})
+    """A random part of what can be told of a thing; one or two words are likelier than more."""
+    told = rng.permutation(list(ATTRIBUTES))[: rng.choice(range(1, 5), p=(0.45, 0.3, 0.15, 0.1))]
+    return Description(**{name: getattr(scene.things[index], name) for name in told.tolist()})
 
 
 def _varied(told: Description, rng: np.random.Generator) -> Description:

@@ -28,7 +28,9 @@ def test_another_pixel_is_another_hash(tmp_path, build):
     committed = commit_part(tmp_path, build.make_part())
     table = pq.read_table(committed.heavy)
     masks = table["mask"].to_pylist()
-    changed = table.set_column(table.schema.get_field_index("mask"), table.schema.field("mask"), [[masks[1], *masks[1:]]])
+    changed = table.set_column(
+        table.schema.get_field_index("mask"), table.schema.field("mask"), [[masks[1], *masks[1:]]]
+    )
     pq.write_table(changed, committed.heavy)
     assert content_hash(tmp_path) != committed.content
 

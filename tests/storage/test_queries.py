@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from storage import rle
 from storage.catalog import Catalog
 from storage.errors import ConfigError
 from storage.queries import load, named_queries
@@ -40,15 +41,22 @@ def rows(catalog, name, **parameters):
     return catalog.query(name, **parameters).to_pylist()
 
 
+def rounded(found):
+    # Threads add floats in no fixed order.
+    return [{key: round(v, 9) if isinstance(v, float) else v for key, v in row.items()} for row in found]
+
+
 def test_the_queries_that_the_documentation_promises_are_there():
     assert len(NAMES) >= 14
-    assert {"summary", "acceptance_by_source", "acceptance_by_expert", "area_histogram", "verification_curve"} < set(NAMES)
+    assert {"summary", "acceptance_by_source", "acceptance_by_expert", "area_histogram", "verification_curve"} < set(
+        NAMES
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_query_says_what_it_answers_and_declares_its_parameters(name):
     query = load(name)
-    assert query.description.endswith((".", "?", ").")) or query.description.endswith(")")
+    assert query.description.endswith((".", "?", ")"))
     assert all(f"${parameter.name}" in query.sql.split("SELECT", 1)[1] for parameter in query.parameters)
     assert all(parameter.meaning for parameter in query.parameters)
 
@@ -60,10 +68,10 @@ def test_a_query_runs_on_an_empty_and_on_a_small_data_set_with_the_same_columns(
     assert found.num_rows > 0 or name in ("duplicates", "outliers")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if load(name).parameters[:1]])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_query_can_be_kept_to_one_recipe(catalog, empty, name):
-    assert catalog.query(name, recipe="3f9c") == catalog.query(name)
-    assert catalog.query(name, recipe="other") == empty.query(name)
+    assert rounded(rows(catalog, name, recipe="3f9c")) == rounded(rows(catalog, name))
+    assert rows(catalog, name, recipe="other") == rows(empty, name)
 
 
 def test_the_summary_counts_every_input_once(catalog, parts, labels):
@@ -97,18 +105,10 @@ def test_reasons_count_rejections_under_their_stage_and_decisions_under_the_gate
 def test_the_area_histogram_is_numpys(catalog, labels):
     found = rows(catalog, "area_histogram", bins=10)
     for source in ("photos", "world"):
-        ratios = [
-            sum(map(int, np.asarray(decoded).flat)) / 48**2
-            for decoded in masks_of(labels, lambda x, s=source: x.sample.source == s and x.status != "no_target")
-        ]
+        mine = [label for label in labels if label.sample.source == source and label.status is not Status.NO_TARGET]
+        ratios = [rle.decode(label.mask).mean() for label in mine]
         expected, _ = np.histogram(ratios, bins=10, range=(0, 1))
         assert [row["labels"] for row in found if row["source"] == source] == expected.tolist()
-
-
-def masks_of(labels, keep):
-    from storage import rle
-
-    return [rle.decode(label.mask) for label in labels if keep(label)]
 
 
 def test_the_verification_curve_is_what_each_threshold_would_keep(catalog, labels):
@@ -158,8 +158,6 @@ def test_weights_by_source_counts_every_weight_once(catalog, labels):
 
 def test_outliers_are_found_by_their_robust_z(tmp_path, build):
     part = build.make_part(rows=30)
-    from storage import rle
-
     tiny = np.zeros((48, 48), dtype=bool)
     tiny[0, 0] = True
     odd = replace(build.make_label(1000, source="world"), mask=rle.encode(tiny))
@@ -169,10 +167,10 @@ def test_outliers_are_found_by_their_robust_z(tmp_path, build):
     middle = np.median(log_area)
     z = (log_area[-1] - middle) / (1.4826 * np.median(abs(log_area - middle)))
     with Catalog(tmp_path) as catalog:
-        found = rows(catalog, "outliers", z=3)
-    assert found[0]["sample_id"] == odd.sample.id
+        assert rows(catalog, "outliers", z=1.01 * abs(z)) == []
+        found = rows(catalog, "outliers", z=0.99 * abs(z))
+    assert [row["sample_id"] for row in found] == [odd.sample.id]
     assert found[0]["z"] == pytest.approx(z)
-    assert all(abs(row["z"]) >= 3 for row in found)
 
 
 def test_a_sample_in_two_parts_is_a_duplicate(tmp_path, build):

@@ -75,7 +75,7 @@ def test_the_report_loads_nothing_from_anywhere(html, page):
 
 
 def test_instructions_and_details_are_shown_as_text_and_never_as_markup(html, page):
-    assert "<script>alert(1)</script> & <b>" in page.text or "alert(1)" not in html
+    assert "<script>alert(1)</script> & <b>" in page.text
     assert "<img src=https://host/x onerror=alert(2)>" in page.text
     assert "&lt;img src=https://host/x onerror=alert(2)&gt;" in html
 

@@ -1,0 +1,57 @@
+"""A few labels of every status as one picture: input | heatmap | kept pixels, below decision and instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ivm_data.report.gallery import Card, Wall, hang
+from storage.catalog import Catalog
+from storage.records import Status
+
+SIDE = 160
+"""Pixels of a panel's side."""
+CAPTION = 20
+"""Pixels of a caption's height."""
+COLUMNS = 2
+"""Labels beside each other."""
+
+
+def contact_sheet(catalog: Catalog, recipe: str, each: int = 3) -> np.ndarray | None:
+    """Up to `each` labels of every status, chosen at random but always the same; HWC uint8 RGB, None without labels."""
+    walls = [Wall(status, "", f"status = '{status}'", "md5(sample_id)") for status in Status]
+    cards = [card for wall in walls for card in hang(catalog, recipe, wall, each)]
+    return draw(cards) if cards else None
+
+
+def draw(cards: Sequence[Card]) -> np.ndarray:
+    """At least one card, each with its panels in a row, `COLUMNS` beside each other on white; HWC uint8 RGB."""
+    cells = [_cell(card) for card in cards]
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % COLUMNS)
+    rows = [np.concatenate(cells[i : i + COLUMNS], axis=1) for i in range(0, len(cells), COLUMNS)]
+    return np.concatenate(rows, axis=0)
+
+
+def _cell(card: Card) -> np.ndarray:
+    panels_HWC = np.concatenate([_square(image_HWC) for image_HWC in card.images], axis=1)
+    return np.concatenate([_caption(card, panels_HWC.shape[1]), panels_HWC], axis=0)
+
+
+def _square(image_HWC: np.ndarray) -> np.ndarray:
+    """The whole image, centred on a white square with a narrow border."""
+    scale = (SIDE - 4) / max(image_HWC.shape[:2])
+    h, w = (max(1, round(side * scale)) for side in image_HWC.shape[:2])
+    square_HWC = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    top, left = (SIDE - h) // 2, (SIDE - w) // 2
+    square_HWC[top : top + h, left : left + w] = cv2.resize(image_HWC, (w, h), interpolation=cv2.INTER_AREA)
+    return square_HWC
+
+
+def _caption(card: Card, width: int) -> np.ndarray:
+    # OpenCV's fonts know ASCII only; anything else becomes "?".
+    words = f"{card.label['status']}: {card.label['instruction']}".encode("ascii", "replace").decode()
+    strip_HWC = np.full((CAPTION, width, 3), 255, np.uint8)
+    cv2.putText(strip_HWC, words, (4, CAPTION - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
+    return strip_HWC

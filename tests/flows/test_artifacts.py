@@ -1,0 +1,50 @@
+import json
+import logging
+import math
+from datetime import UTC, datetime
+
+from prefect import flow
+from prefect.client.orchestration import get_client
+
+from flows.artifacts import StageBoard, as_cells, as_markdown
+
+
+def test_cells_are_json_values():
+    row = {
+        "share": 1 / 3,
+        "missing": math.nan,
+        "count": 7,
+        "name": "a",
+        "none": None,
+        "when": datetime(2024, 5, 1, tzinfo=UTC),
+    }
+    (cells,) = as_cells([row])
+    assert json.loads(json.dumps(cells, allow_nan=False)) == {
+        "share": 0.3333, "missing": None, "count": 7, "name": "a", "none": None, "when": "2024-05-01 00:00:00+00:00",
+    }  # fmt: skip
+
+
+def test_counts_become_a_markdown_table():
+    assert as_markdown({"a": "1", "b": "2"}) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_stages_are_shown_without_a_request_for_every_step(prefect_server, caplog):
+    shown = []
+
+    class Log(logging.Logger):
+        def info(self, message, *args):
+            shown.append(message % args)
+
+    @flow
+    def parent():
+        board = StageBoard("stage-test", Log("stages"), every=60)
+        for stage in ("encode", "generator"):
+            for done in range(1, 101):
+                board.show(stage, done, 100)
+
+    parent()
+    with get_client(sync_client=True) as client:
+        (artifact,) = [a for a in client.read_artifacts() if a.key == "stage-test"]
+    assert artifact.data == 100
+    assert artifact.description == "generator: 100 of 100"
+    assert shown == ["encode 1/100", "encode 100/100", "generator 1/100", "generator 100/100"]

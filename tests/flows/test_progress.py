@@ -1,0 +1,44 @@
+from collections import Counter
+
+from flows.progress import Progress
+from ivm_data.labeling import PartSummary
+
+
+def summary(rows, **statuses):
+    return PartSummary("part", rows, True, Counter(statuses))
+
+
+def test_speed_and_time_left_count_only_what_this_run_labeled():
+    now = [100.0]
+    progress = Progress(parts=10, pairs=100, parts_before=4, pairs_before=40, clock=lambda: now[0])
+    assert progress.percent == 40
+    assert progress.counts()["time left"] == "unknown"
+    now[0] += 20
+    progress.add(summary(10, accepted=6, review=3, no_target=1))
+    assert progress.percent == 50
+    assert progress.pairs_per_second == 0.5
+    assert progress.counts() == {
+        "parts": "5/10", "pairs": "50/100", "accepted": "6", "review": "3", "rejected": "0", "no target": "1",
+        "failed inputs": "0", "failed parts": "0", "pairs/s": "0.50", "time left": "0:01:40",
+    }  # fmt: skip
+
+
+def test_inputs_that_failed_are_counted_whatever_their_reason():
+    progress = Progress(1, 4, 0, 0)
+    progress.add(summary(4, **{"accepted": 1, "failed: image_missing": 2, "failed: no_box": 1}))
+    assert progress.counts()["failed inputs"] == "3"
+    assert progress.counts()["time left"] == "0:00:00"
+
+
+def test_a_failed_part_is_told_and_is_not_done():
+    progress = Progress(2, 8, 0, 0)
+    progress.add_failure()
+    assert progress.percent == 0
+    assert "failed parts 1" in progress.line()
+    assert "parts 0/2" in progress.line()
+
+
+def test_a_run_with_nothing_left_to_do_is_done_from_the_start():
+    progress = Progress(2, 8, 2, 8)
+    assert progress.percent == 100
+    assert progress.counts()["time left"] == "0:00:00"

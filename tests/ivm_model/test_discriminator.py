@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from ivm_model.discriminator import Discriminator, DiscriminatorConfig, agreement
+from storage.errors import ConfigError
+
+FAR = 12.0
+
+
+def _square(y: int) -> torch.Tensor:
+    mask_BHW = torch.zeros(1, 32, 32)
+    mask_BHW[:, y : y + 8, 4:12] = 1
+    return mask_BHW
+
+
+def _valid() -> torch.Tensor:
+    return torch.ones(1, 32, 32, dtype=torch.bool)
+
+
+def _of(mask_BHW, y):
+    return agreement((2 * _square(y) - 1) * FAR, mask_BHW, _valid())[0]
+
+
+def test_agreement_falls_from_one_to_minus_one_as_a_mask_leaves_the_generators_answer():
+    same, near, far = (_of(_square(4), y) for y in (4, 7, 20))
+    assert same.min() > 0.95 and far.max() < -0.9
+    assert (near < same).all() and (near[0] > far[0])
+
+
+def test_agreement_does_not_look_at_the_padding():
+    valid_BHW = _valid()
+    valid_BHW[:, 16:] = False
+    logits_BHW = (2 * _square(4) - 1) * FAR
+    logits_BHW[:, 20:] = FAR
+    assert agreement(logits_BHW, _square(4), valid_BHW).min() > 0.95
+
+
+def test_an_untrained_discriminator_has_no_opinion(model, rows):
+    discriminator = Discriminator(model.lmm, DiscriminatorConfig(question="{instruction} ok ?"), fold=0)
+    logit_B = discriminator(torch.randn(2, 16, 32), ["ok", "Find the red square ."], torch.randn(2, 2))
+    torch.testing.assert_close(logit_B, torch.zeros(2))
+
+
+def test_the_discriminator_shares_the_lmm_and_owns_a_lora_and_a_head(model):
+    discriminator = Discriminator(model.lmm, DiscriminatorConfig(), fold=1)
+    assert set(dict(discriminator.named_parameters())) == {"head.weight", "head.bias"}
+    names = set(discriminator.trained_state())
+    assert {"discriminator_1.head.weight", "discriminator_1.head.bias"} <= names
+    assert any(".lora_A.discriminator_1." in name for name in names)
+    assert not any(".generator." in name for name in names)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"question": "Can you?"}, {"loss": "mse"}, {"folds": 1}, {"eta": 0.0}, {"dim": 0.0}, {"batch": 2}],
+)
+def test_a_config_that_cannot_work_is_refused(wrong):
+    with pytest.raises(ConfigError):
+        DiscriminatorConfig(**wrong)
