@@ -12,8 +12,7 @@ from pydantic import NonNegativeInt
 from flows.artifacts import StageBoard
 from flows.runtime import retried
 from flows.train_artifacts import show_training
-from ivm_data.config import override
-from ivm_data.experts.registry import embedded
+from ivm_data.training import train_config
 from ivm_model.report import TrainReport
 from ivm_model.trainer import TrainConfig, train_dwsl
 from ivm_model.weighting import WEIGHTINGS
@@ -43,8 +42,6 @@ def train(
     weighting: Weighting = "clip_sigmoid",
     seed: NonNegativeInt = 0,
     overrides: dict[str, Any] | None = None,
-    sam: str = "zoo:segmenter",
-    lmm: str = "zoo:lmm",
 ) -> str:
     """Train the masking model from human and machine labels by DWSL, and score it on held-out truth.
 
@@ -54,15 +51,13 @@ def train(
         weighting: How much a machine label counts.
         seed: Of weights, order and wrong masks.
         overrides: Fields of the training to replace, by dotted name, for example {"generator.steps": 1200}.
-        sam: Base segmenter, a directory, or zoo:NAME for an embedded one.
-        lmm: Base LMM, a directory, or zoo:NAME for an embedded one.
 
     Returns:
         The directory of the checkpoint.
     """
     out = out or data / "checkpoints" / f"{weighting}-{seed}"
-    config = TrainConfig(data, out, embedded(sam), embedded(lmm), weighting, seed)
-    report = train_checkpoint(override(config, overrides or {}))
+    changes = {"weighting": weighting, "seed": seed, **(overrides or {})}
+    report = train_checkpoint(train_config(data, out, changes))
     show_training(report)
     get_run_logger().info("checkpoint in %s", report.checkpoint)
     return report.checkpoint

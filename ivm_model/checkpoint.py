@@ -22,6 +22,7 @@ from ivm_model.model import MaskingModel, ModelConfig
 from storage.errors import WeightsError
 
 FORMAT = 1
+_KEYS = {"weights", "base_models", "model"}
 WEIGHTS, DISCRIMINATORS, CONFIG, CARD = "model.safetensors", "discriminators.safetensors", "config.json", "README.md"
 
 
@@ -69,15 +70,7 @@ def load_checkpoint(directory: Path, sam: str = "", lmm: str = "") -> MaskingMod
             trained on.
     """
     config = read_config(directory)
-    settings = config["model"]
-    model = MaskingModel(
-        ModelConfig(
-            sam=sam or settings["sam"],
-            lmm=lmm or settings["lmm"],
-            lora=LoraSettings(**{**settings["lora"], "layers": tuple(settings["lora"]["layers"])}),
-            decoder=DecoderConfig(**settings["decoder"]),
-        )
-    )
+    model = MaskingModel(_model_config(directory, config["model"], sam, lmm))
     _check_base_models(directory, config["base_models"], model.base_models)
     _fill(model, _read_weights(directory, config["weights"]), directory)
     return model.eval()
@@ -93,7 +86,7 @@ def read_config(directory: Path) -> dict[str, Any]:
         config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"no readable {CONFIG} in '{directory}': {first_line(error)}; train one first") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
+    if not isinstance(config, dict) or config.get("format") != FORMAT or not config.keys() >= _KEYS:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
         raise WeightsError(f"'{directory}' is no masking model of format {FORMAT}, found {found!r}; train it again")
     return config
@@ -106,6 +99,18 @@ def tensor_hash(tensors: Mapping[str, torch.Tensor]) -> str:
         value = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode() + value.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _model_config(directory: Path, settings: dict[str, Any], sam: str, lmm: str) -> ModelConfig:
+    try:
+        return ModelConfig(
+            sam=sam or settings["sam"],
+            lmm=lmm or settings["lmm"],
+            lora=LoraSettings(**{**settings["lora"], "layers": tuple(settings["lora"]["layers"])}),
+            decoder=DecoderConfig(**settings["decoder"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"'{directory / CONFIG}' lacks or misnames a setting: {error}; train it again") from error
 
 
 def _read_weights(directory: Path, expected: str) -> dict[str, torch.Tensor]:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-MOST_IOU = 0.5
-"""A mask that overlaps the true one more than this is not wrong enough."""
+MOST_IOU = 0.7
+"""A mask that overlaps the true one this much is not wrong enough to teach with."""
 TRIES = 8
 
 

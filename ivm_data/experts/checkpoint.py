@@ -7,13 +7,11 @@ import json
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from storage.errors import WeightsError
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
+DTYPES = ("float32", "bfloat16", "float16")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -30,10 +28,11 @@ def checkpoint_name(path: str, revision: str) -> str:
     return f"{directory.name}@{revision or _content_hash(directory.resolve())}"
 
 
-def load_checkpoint(
-    model_class: type[PreTrainedModel], path: str, revision: str, device: str, dtype: str
-) -> tuple[Any, dict[str, Any]]:
+def load_checkpoint(model_class: Any, path: str, revision: str, device: str, dtype: str) -> tuple[Any, dict[str, Any]]:
     """A model in evaluation mode, and the keyword arguments that its processor must be loaded with.
+
+    Args:
+        model_class: a subclass of `transformers.PreTrainedModel`.
 
     Raises:
         WeightsError: the directory is missing, of another architecture, torn, or lacks tensors.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.base import Detection
-from ivm_data.experts.checkpoint import checkpoint_name, load_checkpoint, load_part
+from ivm_data.experts.checkpoint import DTYPES, checkpoint_name, load_checkpoint, load_part
 from ivm_data.experts.phrase_score import captions, phrase_spans, span_scores
 from storage.records import Box
 
@@ -31,7 +31,7 @@ class GroundingDinoConfig:
         box_threshold: least phrase score of a detection, in [0, 1].
         nms_iou: boxes of one phrase that overlap more than this are one, in (0, 1].
         device: torch device.
-        dtype: torch dtype of the weights.
+        dtype: of the weights, one of `DTYPES`.
         images_per_batch: captions that pass through the model together.
     """
 
@@ -44,6 +44,8 @@ class GroundingDinoConfig:
     images_per_batch: int = 16
 
     def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
         if not 0 <= self.box_threshold <= 1:
             raise ValueError(f"box_threshold must lie in [0, 1], got {self.box_threshold}")
         if not 0 < self.nms_iou <= 1:

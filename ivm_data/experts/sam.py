@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.base import Segmentation
-from ivm_data.experts.checkpoint import checkpoint_name, load_checkpoint, load_part
+from ivm_data.experts.checkpoint import DTYPES, checkpoint_name, load_checkpoint, load_part
 from storage.records import Box
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class SamConfig:
         path: checkpoint directory or hub id.
         revision: hub revision; "" means the directory's content hash, or "main".
         device: torch device.
-        dtype: torch dtype of the weights.
+        dtype: of the weights, one of `DTYPES`.
         images_per_batch: images that pass through the image encoder together.
         prompts_per_batch: prompts that pass through the mask decoder together.
         stability_offset: d of the stability score, in logits.
@@ -42,6 +42,8 @@ class SamConfig:
     stability_offset: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
         for field in ("images_per_batch", "prompts_per_batch"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")

@@ -21,7 +21,7 @@ COLUMNS = 2
 
 def contact_sheet(catalog: Catalog, recipe: str, each: int = 3) -> np.ndarray | None:
     """Up to `each` labels of every status, chosen at random but always the same; HWC uint8 RGB, None without labels."""
-    walls = [Wall(status, "", f"status = '{status}'", "md5(sample_id)") for status in Status]
+    walls = [Wall(status, "", f"status = '{status}'", "md5(instruction)") for status in Status]
     cards = [card for wall in walls for card in hang(catalog, recipe, wall, each)]
     return draw(cards) if cards else None
 

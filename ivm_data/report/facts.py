@@ -66,7 +66,7 @@ class Facts:
             ) AS examples
             FROM (SELECT *, coalesce(status, 'rejection') AS fate FROM judged)
             GROUP BY 1, 2, 3 ORDER BY any_value(outcome) DESC, inputs DESC, reason, 2""")
-        return [row | {"meaning": REASONS[row["reason"]]} for row in rows]
+        return [row | {"meaning": REASONS.get(row["reason"], "")} for row in rows]
 
     def ranking(self, score: str) -> np.ndarray:
         """(N,) bool: is the mask right, for the known masks from the highest score down; ties by sample id."""

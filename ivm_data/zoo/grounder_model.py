@@ -26,14 +26,14 @@ FUSION_SCALE = 0.5
 
 def build() -> GroundingDinoForObjectDetection:
     """1.3 M parameters, initialised so that it trains from nothing."""
-    backbone = ConvNextConfig(
+    backbone = ConvNextConfig(  # type: ignore[call-arg]
         num_stages=3,
         hidden_sizes=[40, 80, 128],
         depths=[1, 2, 2],
         patch_size=4,
         layer_scale_init_value=1.0,
-        out_features=["stage2", "stage3"],
         image_size=IMAGE_SIZE,
+        out_features=["stage2", "stage3"],
     )
     text = BertConfig(
         vocab_size=max(_SPECIAL) + 1,

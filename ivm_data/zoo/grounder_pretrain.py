@@ -81,7 +81,8 @@ def _dense_loss(
 def _labels(scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Owner of each pixel (B, H, W), -1 for none; attribute indices (N, 4) and XYXY boxes (N, 4) of all things."""
     owners = np.full((len(scenes), IMAGE_SIZE, IMAGE_SIZE), -1, np.int64)
-    words, boxes = [], []
+    words: list[list[int]] = []
+    boxes: list[list[float]] = []
     for owner_HW, scene in zip(owners, scenes, strict=True):
         for thing in scene.things:
             owner_HW[thing.mask_HW] = len(words)

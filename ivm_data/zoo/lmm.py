@@ -139,12 +139,12 @@ def _step(
     """One update."""
     learner.train()
     losses = learner(batches.draw(SHARES if seeing else TOWER_SHARES), seeing)
-    loss = losses.answer + (patch_weight if seeing else 1.0) * losses.patch
+    loss = losses.answer + losses.point + (patch_weight if seeing else 1.0) * losses.patch
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
     optimizer.step()
-    return Losses(losses.patch.detach(), losses.answer.detach(), losses.right)
+    return Losses(losses.patch.detach(), losses.answer.detach(), losses.point.detach(), losses.right)
 
 
 def _summary(recent: list[Losses]) -> str:
@@ -153,9 +153,10 @@ def _summary(recent: list[Losses]) -> str:
     for losses in recent:
         for job, right in losses.right:
             by_job.setdefault(job, []).append(right)
-    patch, answer = (np.mean([getattr(losses, name).item() for losses in recent]) for name in ("patch", "answer"))
+    parts = ("patch", "answer", "point")
+    means = " ".join(f"{part} {np.mean([getattr(losses, part).item() for losses in recent]):.3f}" for part in parts)
     shares = " ".join(f"{job} {np.mean(right):.2f}" for job, right in sorted(by_job.items()) if job)
-    return f"patch {patch:.3f} answer {answer:.3f} {shares}"
+    return f"{means} {shares}"
 
 
 def _publish(learner: Learner, out: Path) -> None:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, linear, rms_norm, smooth_l1_loss
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from ivm_data.worlds.grammar import Pair
 from ivm_data.worlds.scene import ATTRIBUTES
 from ivm_data.zoo.lmm_model import Size, build_model, build_processor
-from ivm_data.zoo.lmm_packs import AMOUNTS, CONTRASTS, EXTENT, IGNORED, OUTLINE, Pack, Packer
+from ivm_data.zoo.lmm_packs import POINTS, Pack, Packer
+from ivm_data.zoo.lmm_patches import AMOUNTS, CONTRASTS, EXTENT, IGNORED, OUTLINE
 from ivm_data.zoo.lmm_views import Draw, draw_view, pool, rewrite_ask
 from ivm_data.zoo.scenes import Scenes
 
+POINTING_LAYER = {"word": 0, "phrase": 2}
+"""Words find their like at once; the layers between put a phrase together; the last layer weighs what was found."""
+POSITIVE_WEIGHT = 4.0
+"""Of the patches that show what a phrase fits: there are few."""
 TEXT_ROWS, TEXTS = 3, 7
 """Rows without an image in each batch, and rewriting questions in each, as far as they fit."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Patch loss, answer loss, and which answer tokens of which job were right."""
+    """Patch, answer and pointing loss, and which answer tokens of which job were right."""
 
     patch: torch.Tensor
     answer: torch.Tensor
+    point: torch.Tensor
     right: tuple[tuple[str, bool], ...]
 
 
@@ -47,28 +55,55 @@ class Learner(nn.Module):
         image = self.llava.get_image_features(pack.pixels_BCHW, output_hidden_states=True, return_dict=True)
         patch = self._patch_loss(image.hidden_states[-1], torch.stack(list(image.pooler_output)), pack)
         first = 0 if seeing else len(pack.pixels_BCHW)
-        hidden_RTC = self.llava.model(
+        states = self.llava.model(
             input_ids=pack.ids_RT[first:],
             attention_mask=pack.visible_R1TT[first:],
             position_ids=pack.position_RT[first:],
             mm_encoder_outputs={"image": image} if seeing else None,
+            output_hidden_states=True,
             use_cache=False,
-        ).last_hidden_state
+        ).hidden_states
         at_N = pack.at_N - first * pack.ids_RT.shape[1]
         asked_N = at_N >= 0
-        logits_NV = self.llava.lm_head(hidden_RTC.flatten(0, 1)[at_N[asked_N]])
+        logits_NV = self.llava.lm_head(states[-1].flatten(0, 1)[at_N[asked_N]])
         target_N, weight_N = pack.target_N[asked_N], pack.weight_N[asked_N]
         loss_N = cross_entropy(logits_NV, target_N, reduction="none")
         right = zip(pack.jobs[-len(target_N) :], (logits_NV.argmax(-1) == target_N).tolist(), strict=True)
-        return Losses(patch, (loss_N * weight_N).sum() / weight_N.sum(), tuple(right))
+        answer = (loss_N * weight_N).sum() / weight_N.sum()
+        point = torch.zeros(())
+        if seeing:
+            point = torch.stack([self._point_loss(states, pack, kind) for kind in POINTS]).sum()
+        return Losses(patch, answer, point, tuple(right))
+
+    def _point_loss(self, states: Sequence[torch.Tensor], pack: Pack, kind: str) -> torch.Tensor:
+        """Let one head look from each attribute word, or from the end of each noun phrase, at the patches that it fits.
+
+        The head's own attention logits, before the softmax, are trained as a classifier of patches.
+        """
+        language, index = self.llava.model.language_model, POINTING_LAYER[kind]
+        layer, hidden_RTC = language.layers[index], states[index]
+        width = layer.self_attn.head_dim
+        normed_RTC = layer.input_layernorm(hidden_RTC)
+        query, key = (
+            linear(normed_RTC, projection.weight[:width])[:, None]
+            for projection in (layer.self_attn.q_proj, layer.self_attn.k_proj)
+        )
+        query, key = apply_rotary_pos_emb(query, key, *language.rotary_emb(hidden_RTC, pack.position_RT))
+        at_N, pointed_NP = pack.points[kind]
+        rows_N = at_N // pack.ids_RT.shape[1]
+        key_NPD = key[:, 0, 1 : 1 + pointed_NP.shape[1]][rows_N]
+        logits_NP = torch.einsum("nd,npd->np", query[:, 0].flatten(0, 1)[at_N], key_NPD) / width**0.5
+        return binary_cross_entropy_with_logits(logits_NP, pointed_NP, pos_weight=torch.tensor(POSITIVE_WEIGHT))
 
     def _patch_loss(self, features_BPC: torch.Tensor, tokens_BPC: torch.Tensor, pack: Pack) -> torch.Tensor:
         """What each patch shows: its thing's words, contrast, outline, and where its thing ends.
 
         The words are read from the image token that the language model gets, as the dot product with their embeddings:
-        "red" in a question then looks like the tokens of red things before any question was asked.
+        "red" in a question then looks like the tokens of red things before any question was asked. The token is taken
+        as the language model's first norm leaves it; else a large common part hides the words from its attention.
         """
         embeddings_VC = self.llava.lm_head.weight
+        tokens_BPC = rms_norm(tokens_BPC, tokens_BPC.shape[-1:])
         nothing_BP1 = tokens_BPC.new_zeros((*tokens_BPC.shape[:2], 1))
         logits = [torch.cat([nothing_BP1, tokens_BPC @ embeddings_VC[ids].T], -1) for ids in self.word_ids]
         logits += [head(features_BPC) for head in self.contrast]

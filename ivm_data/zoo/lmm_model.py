@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import (
@@ -35,8 +34,6 @@ _CHAT_TEMPLATE = (
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
-_QUERY_STD = 0.06
-"""Gives a token that meets its like a logit of about 2.5 over the others, at width 128 and 32 dimensions a head."""
 _ANSWER_WORDS = ("yes", "no", "find", "all", "and")
 
 
@@ -140,16 +137,4 @@ def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForCondi
         tie_word_embeddings=True,
         image_seq_length=size.image_tokens,
     )
-    return _mimetic(LlavaForConditionalGeneration(config))
-
-
-def _mimetic(model: LlavaForConditionalGeneration) -> LlavaForConditionalGeneration:
-    """Let every attention of the language model begin by looking for what is like itself: keys equal queries.
-
-    After Trockman and Kolter, 2023 (arXiv 2305.09828). A word of a question then finds its like among the image tokens.
-    """
-    for layer in model.model.language_model.layers:
-        attention = layer.self_attn
-        torch.nn.init.normal_(attention.q_proj.weight, std=_QUERY_STD)
-        attention.k_proj.weight.data.copy_(attention.q_proj.weight.data)
-    return model
+    return LlavaForConditionalGeneration(config)

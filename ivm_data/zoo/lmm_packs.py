@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,21 +12,19 @@ import numpy as np
 import torch
 from transformers import LlavaProcessor
 
-from ivm_data.worlds.scene import ATTRIBUTES
+from ivm_data.worlds.phrases import PLURALS, Description
+from ivm_data.worlds.scene import ATTRIBUTES, SHAPES, Scene, Thing
 from ivm_data.zoo.lmm_model import ANSWER, Size
+from ivm_data.zoo.lmm_patches import patch_targets
 from ivm_data.zoo.lmm_views import Ask, View
 from ivm_data.zoo.training import normalise
 
-IGNORED = -100
-CONTRASTS = ("thing", "ground")
-AMOUNTS = 3
-"""How much of a patch's thing, and of its background, is at full contrast: nothing, a part, all."""
-OUTLINE = 8
-"""A patch's outline target has OUTLINE x OUTLINE cells: thing or background."""
-EXTENT = 4
-"""A patch's extent target: XYXY of its thing's visible pixels around the patch's centre, in units of half the image."""
-_LEAST_SHARE = 0.12
-"""Share of a patch that a thing must cover to name it."""
+Point = tuple[int, Description, str]
+"""Index of a word, what it tells, and which of POINTS it is."""
+POINTS = ("word", "phrase")
+"""A single attribute word, and the noun that ends a phrase."""
+_NOUNS = {form: noun if noun in SHAPES else "" for noun, many in PLURALS.items() for form in (noun, many)}
+_ADJECTIVES = {word: name for name, words in ATTRIBUTES.items() if name != "shape" for word in words}
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ class Pack:
         jobs: what each answer token belongs to ("verify", "qa", ...); "" for the end of an answer.
         patch_BPH: for each of ATTRIBUTES 0 for no thing, else 1 + the word; for each of CONTRASTS the amount. IGNORED
             where there is no target: contrast is asked of views for VERIFY only.
+        points: of each of POINTS, where it stands in a question about an image, as flat indices in (R, T), and on which
+            patches of that image something fits it, (N, P) float.
         outline_BPS: float, 1 where a cell of the patch shows a thing.
         extent_BP4: float, NaN where the patch shows no thing.
     """
@@ -52,6 +52,7 @@ class Pack:
     weight_N: torch.Tensor
     jobs: tuple[str, ...]
     patch_BPH: torch.Tensor
+    points: dict[str, tuple[torch.Tensor, torch.Tensor]]
     outline_BPS: torch.Tensor
     extent_BP4: torch.Tensor
 
@@ -76,8 +77,16 @@ class Packer:
         ids, position, segment = (torch.from_numpy(np.stack([row[k] for row in rows])) for k in range(3))
         answers = [(b * self._length + at - 1, *rest) for b, row in enumerate(rows) for at, *rest in row[3]]
         at, target, weight, jobs = zip(*answers, strict=True)
-        dense = [patch_targets(view, self._size) for view in views]
-        patch, outline, extent = (torch.from_numpy(np.stack(column)) for column in zip(*dense, strict=True))
+        patch, outline, extent, things = zip(*(patch_targets(view, self._size) for view in views), strict=True)
+        points = {
+            kind: _points(
+                (b * self._length + at, told.fits, view.scene, things[b])
+                for b, view in enumerate(views)
+                for at, told, of in rows[b][4]
+                if of == kind
+            )
+            for kind in POINTS
+        }
         return Pack(
             pixels_BCHW=normalise(np.stack(images)),
             ids_RT=ids,
@@ -87,13 +96,14 @@ class Packer:
             target_N=torch.tensor(target),
             weight_N=torch.tensor(weight),
             jobs=jobs,
-            patch_BPH=patch,
-            outline_BPS=outline,
-            extent_BP4=extent,
+            patch_BPH=torch.from_numpy(np.stack(patch)),
+            points=points,
+            outline_BPS=torch.from_numpy(np.stack(outline)),
+            extent_BP4=torch.from_numpy(np.stack(extent)),
         )
 
     def _row(self, asks: Sequence[Ask], prefix: int):
-        """Token ids, positions, segments (0 prefix, k the k-th question, -1 nothing), and the answer tokens.
+        """Token ids, positions, segments (0 prefix, k the k-th question, -1 nothing), answer tokens, points.
 
         The prefix is BOS and, where it is longer, the image; questions that do not fit are left out.
         """
@@ -101,9 +111,9 @@ class Packer:
         segment[prefix:] = -1
         ids[0], ids[1:prefix] = self._tokenizer.bos_token_id, self._image_id
         position[:prefix] = range(prefix)
-        end, answers = prefix, []
+        end, answers, phrases = prefix, [], []
         for k, ask in enumerate(asks, start=1):
-            question, answer = self._encode(ask.text, ask.answer)
+            question, answer, told = self._encode(ask.text, ask.answer)
             stop = end + len(question) + len(answer) - 1
             if stop > self._length:
                 break
@@ -113,13 +123,15 @@ class Packer:
             weight = self._weight(ask) / len(answer) ** 0.5
             jobs = [ask.job.partition("/")[0]] * (len(answer) - 1) + [""]
             answers += [(end + len(question) + i, answer[i], weight, jobs[i]) for i in range(len(answer))]
+            phrases += [(end + at, *rest) for at, *rest in told]
             end = stop
-        return ids, position, segment, answers
+        return ids, position, segment, answers, phrases
 
-    def _encode_ask(self, text: str, answer: str) -> tuple[list[int], list[int]]:
-        """The question as the chat template writes it, and the answer with its end."""
-        encoded = [self._tokenizer.encode(part, add_special_tokens=False) for part in (text + ANSWER, answer)]
-        return encoded[0], [*encoded[1], self._tokenizer.eos_token_id]
+    def _encode_ask(self, text: str, answer: str) -> tuple[list[int], list[int], list[Point]]:
+        """The question as the chat template writes it, the answer with its end, and the question's points."""
+        question, said = (self._tokenizer.encode(part, add_special_tokens=False) for part in (text + ANSWER, answer))
+        points = phrase_points(self._tokenizer.convert_ids_to_tokens(question))
+        return question, [*said, self._tokenizer.eos_token_id], points
 
     def _weight(self, ask: Ask) -> float:
         """Rarer answers of a yes/no job count more, so that P(yes) is calibrated to even odds within each job."""
@@ -131,63 +143,36 @@ class Packer:
         return float(np.clip((yes + no + 20) / (2 * own + 20), 0.4, 4.0))
 
 
+def phrase_points(words: Sequence[str]) -> list[Point]:
+    """Every attribute word, and the noun of every "[size] [texture] [colour] noun" in singular or plural."""
+    found: list[Point] = []
+    told: dict[str, str] = {}
+    for index, word in enumerate(words):
+        if word in _NOUNS:
+            told = {**told, "shape": _NOUNS[word]}
+            found.append((index, Description(**told), "phrase"))
+            if _NOUNS[word]:
+                found.append((index, Description(shape=_NOUNS[word]), "word"))
+        if word in _ADJECTIVES:
+            told = {**told, _ADJECTIVES[word]: word}
+            found.append((index, Description(**{_ADJECTIVES[word]: word}), "word"))
+        else:
+            told = {}
+    return found
+
+
+def _points(
+    asked: Iterable[tuple[int, Callable[[Thing], bool], Scene, np.ndarray]],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flat indices, and (N, P) which patches show a thing that fits."""
+    at, pointed = [], []
+    for index, fits, scene, thing_KP in asked:
+        at.append(index)
+        pointed.append((thing_KP & np.array([[fits(thing)] for thing in scene.things])).any(0))
+    return torch.tensor(at), torch.from_numpy(np.stack(pointed).astype(np.float32))
+
+
 def _visible(segment_RT: torch.Tensor) -> torch.Tensor:
     """(R, T, T) bool: causal; a question sees the prefix and itself, never another question."""
     query, key = segment_RT[:, :, None], segment_RT[:, None, :]
     return ((query == key) | (key == 0)) & torch.ones((segment_RT.shape[1],) * 2, dtype=torch.bool).tril()
-
-
-def patch_targets(view: View, size: Size) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Dense targets of a view in raster order, as in `Pack`: words and contrast, outline, extent."""
-    resized_HW = cv2.resize(view.instance_HW, (size.image, size.image), interpolation=cv2.INTER_NEAREST)
-    labels = _cells(resized_HW, size)
-    covered_KP = np.stack([(labels == k).sum(1) for k in range(len(view.scene.things) + 1)])
-    main_P = covered_KP[1:].argmax(0) + 1
-    named_P = covered_KP[1:].max(0) >= _LEAST_SHARE * size.patch**2
-    words = [
-        np.array([0, *(options.index(getattr(thing, name)) + 1 for thing in view.scene.things)])
-        for name, options in ATTRIBUTES.items()
-    ]
-    contrast = _contrast(view, labels, covered_KP, np.where(named_P, main_P, 0), size)
-    patch_PH = np.stack([*(np.where(named_P, of_thing[main_P], 0) for of_thing in words), *contrast], 1)
-    step = size.patch // OUTLINE
-    outline_PS = labels.reshape(-1, size.patch, size.patch)[:, step // 2 :: step, step // 2 :: step] > 0
-    return patch_PH, outline_PS.reshape(len(labels), -1).astype(np.float32), _extent(resized_HW, main_P, named_P, size)
-
-
-def _contrast(
-    view: View, labels: np.ndarray, covered_KP: np.ndarray, thing_P: np.ndarray, size: Size
-) -> tuple[np.ndarray, np.ndarray]:
-    """How much of each patch's thing and background is kept; IGNORED where there is none, or no mask."""
-    if view.kept_HW is None:
-        ignored_P = np.full(len(labels), IGNORED)
-        return ignored_P, ignored_P
-    kept = _cells(view.kept_HW.astype(np.uint8), size) > 0
-    of_thing_P = (kept & (labels == thing_P[:, None])).sum(1)
-    whole_P = covered_KP[thing_P, np.arange(len(labels))]
-    wide_P = covered_KP[0] >= _LEAST_SHARE * size.patch**2
-    return _amount(of_thing_P, whole_P, thing_P > 0), _amount((kept & (labels == 0)).sum(1), covered_KP[0], wide_P)
-
-
-def _extent(resized_HW: np.ndarray, main_P: np.ndarray, named_P: np.ndarray, size: Size) -> np.ndarray:
-    grid, half = size.image // size.patch, size.image / 2
-    y_P, x_P = (np.mgrid[:grid, :grid].reshape(2, -1) + 0.5) * size.patch
-    extent_P4 = np.full((grid * grid, EXTENT), np.nan, np.float32)
-    for k in np.unique(main_P[named_P]):
-        ys, xs = np.flatnonzero((resized_HW == k).any(1)), np.flatnonzero((resized_HW == k).any(0))
-        at = named_P & (main_P == k)
-        extent_P4[at] = np.stack([xs[0] - x_P, ys[0] - y_P, xs[-1] + 1 - x_P, ys[-1] + 1 - y_P], 1)[at] / half
-    return extent_P4
-
-
-def _amount(kept_P: np.ndarray, whole_P: np.ndarray, asked_P: np.ndarray) -> np.ndarray:
-    """0 where under 15 % is kept, 2 where over 85 %, 1 between."""
-    share_P = kept_P / np.maximum(whole_P, 1)
-    return np.where(asked_P, (share_P > 0.15).astype(np.int64) + (share_P > 0.85), IGNORED)
-
-
-def _cells(labels_HW: np.ndarray, size: Size) -> np.ndarray:
-    """(patches, pixels of a patch) of a label map, resized to the input."""
-    grid = size.image // size.patch
-    resized = cv2.resize(labels_HW, (size.image, size.image), interpolation=cv2.INTER_NEAREST)
-    return resized.reshape(grid, size.patch, grid, size.patch).swapaxes(1, 2).reshape(grid * grid, -1)

@@ -1,8 +1,7 @@
 """The embedded segmenter: a miniature SamModel trained from nothing on the procedural world.
 
 Token 0 answers boxes; the one ambiguity-aware token answers points. A point on the background has an empty mask
-and predicted IoU 0, so that a grid of points can serve as a mask proposer. A head that is thrown away afterwards reads
-every pixel's colour word from the image embedding: with it the encoder sees outlines several times sooner.
+and predicted IoU 0, so that a grid of points can serve as a mask proposer.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from transformers import (
 )
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-from ivm_data.worlds.scene import COLOURS, IMAGE_SIZE, Scene
+from ivm_data.worlds.scene import IMAGE_SIZE, Scene
 from ivm_data.zoo.card import write_card
 from ivm_data.zoo.scenes import load_scenes
 from ivm_data.zoo.segmenter_scores import score_segmenter
-from ivm_data.zoo.training import MEAN_RGB, STD_RGB, cosine, minibatches, normalise, published
+from ivm_data.zoo.training import MEAN_RGB, STD_RGB, check_cycles, cosine, minibatches, normalise, published
 
 NAME = "segmenter"
 
@@ -44,13 +43,12 @@ class TrainConfig:
     """How the segmenter is trained.
 
     Attributes:
-        steps: optimiser steps.
+        steps: steps of each cycle.
         scenes: training scenes.
         batch: images in a step.
         prompts: boxes, and as many points, for each image.
-        learning_rate: peak of the cosine schedule.
+        learning_rate: peak of each cycle's cosine schedule.
         jitter: standard deviation of the box corners, as a share of the box's side.
-        dense: weight of the pixels' colour loss.
         background: share of the points that lie on no thing.
         held_out: scenes of each held-out split that are scored.
         seed: of weights, order, prompts.
@@ -58,13 +56,12 @@ class TrainConfig:
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    steps: int = 2200
+    steps: tuple[int, ...] = (2200, 2000)
     scenes: int = 12000
     batch: int = 12
     prompts: int = 3
-    learning_rate: float = 1.5e-3
+    learning_rate: tuple[float, ...] = (1.5e-3, 1e-3)
     jitter: float = 0.08
-    dense: float = 1.0
     background: float = 0.2
     held_out: int = 300
     seed: int = 0
@@ -72,7 +69,8 @@ class TrainConfig:
     cache_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        for field in ("steps", "scenes", "batch", "prompts", "held_out", "threads"):
+        check_cycles(self.steps, self.learning_rate)
+        for field in ("scenes", "batch", "prompts", "held_out", "threads"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
         if not 0 <= self.background < 1:
@@ -129,7 +127,10 @@ def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) ->
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     started = time.process_time()
-    model = fit(build(), config, log)
+    rng = np.random.default_rng(config.seed)
+    model = build()
+    for cycle in range(len(config.steps)):
+        fit(model, config, cycle, rng=rng, log=log)
     minutes = (time.process_time() - started) / 60
     with published(out) as folder:
         model.save_pretrained(folder)
@@ -140,53 +141,33 @@ def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) ->
     return scores
 
 
-def fit(model: SamModel, config: TrainConfig, log: Callable[[str], None]) -> SamModel:
-    """The training loop; AdamW with a cosine schedule."""
-    rng = np.random.default_rng(config.seed)
+def fit(
+    model: SamModel, config: TrainConfig, cycle: int, *, rng: np.random.Generator, log: Callable[[str], None]
+) -> None:
+    """One cycle: AdamW, cosine schedule (SGDR, Loshchilov and Hutter, 2017, arXiv 1608.03983)."""
+    steps = config.steps[cycle]
     scenes = load_scenes("train", config.scenes, config.cache_dir)
-    painter = PixelHead(model.config.vision_config)
-    trained = [*model.parameters(), *painter.parameters()]
-    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, config.steps))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate[cycle], weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps))
     model.train()
     started, ious = time.monotonic(), []
-    for step, rows in enumerate(minibatches(len(scenes), config.batch, config.steps, rng), start=1):
-        loss, iou = training_loss(model, painter, [scenes[int(i)] for i in rows], config, rng)
+    for step, rows in enumerate(minibatches(len(scenes), config.batch, steps, rng), start=1):
+        loss, iou = training_loss(model, [scenes[int(i)] for i in rows], config, rng)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         ious.append(iou)
         if step % 100 == 0:
             minutes = (time.monotonic() - started) / 60
             box, point = np.mean(ious[-100:], axis=0)
-            log(f"{NAME}: step {step}/{config.steps}, {minutes:.1f} min, IoU box {box:.3f}, point {point:.3f}")
-    return model.eval()
-
-
-class PixelHead(torch.nn.Module):
-    """Which colour word (0 is background) covers each pixel, from the image embedding of its patch."""
-
-    def __init__(self, config: SamVisionConfig) -> None:
-        super().__init__()
-        self.classes = 1 + len(COLOURS)
-        self.project = torch.nn.Conv2d(config.output_channels, self.classes * config.patch_size**2, 1)
-        self.spread = torch.nn.PixelShuffle(config.patch_size)
-
-    def forward(self, embedding_BCHW: torch.Tensor, scenes: Sequence[Scene]) -> torch.Tensor:
-        """Mean cross-entropy."""
-        colour_BHW = np.zeros((len(scenes), IMAGE_SIZE, IMAGE_SIZE), np.int64)
-        for colour_HW, scene in zip(colour_BHW, scenes, strict=True):
-            for thing in scene.things:
-                colour_HW[thing.mask_HW] = 1 + COLOURS.index(thing.colour)
-        logits_BKHW = self.spread(self.project(embedding_BCHW))
-        return functional.cross_entropy(logits_BKHW, torch.from_numpy(colour_BHW))
+            where = f"cycle {cycle + 1}, step {step}/{steps}, {minutes:.1f} min"
+            log(f"{NAME}: {where}, IoU box {box:.3f}, point {point:.3f}")
 
 
 def training_loss(
     model: SamModel,
-    painter: PixelHead,
     scenes: Sequence[Scene],
     config: TrainConfig,
     rng: np.random.Generator,
@@ -194,7 +175,7 @@ def training_loss(
     """Loss of one batch, and its mean IoU for boxes and points."""
     pixels_BCHW = normalise(np.stack([scene.image_HWC for scene in scenes]))
     embedding_BCHW = model.vision_encoder(pixels_BCHW).last_hidden_state
-    total, ious = config.dense * painter(embedding_BCHW, scenes), []
+    total, ious = torch.zeros(()), []
     for draw, prompt in ((draw_boxes, "input_boxes"), (draw_points, "input_points")):
         drawn = [draw(scene, config, rng) for scene in scenes]
         target_MHW = torch.from_numpy(np.concatenate([masks for _, masks in drawn])).float()
@@ -247,4 +228,5 @@ def mask_loss(
         union_M = (predicted_MHW | truth_MHW).sum((1, 2)).clamp(min=1)
         iou_M = (predicted_MHW & truth_MHW).sum((1, 2)) / union_M
     has_target_M = truth_MHW.flatten(1).any(1)
-    return 20 * focal + dice_M[has_target_M].mean() + functional.mse_loss(iou_pred_M, iou_M), iou_M
+    dice = (dice_M * has_target_M).sum() / has_target_M.sum().clamp(min=1)
+    return 20 * focal + dice + functional.mse_loss(iou_pred_M, iou_M), iou_M

@@ -32,6 +32,12 @@ def cosine(step: int, steps: int, warmup: int = 100) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
+def check_cycles(steps: Sequence[int], learning_rate: Sequence[float]) -> None:
+    """Raise ValueError unless every cosine cycle has its steps and its peak learning rate."""
+    if not steps or min(steps) < 1 or len(steps) != len(learning_rate):
+        raise ValueError(f"steps and learning_rate need one entry for each cycle, got {steps} and {learning_rate}")
+
+
 def minibatches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """`steps` index arrays of `batch` rows: every row once in an epoch, in a new order each epoch."""
     order = np.zeros(0, np.int64)
@@ -59,12 +65,3 @@ def published(out: Path) -> Iterator[Path]:
         shutil.rmtree(old)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def parameters(model: torch.nn.Module, matching: Sequence[str] = ()) -> list[torch.nn.Parameter]:
-    """Trainable parameters whose name holds one of `matching` (all of them where it is empty)."""
-    return [
-        p
-        for name, p in model.named_parameters()
-        if p.requires_grad and (not matching or any(m in name for m in matching))
-    ]

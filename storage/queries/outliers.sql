@@ -3,8 +3,7 @@
 -- $z = 3.5: least |z| that is listed
 -- $limit = 50: rows
 WITH areas AS (
-    SELECT recipe, sample_id, source, status, human_iou, instruction, image_uri,
-        area / (width::DOUBLE * height) AS area_ratio, ln(area_ratio) AS log_area
+    SELECT sample_id, source, status, human_iou, instruction, image_uri, ln(area / (width::DOUBLE * height)) AS log_area
     FROM labels
     WHERE starts_with(recipe, $recipe) AND area > 0
 ),
@@ -13,7 +12,7 @@ spread AS (
     FROM areas
     GROUP BY source
 )
-SELECT sample_id, source, (log_area - middle) / sigma AS z, area_ratio, status, human_iou, instruction, image_uri
+SELECT sample_id, source, (log_area - middle) / sigma AS z, exp(log_area) AS area_ratio, status, human_iou, instruction, image_uri
 FROM areas JOIN spread USING (source)
 WHERE sigma > 0 AND abs(log_area - middle) >= $z * sigma
 ORDER BY abs(z) DESC, sample_id

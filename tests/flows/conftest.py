@@ -11,7 +11,7 @@ from ivm_data.worlds.world import write_world
 @pytest.fixture(scope="session")
 def prefect_server():
     """A server of its own for this test session, on a temporary database."""
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=300):
         yield
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from ivm_data.images import ImageLimits, decode
+from ivm_data.images import ImageLimits, decode, read
 from storage.errors import ConfigError, InputError
 
 RED, GREEN, BLUE = (250, 10, 20), (10, 250, 20), (20, 10, 250)
@@ -148,6 +148,13 @@ def test_small_images_and_large_files_are_refused_with_the_sizes():
     assert decode(encoded(photo(8, 8))).shape == (8, 8, 3)
     assert reason(encoded(photo()), ImageLimits(max_bytes=10)) == "image_too_large"
     assert reason(encoded(photo()), ImageLimits(max_pixels=40 * 30 - 1)) == "image_too_large"
+
+
+def test_a_file_is_read_by_its_path_and_a_missing_one_is_named(tmp_path):
+    photo().save(tmp_path / "a.png")
+    assert (read(tmp_path / "a.png") == np.asarray(photo())).all()
+    with pytest.raises(InputError, match=r"image_missing: .*none\.png"):
+        read(tmp_path / "none.png")
 
 
 def test_limits_under_one_are_a_configuration_error():

@@ -77,7 +77,7 @@ def make_label() -> Callable[..., Label]:
 
 @pytest.fixture(scope="session")
 def labels() -> list[Label]:
-    """30 images of two squares; 10 with human masks, the rest with held-out truth; two machine labels of three are wrong."""
+    """30 images of two squares: 10 with human masks, 20 with held-out truth; most machine labels are wrong."""
     rng = np.random.default_rng(0)
     made = []
     for i in range(30):

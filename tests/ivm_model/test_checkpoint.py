@@ -73,7 +73,7 @@ def test_a_missing_checkpoint_says_what_to_do(tmp_path):
         load_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"format": 99}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"format": 99}', '{"format": 1}'])
 def test_a_config_of_another_format_is_refused(saved, content):
     (saved / "config.json").write_text(content)
     with pytest.raises(WeightsError):

@@ -101,9 +101,8 @@ def test_truth_iou_is_unknown_without_truth(make_label):
         make_label(IMAGE_HWC, "a", machine=TOP_HW),
         make_label(IMAGE_HWC, "b", machine=TOP_HW, human=TOP_HW, held_out=True),
     ]
-    by_word = dict(
-        zip(*[(r.instruction for r in (m := split_rows(labels, EVERYTHING).machine)), truth_iou(m)], strict=True)
-    )
+    machine = split_rows(labels, EVERYTHING).machine
+    by_word = dict(zip([row.instruction for row in machine], truth_iou(machine), strict=True))
     assert np.isnan(by_word["a"]) and by_word["b"] == 1.0
 
 

@@ -19,8 +19,8 @@ def _trainer(model, features, steps: int = 60, **options) -> GeneratorTrainer:
 
 
 def test_training_on_a_few_rows_lowers_their_loss(model, features):
-    losses = _trainer(model, features).run(np.ones(4, np.float32), 60)
-    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    losses = _trainer(model, features, steps=40).run(np.ones(4, np.float32), 40)
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
 
 def test_rows_of_weight_zero_are_never_drawn(model, features):

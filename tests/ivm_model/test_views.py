@@ -24,11 +24,11 @@ def test_every_row_is_seen_under_its_own_mask_in_the_rows_order(rows, views):
 
 def test_wrong_views_show_human_images_only_and_differ_from_the_right_view(rows, views):
     wrong = _of(views, "wrong")
-    assert len(wrong) > 4 * len(rows.human)
+    assert len(wrong) > 3 * len(rows.human)
     for view in wrong:
         row = rows.train[view.row]
         assert row.origin == "human"
-        assert rle.iou(view.mask, row.mask) < 0.5 or view.instruction != row.instruction
+        assert rle.iou(view.mask, row.mask) < 0.7 or view.instruction != row.instruction
 
 
 def test_the_engines_label_of_a_human_image_only_audits(rows, views):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -48,9 +47,12 @@ def make_mask(rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
     return mask_HW
 
 
-def make_label(seed: int, recipe: str = RECIPE, image_seed: int | None = None, source: str = "") -> Label:
+def make_label(
+    seed: int, recipe: str = RECIPE, image_seed: int | None = None, source: str = "", noise: int = 0
+) -> Label:
+    """With `noise`, the image is as many random bytes: the storage does not look inside."""
     rng = np.random.default_rng(seed)
-    image = make_image(seed if image_seed is None else image_seed)
+    image = rng.bytes(noise) if noise else make_image(seed if image_seed is None else image_seed)
     instruction = f"Find the red ring number {seed}."
     truth_HW = make_mask(rng)
     shifted_HW = np.roll(truth_HW, int(rng.integers(0, 6)), axis=1)
@@ -96,19 +98,20 @@ def make_rejection(seed: int) -> Rejection:
 
 
 def make_part(
-    part: str = "part-00000",
-    rows: int = 12,
-    recipe: str = RECIPE,
-    seed: int = 0,
-    label: Callable[..., Label] = make_label,
+    part: str = "part-00000", rows: int = 12, recipe: str = RECIPE, seed: int = 0, noise: int = 0
 ) -> PartResult:
     """Every fifth outcome is a rejection; labels share an image in pairs."""
     outcomes = tuple(
-        make_rejection(seed + i) if i % 5 == 4 else label(seed + i, recipe, image_seed=(seed + i) // 2)
-        for i in range(rows)
+        make_rejection(i) if i % 5 == 4 else make_label(i, recipe, image_seed=i // 2, noise=noise)
+        for i in range(seed, seed + rows)
     )
     timings = tuple(Timing(part, recipe, stage, 0.5 * n, rows) for n, stage in enumerate(("ground", "segment"), 1))
     return PartResult(part, recipe, outcomes, timings)
+
+
+def make_run(parts: int) -> list[PartResult]:
+    """Parts that take long enough to write to be killed in the middle: 2.8 MB each."""
+    return [make_part(f"part-{i:05d}", rows=8, seed=100 * i, noise=400_000) for i in range(parts)]
 
 
 def make_weights(result: PartResult, discriminator: str = "lmm-head@77aa") -> list[Weight]:

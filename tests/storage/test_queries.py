@@ -211,7 +211,7 @@ def test_time_is_told_by_stage_and_by_part(catalog):
 
 def test_parameters_may_be_text_and_are_checked(catalog):
     assert len(rows(catalog, "disagreement", limit="3")) == 3
-    with pytest.raises(ConfigError, match="'limit' .* must be int, got 'three'; its default is 20"):
+    with pytest.raises(ConfigError, match=r"'limit' .* must be int, got 'three'; its default is 20"):
         catalog.query("disagreement", limit="three")
     with pytest.raises(ConfigError, match="must be bool, got 'perhaps'"):
         catalog.query("calibration", held_out="perhaps")

@@ -56,5 +56,5 @@ def test_every_outcome_has_a_light_row_and_every_label_a_heavy_row(build):
 
 def test_a_mask_of_another_size_is_refused(build):
     label = replace(build.make_label(0), mask=rle.encode(np.ones((3, 4), bool)))
-    with pytest.raises(ValueError, match="image's size 48x48 .* got 3x4"):
+    with pytest.raises(ValueError, match=r"image's size 48x48 .* got 3x4"):
         list(heavy_rows(one(build, label)))

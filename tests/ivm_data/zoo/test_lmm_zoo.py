@@ -12,7 +12,8 @@ from ivm_data.zoo import lmm, lmm_views
 from ivm_data.zoo.lmm_learner import Learner
 from ivm_data.zoo.lmm_masks import CORRUPTIONS, RIGHT_IOU, WRONG_IOU, imperfect, mask_iou, union
 from ivm_data.zoo.lmm_model import Size, build_processor
-from ivm_data.zoo.lmm_packs import IGNORED, Packer
+from ivm_data.zoo.lmm_packs import Packer
+from ivm_data.zoo.lmm_patches import IGNORED
 from storage.errors import ConfigError
 
 

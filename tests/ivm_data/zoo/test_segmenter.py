@@ -4,7 +4,7 @@ import torch
 
 from ivm_data.worlds.scene import draw_scene
 from ivm_data.zoo import scenes, segmenter
-from ivm_data.zoo.segmenter import PixelHead, TrainConfig, build, draw_boxes, draw_points, mask_loss, training_loss
+from ivm_data.zoo.segmenter import TrainConfig, build, draw_boxes, draw_points, mask_loss, training_loss
 from ivm_data.zoo.segmenter_scores import jittered, mask_iou
 
 
@@ -52,9 +52,7 @@ def test_the_loss_falls_where_the_mask_is_right():
 def test_the_loss_reaches_the_image_encoder(drawn):
     torch.manual_seed(0)
     model = build()
-    loss, ious = training_loss(
-        model, PixelHead(model.config.vision_config), drawn[:3], TrainConfig(prompts=2), np.random.default_rng(0)
-    )
+    loss, ious = training_loss(model, drawn[:3], TrainConfig(prompts=2), np.random.default_rng(0))
     loss.backward()
     assert model.vision_encoder.patch_embed.projection.weight.grad.abs().sum() > 0
     assert all(0 <= value <= 1 for value in ious)
@@ -62,7 +60,9 @@ def test_the_loss_reaches_the_image_encoder(drawn):
 
 def test_a_training_writes_a_checkpoint_and_a_card_that_tells_its_scores(tmp_path, monkeypatch):
     monkeypatch.setattr(scenes, "CHUNK", 8)
-    config = TrainConfig(steps=2, scenes=8, batch=2, prompts=2, held_out=4, cache_dir=tmp_path / "cache")
+    config = TrainConfig(
+        steps=(2, 1), learning_rate=(1e-3, 1e-4), scenes=8, batch=2, prompts=2, held_out=4, cache_dir=tmp_path / "cache"
+    )
     scores = segmenter.train(tmp_path / "segmenter", config, lambda line: None)
     card = (tmp_path / "segmenter" / "README.md").read_text()
     assert {"val box mIoU", "test point mIoU"} <= set(scores)
