@@ -53,7 +53,7 @@ class Pipeline:
             GroundStage(grounder),
             ResolveStage(verifier, recipe.resolve),
             SegmentStage(grounder.name, segmenter, proposers),
-            FuseStage(recipe.fuse),
+            FuseStage(calibration, recipe.fuse),
             VerifyStage(verifier, recipe.verify),
         )
         self.gate = GateStage(calibration, recipe.gate, self.lineage)

@@ -35,7 +35,7 @@ class DataConfig:
     """
 
     recipe: str = ""
-    statuses: tuple[Status, ...] = (Status.ACCEPTED, Status.REVIEW)
+    statuses: tuple[Status, ...] = (Status.ACCEPTED, Status.NO_TARGET, Status.REVIEW)
     test_sources: tuple[str, ...] = ()
     test_share: float = 0.2
     max_rows: int = 20_000
@@ -59,7 +59,8 @@ class Row:
         mask: what it trains or, on the test side, the engine's own label.
         truth: held-out mask that scores it; None where unknown.
         machine_mask: of a human row, the engine's label for the same image and instruction; for audits only.
-        verification: the engine's score of its label; NaN where it was not asked.
+        verification: the engine's two-sided verification; of a label without target, how sure it was of the absence.
+        quality: the engine's calibrated quality.
     """
 
     sample_id: str
@@ -74,6 +75,7 @@ class Row:
     truth: Rle | None = None
     machine_mask: Rle | None = None
     verification: float = float("nan")
+    quality: float = float("nan")
 
     @property
     def image_key(self) -> str:
@@ -168,7 +170,8 @@ def _row(label: Label) -> Row:
         mask=mask,
         truth=None if human else sample.human_mask,
         machine_mask=label.mask if human else None,
-        verification=label.scores.verification,
+        verification=label.scores.verification if label.proposals else 1 - label.scores.presence,
+        quality=label.scores.quality,
     )
 
 

@@ -143,8 +143,9 @@ def _pair(
     data: Path, by_kind: dict[str, list[Path]], problems: list[Problem]
 ) -> tuple[dict[str, list[Path]], tuple[Problem, ...]]:
     """Keep only whole label parts; a heavy file without a light one is a part that is not committed yet."""
-    heavy = set(by_kind["heavy"])
-    whole = [path for path in by_kind["light"] if heavy_path(path) in heavy]
+    listed = set(by_kind["heavy"])
+    # A part that was committed while its folder was listed may show its light file only: look again.
+    whole = [p for p in by_kind["light"] if heavy_path(p) in listed or not _inspect(data, heavy_path(p))[1]]
     for path in set(by_kind["light"]) - set(whole):
         problems.append(
             Problem(path.relative_to(data), f"incomplete: '{heavy_path(path).name}' is missing or unusable")

@@ -157,7 +157,8 @@ class Proposal:
 
     Attributes:
         expert: `model@revision`, joined with "+" where several models made it.
-        score: the weight of this mask in the consensus.
+        score: the weight of this mask in the consensus: the probability that it is right, where that is calibrated.
+        support: what the expert itself thinks of its mask, in [0, 1].
         predicted_iou: the segmenter's own estimate; the least of the parts.
         stability: |logit > t + d| / |logit > t - d|; the least of the parts (segment-anything, d = 1).
         iou_with_label: overlap with the fused mask, set by the fuse stage.
@@ -166,6 +167,7 @@ class Proposal:
     expert: str
     mask: Rle
     score: float
+    support: float = MISSING
     predicted_iou: float = MISSING
     stability: float = MISSING
     iou_with_label: float = MISSING

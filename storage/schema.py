@@ -75,6 +75,7 @@ _PROPOSAL = pa.struct(
     [
         _field("expert", pa.string(), "model@revision, joined with '+' where several models made it"),
         _field("score", pa.float64(), "weight of this mask in the consensus"),
+        _field("support", pa.float64(), "what the expert itself thinks of its mask", nullable=True),
         _field("predicted_iou", pa.float64(), "the segmenter's own estimate", nullable=True),
         _field("stability", pa.float64(), "|logit > t + d| / |logit > t - d|, d = 1", nullable=True),
         _field("iou_with_label", pa.float64(), "IoU with the fused mask", nullable=True),

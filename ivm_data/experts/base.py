@@ -27,7 +27,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Masks of one image, one for each prompt: `mask_NHW` bool, `predicted_iou_N` and `stability_N` float32 in [0, 1]."""
+    """Masks of one image, one a prompt: `mask_NHW` bool, `predicted_iou_N` and `stability_N` float32 in [0, 1]."""
 
     mask_NHW: np.ndarray
     predicted_iou_N: np.ndarray
@@ -94,8 +94,6 @@ class Answerer(Expert, Protocol):
 class MaskProposer(Expert, Protocol):
     """Image and rewritten instruction -> one mask in one step: a second opinion for the consensus."""
 
-    def propose(
-        self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]
-    ) -> list[tuple[np.ndarray, float]]:
+    def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
         """A (mask HW bool, score in [0, 1]) for each image; an all-zero mask says "not found"."""
         ...

@@ -1,17 +1,19 @@
 """Many scores -> one calibrated quality: the probability that a label is right, learned from human rows.
 
-Two logistic regressions: one for masks (right means IoU >= 0.5 with the human mask) and one for the answer "the
-target is not in the image" (right means that the human mask is empty). Coefficients are plain JSON, so that a
-calibration can be read, compared and put under version control.
+Logistic regressions: one for masks (right means IoU >= 0.5 with the human mask), one for the answer "the target is not
+in the image" (right means that the human mask is empty), and one for each proposer's own masks. Coefficients
+are plain JSON, so that a calibration can be read, compared and put under version control.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -19,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from storage import rle
 from storage.errors import ConfigError, WeightsError
-from storage.records import Label, Scores
+from storage.records import Label, Proposal, Scores
 
 RIGHT_IOU = 0.5
 """A mask counts as right from this overlap with the human mask on."""
@@ -38,7 +40,8 @@ MASK_FEATURES = (
     "p_yes_complement",
 )
 ABSENT_FEATURES = ("presence", "grounding")
-_PROBABILITIES = {"presence", "candidate", "p_yes_kept", "p_yes_complement", "grounding"}
+VOTE_FEATURES = ("support",)
+_PROBABILITIES = {"support", "presence", "candidate", "p_yes_kept", "p_yes_complement", "grounding"}
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,15 @@ class Logistic:
     weight: tuple[float, ...]
     bias: float
 
-    def probability(self, scores: Scores) -> float:
-        """P(right) for one label's scores, in (0, 1)."""
+    def probability(self, scores: Scores | Proposal) -> float:
+        """P(right) for one label's or one proposal's scores, in (0, 1)."""
         x = np.array([_feature(scores, name) for name in self.features])
         mean = np.array(self.mean)
         z = np.where(np.isnan(x), 0.0, (x - mean) / np.array(self.scale))
         return 1 / (1 + math.exp(-float(np.clip(self.bias + z @ np.array(self.weight), -30, 30))))
 
     @classmethod
-    def fit(cls, features: tuple[str, ...], scores: Sequence[Scores], right: Sequence[bool]) -> Logistic:
+    def fit(cls, features: tuple[str, ...], scores: Sequence[Scores | Proposal], right: Sequence[bool]) -> Logistic:
         """Fit by L2-regularised maximum likelihood (scikit-learn).
 
         Raises:
@@ -88,16 +91,23 @@ class Calibration:
     Attributes:
         mask: for labels with a mask.
         absent: for labels that say "no target".
-        rows: how many human rows each was fitted on.
+        proposers: for each proposer's masks, by `model@revision`.
+        rows: how many human rows the first two were fitted on.
     """
 
     mask: Logistic
     absent: Logistic
+    proposers: Mapping[str, Logistic]
     rows: tuple[int, int]
 
     def quality(self, scores: Scores, absent: bool) -> float:
         """Calibrated probability that the label is right."""
         return (self.absent if absent else self.mask).probability(scores)
+
+    def vote(self, proposal: Proposal) -> float:
+        """P(right) of one proposal given its support; an expert that was not calibrated votes with its support."""
+        known = self.proposers.get(proposal.expert)
+        return proposal.support if known is None or not proposal.support else known.probability(proposal)
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -112,11 +122,8 @@ class Calibration:
         """
         try:
             raw = json.loads(path.read_text())
-            mask, absent = (
-                Logistic(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw[name].items()})
-                for name in ("mask", "absent")
-            )
-            return cls(mask, absent, tuple(raw["rows"]))
+            proposers = {name: _logistic(values) for name, values in raw["proposers"].items()}
+            return cls(_logistic(raw["mask"]), _logistic(raw["absent"]), proposers, tuple(raw["rows"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WeightsError(
                 f"calibration {path} cannot be read ({type(error).__name__}: {error}); "
@@ -131,22 +138,51 @@ class Uncalibrated:
         """The two-sided verification, or how sure the LMM is that the target is absent; in [0, 1]."""
         return 1 - scores.presence if absent else scores.verification
 
+    def vote(self, proposal: Proposal) -> float:
+        """The expert's own support."""
+        return proposal.support
+
 
 def calibrate(labels: Iterable[Label]) -> Calibration:
     """Fit on every label whose human mask may be used (not held out)."""
-    masks: tuple[list[Scores], list[bool]] = ([], [])
-    absences: tuple[list[Scores], list[bool]] = ([], [])
+    masks, absences = _Rows(), _Rows()
+    proposers: dict[str, _Rows] = defaultdict(_Rows)
     for label in labels:
         human = label.sample.human_mask
         if human is None or label.sample.held_out:
             continue
-        says_absent = not label.proposals
-        group = absences if says_absent else masks
-        group[0].append(label.scores)
-        group[1].append(rle.area(human) == 0 if says_absent else label.human_iou >= RIGHT_IOU)
+        if not label.proposals:
+            absences.add(label.scores, rle.area(human) == 0)
+            continue
+        masks.add(label.scores, label.human_iou >= RIGHT_IOU)
+        for proposal in label.proposals:
+            proposers[proposal.expert].add(proposal, rle.iou(proposal.mask, human) >= RIGHT_IOU)
     return Calibration(
-        Logistic.fit(MASK_FEATURES, *masks), Logistic.fit(ABSENT_FEATURES, *absences), (len(masks[0]), len(absences[0]))
+        mask=Logistic.fit(MASK_FEATURES, masks.scores, masks.right),
+        absent=Logistic.fit(ABSENT_FEATURES, absences.scores, absences.right),
+        proposers={
+            name: Logistic.fit(VOTE_FEATURES, rows.scores, rows.right)
+            for name, rows in sorted(proposers.items())
+            if len(set(rows.right)) == 2
+        },
+        rows=(len(masks.right), len(absences.right)),
     )
+
+
+@dataclass
+class _Rows:
+    """Scores and whether what they belong to is right, row by row."""
+
+    scores: list[Scores | Proposal] = field(default_factory=list)
+    right: list[bool] = field(default_factory=list)
+
+    def add(self, scores: Scores | Proposal, right: bool) -> None:
+        self.scores.append(scores)
+        self.right.append(right)
+
+
+def _logistic(values: Mapping[str, Any]) -> Logistic:
+    return Logistic(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def expected_calibration_error(probability: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
@@ -159,7 +195,7 @@ def expected_calibration_error(probability: Sequence[float], right: Sequence[boo
     return float(sum(gaps) / p.size)
 
 
-def _feature(scores: Scores, name: str) -> float:
+def _feature(scores: Scores | Proposal, name: str) -> float:
     value = getattr(scores, name)
     if name in _PROBABILITIES and not math.isnan(value):
         p = min(max(value, 1e-4), 1 - 1e-4)

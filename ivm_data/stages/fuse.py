@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 
+from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.stages.base import Draft, Outcome
 from storage import rle
 from storage.errors import ConfigError
@@ -31,13 +32,15 @@ class FuseConfig:
 class FuseStage:
     """Segmented draft -> draft with `mask` and per-expert agreement, or a rejection `empty_mask`.
 
-    The heatmap is the score-weighted vote of the proposals, sum(score_i * mask_i) / sum(score_i); where two experts
-    disagree the better supported one wins, and their low agreement is recorded for the gate.
+    The heatmap is the score-weighted vote of the proposals, sum(score_i * mask_i) / sum(score_i), where a score is the
+    calibrated probability that the expert's mask is right given its support. Where two experts disagree the likelier
+    one wins, and their low agreement is recorded for the gate.
     """
 
     name = "fuse"
 
-    def __init__(self, config: FuseConfig) -> None:
+    def __init__(self, calibration: Calibration | Uncalibrated, config: FuseConfig) -> None:
+        self.calibration = calibration
         self.config = config
 
     def run(self, batch: Sequence[Draft]) -> Outcome:
@@ -53,7 +56,8 @@ class FuseStage:
         return Outcome(kept, rejected)
 
     def _fuse(self, draft: Draft) -> Draft | None:
-        voters = [p for p in draft.proposals if rle.area(p.mask) and p.score > 0]
+        proposals = [replace(p, score=self.calibration.vote(p)) for p in draft.proposals]
+        voters = [p for p in proposals if rle.area(p.mask) and p.score > 0]
         if not voters:
             return None
         heatmap_HW = rle.vote([p.mask for p in voters], [p.score for p in voters])
@@ -61,11 +65,11 @@ class FuseStage:
         area = rle.area(mask)
         if not area:
             return None
-        proposals = tuple(replace(p, iou_with_label=rle.iou(p.mask, mask)) for p in draft.proposals)
-        pairs = [rle.iou(a.mask, b.mask) for a, b in combinations(proposals, 2)]
-        known_iou = [p.predicted_iou for p in proposals if p.predicted_iou == p.predicted_iou]
-        known_stability = [p.stability for p in proposals if p.stability == p.stability]
-        return replace(draft, proposals=proposals, mask=mask).scored(
+        fused = tuple(replace(p, iou_with_label=rle.iou(p.mask, mask)) for p in proposals)
+        pairs = [rle.iou(a.mask, b.mask) for a, b in combinations(fused, 2)]
+        known_iou = [p.predicted_iou for p in fused if p.predicted_iou == p.predicted_iou]
+        known_stability = [p.stability for p in fused if p.stability == p.stability]
+        return replace(draft, proposals=fused, mask=mask).scored(
             predicted_iou=min(known_iou, default=MISSING),
             stability=min(known_stability, default=MISSING),
             agreement=fmean(pairs) if pairs else MISSING,

@@ -33,7 +33,7 @@ class SegmentStage:
         for proposer in self.proposers:
             opinions = proposer.propose([d.image_HWC for d in present], [d.rewrite for d in present])
             for draft, (mask_HW, score) in zip(present, opinions, strict=True):
-                proposals[draft.sample.id].append(Proposal(proposer.name, rle.encode(mask_HW), score))
+                proposals[draft.sample.id].append(Proposal(proposer.name, rle.encode(mask_HW), score, support=score))
         return Outcome([replace(d, proposals=tuple(proposals.get(d.sample.id, ()))) for d in batch], [])
 
     def _from_boxes(self, drafts: Sequence[Draft]) -> list[Proposal]:
@@ -53,7 +53,8 @@ class SegmentStage:
     def _proposal(self, rows: list[tuple[np.ndarray, float, float]], chosen: list[Candidate]) -> Proposal:
         masks, predicted_iou, stability = zip(*rows, strict=True)
         mask = rle.encode(np.logical_or.reduce(masks))
-        return Proposal(self.expert, mask, min(map(support, chosen)), min(predicted_iou), min(stability))
+        least = min(map(support, chosen))
+        return Proposal(self.expert, mask, least, least, min(predicted_iou), min(stability))
 
 
 def _rows(segmentation: Segmentation) -> list[tuple[np.ndarray, float, float]]:

@@ -35,10 +35,12 @@ for line in sys.stdin:
                 commit_part(data, part)
         os.write(begin, b".")
         os._exit(0)
+    os.close(begin)
     os.read(begun, 1)
     time.sleep(float(line) * commit_s)
     os.kill(run, signal.SIGKILL)
     print(os.waitstatus_to_exitcode(os.waitpid(run, 0)[1]), flush=True)
+    os.close(begun)
 """
 
 

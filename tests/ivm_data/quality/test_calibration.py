@@ -41,7 +41,7 @@ def test_a_score_that_nobody_gave_counts_as_the_mean(fitted):
 
 
 def test_a_calibration_survives_its_file(fitted, tmp_path):
-    calibration = Calibration(fitted, fitted, (600, 600))
+    calibration = Calibration(fitted, fitted, {"expert@1": fitted}, (600, 600))
     calibration.save(tmp_path / "c.json")
     assert Calibration.load(tmp_path / "c.json") == calibration
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ivm_data.quality.calibration import Uncalibrated
 from ivm_data.stages.base import Draft
 from ivm_data.stages.fuse import FuseConfig, FuseStage
 from storage import rle
@@ -19,11 +20,11 @@ def draft(*proposals, absent=False):
 def square(x0, x1, score, **scores):
     mask = np.zeros((8, 8), bool)
     mask[2:6, x0:x1] = True
-    return Proposal(f"expert@{x0}", rle.encode(mask), score, **scores)
+    return Proposal(f"expert@{x0}", rle.encode(mask), score, score, **scores)
 
 
 def fuse(one):
-    return FuseStage(FuseConfig()).run([one])
+    return FuseStage(Uncalibrated(), FuseConfig()).run([one])
 
 
 def test_agreeing_experts_give_their_common_mask_and_full_agreement():

@@ -1,0 +1,74 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from ivm_data import cli
+from ivm_data.worlds.world import write_world
+
+
+@pytest.fixture
+def ivm(monkeypatch, capfd):
+    """Runs the command line in this process; returns exit status, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ivm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        out, err = capfd.readouterr()
+        return exit_.value.code or 0, out, err
+
+    return run
+
+
+def test_help_lists_every_command_with_an_example(ivm):
+    status, out, _ = ivm("--help")
+    assert status == 0
+    for command in ("label", "sql", "query", "report", "train", "mask", "calibrate", "world", "zoo"):
+        assert command in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("query", "--data", "nowhere", "summary"), "no data folder at 'nowhere'"),
+        (("label", "--manifest", "no.jsonl", "--out", "d"), "no.jsonl"),
+        (("label", "--manifest", "no.jsonl", "--out", "d", "--recipe", "dmeo"), "choose one of demo"),
+        (("label", "--manifest", "no.jsonl", "--out", "d", "--set", "gate.acept=1"), "choose from accept"),
+        (("label", "--manifest", "no.jsonl", "--out", "d", "--set", "gate.accept"), "expected FIELD=VALUE"),
+        (("zoo", "train", "vlm", "--out", "d"), "choose one of grounder, segmenter, lmm"),
+        (("mask", "no.png", "the ring", "-o", "x.png", "--model", "m"), "no.png"),
+        (("report", "--data", "nowhere", "-o", "r.html"), "nowhere"),
+    ],
+)
+def test_a_users_mistake_is_one_clean_line_and_exit_status_2(ivm, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = ivm(*arguments)
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_run_with_unusable_inputs_finishes_and_says_so_in_its_exit_status(ivm, tmp_path):
+    manifest = write_world(tmp_path / "world", "val", scenes=2, pairs_per_scene=2, human_share=1)
+    with manifest.open("a") as lines:
+        lines.write('{"image": "images/gone.png", "instruction": "Find the red ring."}\n')
+    data = tmp_path / "data"
+    status, out, err = ivm("label", "--manifest", manifest, "--out", data)
+    assert status == 3
+    assert "1 inputs could not be used" in err
+    status, out, _ = ivm(
+        "sql", "--data", data, "--format", "json", "select reason from rejections where stage = 'ingest'"
+    )
+    assert (status, json.loads(out)) == (0, {"reason": "image_missing"})
+    status, out, _ = ivm("query", "--data", data, "--format", "csv", "summary")
+    assert out.splitlines()[0].startswith("recipe,inputs")
+    Image.open(tmp_path / "world" / "images" / "000000.png").verify()
+
+
+def test_ivm_help_does_not_import_torch():
+    code = "import sys; sys.argv = ['ivm', '--help']\nfrom ivm_data import cli\ntry: cli.main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
