@@ -43,6 +43,8 @@ def report(data: Path, repeats: int) -> None:
     print(f"open the catalog: {1000 * timed(lambda: Catalog(data).close())[0]:.0f} ms")
     print("\n| query | ms | CPU ms |\n|---|---|---|")
     with Catalog(data) as catalog:
+        if catalog.error:
+            raise SystemExit(str(catalog.error))
         medians = {
             query.name: np.median([timed(lambda name=query.name: catalog.query(name)) for _ in range(repeats)], axis=0)
             for query in named_queries()

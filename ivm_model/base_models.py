@@ -1,74 +1,122 @@
-"""Reading the frozen base models, SAM and an LMM, with errors that say what to do."""
+"""Reading transformers checkpoints, local or from the hub, with errors that say what to do.
+
+Weights are safetensors or `weights_only`; code that comes with a checkpoint is never run.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from storage.errors import WeightsError
 
+DTYPES = ("float32", "bfloat16", "float16")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
-def load_base(model_class: Any, path: str) -> Any:
-    """A transformers model in evaluation mode without gradients.
+
+def checkpoint_name(path: str, revision: str = "") -> str:
+    """`model@revision` for the lineage, without reading any tensor into memory.
 
     Args:
-        path: checkpoint directory or hub id.
+        path: a checkpoint directory or a hub id such as `facebook/sam-vit-base`.
+        revision: branch, tag or commit; where empty, a directory gets the hash of its weights and a hub id "main".
+    """
+    directory = Path(path)
+    if not directory.is_dir():
+        return f"{path}@{revision or 'main'}"
+    return f"{directory.name}@{revision or _content_hash(directory.resolve())}"
+
+
+def load_model(
+    model_class: Any, path: str, revision: str = "", device: str = "cpu", dtype: str = "float32"
+) -> tuple[Any, dict[str, Any]]:
+    """A model in evaluation mode, and the keyword arguments that its processor must be loaded with.
+
+    Args:
+        model_class: a subclass of `transformers.PreTrainedModel`, or an Auto class, which takes any architecture.
 
     Raises:
-        WeightsError: the checkpoint is missing, torn, of another architecture, or lacks tensors.
+        WeightsError: the directory is missing, of another architecture, torn, or lacks tensors.
     """
-    from safetensors import SafetensorError
+    import torch
 
-    try:
-        model, report = model_class.from_pretrained(path, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise WeightsError(
-            f"cannot read {model_class.__name__} from {path!r}: {first_line(error)}; "
-            "give a directory with config.json and a whole model.safetensors, or a hub id that can be reached"
-        ) from error
+    source = {"revision": revision} if revision and not Path(path).is_dir() else {}
+    config_class = getattr(model_class, "config_class", None)
+    _check_directory(path, config_class.model_type if config_class else None)
+    model, report = load_part(model_class, path, source, dtype=getattr(torch, dtype), output_loading_info=True)
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise WeightsError(
             f"{path!r} lacks {len(missing)} tensors of {model_class.__name__}, first {missing[0]!r}; "
             "it may hold another kind of model, or was not written by save_pretrained"
         )
-    return model.eval().requires_grad_(False)
+    return model.to(device).eval(), source
 
 
-def load_processor(processor_class: Any, path: str) -> Any:
-    """The processor that lies beside a base model.
+def load_part(part_class: Any, path: str, source: dict[str, Any] | None = None, **options: Any) -> Any:
+    """`part_class.from_pretrained(path)`: a model, a processor or a tokenizer.
 
     Raises:
-        WeightsError: the files are missing or cannot be read.
+        WeightsError: the files are missing, torn, or of another kind.
     """
+    from safetensors import SafetensorError
+
     try:
-        return processor_class.from_pretrained(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        with _no_progress_bar():
+            return part_class.from_pretrained(path, **(source or {}), **options)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise WeightsError(
-            f"cannot read {processor_class.__name__} from {path!r}: {first_line(error)}; "
-            "save the processor beside the weights with save_pretrained"
+            f"cannot read {part_class.__name__} from {path!r}: {first_line(error)}; give a directory with "
+            "config.json, model.safetensors and the processor's files, or a hub id that can be reached"
         ) from error
-
-
-def content_name(path: str) -> str:
-    """`model@revision`: a directory's name and the hash of its weights, or the hub id at "main"."""
-    directory = Path(path)
-    if not directory.is_dir():
-        return f"{path}@main"
-    return f"{directory.name}@{hash_files(sorted(directory.glob('*.safetensors')))}"
-
-
-def hash_files(files: list[Path]) -> str:
-    """8 hex digits of BLAKE2b over the files' bytes."""
-    digest = hashlib.blake2b(digest_size=4)
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def first_line(error: Exception) -> str:
     """The first line of an error's message, or its type where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """A small checkpoint loads in milliseconds; its progress bar only clutters a log."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _check_directory(path: str, expected: str | None) -> None:
+    """Refuse a directory before its weights are read; a hub id is checked by the class that reads it."""
+    directory = Path(path)
+    if not directory.is_dir():
+        if _HUB_ID.fullmatch(path):
+            return
+        raise WeightsError(f"no checkpoint directory {path!r}; give an existing directory or a hub id like 'org/name'")
+    try:
+        found = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path!r} has no readable config.json: {first_line(error)}") from error
+    if expected is not None and found != expected:
+        raise WeightsError(f"{path!r} holds a {found!r} model; model_type {expected!r} is needed here")
+
+
+@cache
+def _content_hash(directory: Path) -> str:
+    """8 hex digits of BLAKE2b over the weight files; a process looks once."""
+    digest = hashlib.blake2b(digest_size=4)
+    for file in sorted(directory.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

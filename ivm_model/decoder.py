@@ -77,7 +77,9 @@ class PromptedDecoder(nn.Module):
         """
         dense_BCHW = self.no_mask_C.view(1, -1, 1, 1).expand_as(sam_BCHW)
         if self.project_dense is not None:
-            dense_BCHW = dense_BCHW + _to_grid(self.project_dense(vision_BTC), sam_BCHW.shape[2:])
+            # As the language model's first norm does it: a large common part would hide what differs between patches.
+            normed_BTC = functional.rms_norm(vision_BTC, vision_BTC.shape[-1:])
+            dense_BCHW = dense_BCHW + _to_grid(self.project_dense(normed_BTC), sam_BCHW.shape[2:])
         logits_B11HW, _ = self.decoder(
             image_embeddings=sam_BCHW,
             image_positional_embeddings=self.position_1CHW.expand(len(sam_BCHW), -1, -1, -1),
@@ -92,7 +94,7 @@ class PromptedDecoder(nn.Module):
         last_BPC = self.project_last(reading.last).unflatten(1, (self.config.prompts, -1))
         if self.project_text is None:
             return last_BPC
-        first = int(reading.is_text_BL.float().argmax(1).min())
+        first = int(reading.is_text_BL.int().argmax(1).min())
         text_BPC = self.project_text(reading.hidden_BLC[:, first:]) * reading.is_text_BL[:, first:, None]
         return torch.cat([last_BPC, text_BPC], 1)
 

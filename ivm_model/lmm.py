@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ivm_model.base_models import load_base, load_processor
+from ivm_model.base_models import load_model, load_part
 from storage.errors import ConfigError, WeightsError
 
 
@@ -20,7 +20,7 @@ class Reading:
 
     Attributes:
         hidden_BLC: states of the last layer.
-        is_text_BL: bool, False for image tokens and padding (which is on the right).
+        is_text_BL: bool, True for tokens after the image; padding is on the right.
         last_B: index of each prompt's last token.
     """
 
@@ -72,8 +72,8 @@ class Lmm(nn.Module):
         super().__init__()
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        self.model = load_base(AutoModelForImageTextToText, path)
-        self.processor = load_processor(AutoProcessor, path)
+        self.model = load_model(AutoModelForImageTextToText, path)[0].requires_grad_(False)
+        self.processor = load_part(AutoProcessor, path)
         if self.processor.chat_template is None:
             raise WeightsError(f"the processor in {path!r} has no chat template; save one with it")
         self.lora = lora
@@ -150,9 +150,10 @@ class Lmm(nn.Module):
             use_cache=False,
         )
         is_token_BL = tokens["attention_mask"].bool()
+        is_image_BL = tokens["input_ids"] == self.processor.image_token_id
         return Reading(
             hidden_BLC=out.last_hidden_state,
-            is_text_BL=is_token_BL & (tokens["input_ids"] != self.processor.image_token_id),
+            is_text_BL=is_token_BL & (is_image_BL.flip(1).cumsum(1).flip(1) == 0),
             last_B=is_token_BL.sum(1) - 1,
         )
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ivm_model.base_models import content_name, load_base, load_processor
+from ivm_model.base_models import checkpoint_name, load_model, load_part
 from ivm_model.decoder import DecoderConfig, PromptedDecoder
 from ivm_model.lmm import Lmm, LoraSettings
 
@@ -71,9 +71,9 @@ class MaskingModel(nn.Module):
         from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
         self.config = config
-        sam = load_base(SamModel, config.sam)
+        sam = load_model(SamModel, config.sam)[0].requires_grad_(False)
         # The PIL processor gives the pixels of the original code; the default one does not.
-        self.sam_processor = load_processor(SamImageProcessorPil, config.sam)
+        self.sam_processor = load_part(SamImageProcessorPil, config.sam)
         self.lmm = Lmm(config.lmm, config.lora)
         self.lmm.add_role(GENERATOR)
         self.decoder = PromptedDecoder(sam, self.lmm.hidden_size, config.decoder)
@@ -87,7 +87,7 @@ class MaskingModel(nn.Module):
     @property
     def base_models(self) -> dict[str, str]:
         """`model@revision` of the frozen base models by role."""
-        return {"sam": content_name(self.config.sam), "lmm": content_name(self.config.lmm)}
+        return {"sam": checkpoint_name(self.config.sam), "lmm": checkpoint_name(self.config.lmm)}
 
     @torch.no_grad()
     def encode(self, images: Sequence[np.ndarray]) -> Encoded:

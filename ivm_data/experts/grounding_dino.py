@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.base import Detection
-from ivm_data.experts.checkpoint import DTYPES, checkpoint_name, load_checkpoint, load_part
 from ivm_data.experts.phrase_score import captions, phrase_spans, span_scores
+from ivm_model.base_models import DTYPES, checkpoint_name, load_model, load_part
 from storage.records import Box
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class GroundingDino:
         )
 
         config = self.config
-        model, source = load_checkpoint(
+        model, source = load_model(
             GroundingDinoForObjectDetection, config.path, config.revision, config.device, config.dtype
         )
         self._processor = load_part(GroundingDinoImageProcessorPil, config.path, source)

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ivm_data.experts import prompts
-from ivm_data.experts.checkpoint import checkpoint_name, load_checkpoint
 from ivm_data.experts.rewrite_grammar import parse_rewrite
+from ivm_model.base_models import checkpoint_name, load_model, load_part
 from storage.errors import ConfigError, WeightsError
 from storage.records import Rewrite
 
@@ -71,13 +71,8 @@ class HfLmm:
 
         config = self.config
         model_class = _model_class(config.path, config.revision)
-        model, source = load_checkpoint(model_class, config.path, config.revision, config.device, config.dtype)
-        try:
-            processor = AutoProcessor.from_pretrained(config.path, **source)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WeightsError(
-                f"{config.path!r} has no processor that can be read: {error}; save it there with save_pretrained"
-            ) from error
+        model, source = load_model(model_class, config.path, config.revision, config.device, config.dtype)
+        processor = load_part(AutoProcessor, config.path, source)
         if getattr(processor, "chat_template", None) is None:
             raise WeightsError(f"{config.path!r} has no chat template; add chat_template.jinja beside the processor")
         processor.tokenizer.padding_side = "left"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.base import Segmentation
-from ivm_data.experts.checkpoint import DTYPES, checkpoint_name, load_checkpoint, load_part
+from ivm_model.base_models import DTYPES, checkpoint_name, load_model, load_part
 from storage.records import Box
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Sam:
         from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
         config = self.config
-        model, source = load_checkpoint(SamModel, config.path, config.revision, config.device, config.dtype)
+        model, source = load_model(SamModel, config.path, config.revision, config.device, config.dtype)
         # The PIL processor gives the pixels of the original code; the default one does not.
         self._processor = load_part(SamImageProcessorPil, config.path, source)
         self._model = model

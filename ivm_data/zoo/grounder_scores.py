@@ -15,7 +15,7 @@ from ivm_data.worlds.scene import Scene, Split
 from ivm_data.zoo.scenes import load_scenes
 from storage.records import Box
 
-THRESHOLD = 0.35
+THRESHOLD = 0.3
 """Score at which recall and precision are told."""
 
 

@@ -12,7 +12,7 @@ import torch
 
 from ivm_data.experts import prompts
 from ivm_data.zoo.card import write_card
-from ivm_data.zoo.lmm_learner import Batches, Learner, Losses
+from ivm_data.zoo.lmm_learner import Batches, Learner
 from ivm_data.zoo.lmm_model import Size
 from ivm_data.zoo.lmm_packs import Packer
 from ivm_data.zoo.lmm_scores import score
@@ -50,26 +50,23 @@ class TrainConfig:
 
     Attributes:
         minutes: wall-clock time of the training, without drawing scenes and scoring.
-        tower_share: share of the time that teaches the tower what each patch shows, and the language model to rewrite,
-            before any question about an image.
+        tower_share: share of the time that teaches the tower what each patch shows, and the language model to rewrite;
+            the rest is for questions about images, with the tower as it is then.
         batch: images in a step, each with about four questions.
         scenes: scenes of the training split.
         held_out: scenes of each held-out split that the card's scores come from.
-        learning_rate: peak of the cosine; the tower's is `tower_rate` times as high in the rest of the time.
-        patch_weight: weight of the dense loss beside the answers' loss.
+        learning_rate: peak of the cosine, in either part.
         save_every: publish a usable checkpoint after so many minutes; 0 publishes only the last.
         threads: CPU threads.
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    minutes: float = 32.0
-    tower_share: float = 0.34
+    minutes: float = 34.0
+    tower_share: float = 0.36
     batch: int = 16
     scenes: int = 12_000
     held_out: int = 200
-    learning_rate: float = 1.5e-3
-    tower_rate: float = 0.6
-    patch_weight: float = 0.3
+    learning_rate: float = 1.2e-3
     weight_decay: float = 0.02
     save_every: float = 0.0
     seed: int = 0
@@ -107,56 +104,46 @@ def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) ->
 
 
 def _fit(learner: Learner, batches: Batches, config: TrainConfig, log: Callable[[str], None]) -> Iterator[None]:
-    """Train tower and language model apart, then together; yields whenever a checkpoint is due."""
-    yield from _phase(learner, batches, config, log, seeing=False)
-    yield from _phase(learner, batches, config, log, seeing=True)
+    """Train tower and language model apart, then the latter on images; yields whenever a checkpoint is due."""
+    for _ in _phase(learner, batches, config, log, 60 * config.minutes * config.tower_share):
+        pass
+    learner.see()
+    yield from _phase(learner, batches, config, log, 60 * config.minutes * (1 - config.tower_share))
 
 
 def _phase(
-    learner: Learner, batches: Batches, config: TrainConfig, log: Callable[[str], None], *, seeing: bool
+    learner: Learner, batches: Batches, config: TrainConfig, log: Callable[[str], None], seconds: float
 ) -> Iterator[None]:
-    seconds = 60 * config.minutes * (1 - config.tower_share if seeing else config.tower_share)
-    groups = learner.groups(config.learning_rate, config.tower_rate if seeing else 1.0)
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=config.weight_decay)
-    peaks = [group["lr"] for group in optimizer.param_groups]
+    trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=config.weight_decay)
+    shares = SHARES if learner.seeing else TOWER_SHARES
     started, saved, step, recent = time.monotonic(), 0, 0, []
     while (elapsed := time.monotonic() - started) < seconds:
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * cosine(round(_TICKS * elapsed / seconds), _TICKS, warmup=_TICKS // 40)
-        recent.append(_step(learner, batches, optimizer, config.patch_weight, seeing))
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * cosine(round(_TICKS * elapsed / seconds), _TICKS, warmup=_TICKS // 40)
+        losses = learner(batches.draw(shares))
+        optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
         step += 1
+        recent.append((losses.parts, losses.right))
         if step % 100 == 0:
             log(f"{elapsed:.0f}/{seconds:.0f} s, step {step}: {_summary(recent)}")
             recent = []
-        if config.save_every and seeing and elapsed > 60 * config.save_every * (saved + 1):
+        if config.save_every and elapsed > 60 * config.save_every * (saved + 1):
             saved += 1
             yield
 
 
-def _step(
-    learner: Learner, batches: Batches, optimizer: torch.optim.Optimizer, patch_weight: float, seeing: bool
-) -> Losses:
-    """One update."""
-    learner.train()
-    losses = learner(batches.draw(SHARES if seeing else TOWER_SHARES), seeing)
-    loss = losses.answer + losses.point + (patch_weight if seeing else 1.0) * losses.patch
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-    optimizer.step()
-    return Losses(losses.patch.detach(), losses.answer.detach(), losses.point.detach(), losses.right)
-
-
-def _summary(recent: list[Losses]) -> str:
-    """Mean losses and the share of right answer tokens by job."""
+def _summary(recent: list[tuple[dict[str, float], tuple[tuple[str, bool], ...]]]) -> str:
+    """Mean losses and, by job, the share of right answer tokens."""
     by_job: dict[str, list[bool]] = {}
-    for losses in recent:
-        for job, right in losses.right:
-            by_job.setdefault(job, []).append(right)
-    parts = ("patch", "answer", "point")
-    means = " ".join(f"{part} {np.mean([getattr(losses, part).item() for losses in recent]):.3f}" for part in parts)
+    for job, right in (one for _, answers in recent for one in answers):
+        by_job.setdefault(job, []).append(right)
+    means = {part: np.mean([parts[part] for parts, _ in recent]) for part in recent[0][0]}
     shares = " ".join(f"{job} {np.mean(right):.2f}" for job, right in sorted(by_job.items()) if job)
-    return f"{means} {shares}"
+    return f"loss {' '.join(f'{part} {mean:.3f}' for part, mean in means.items())}; right {shares}"
 
 
 def _publish(learner: Learner, out: Path) -> None:

@@ -19,8 +19,9 @@ from ivm_data.zoo.lmm_patches import AMOUNTS, CONTRASTS, EXTENT, IGNORED, OUTLIN
 from ivm_data.zoo.lmm_views import Draw, draw_view, pool, rewrite_ask
 from ivm_data.zoo.scenes import Scenes
 
-POINTING_LAYER = {"word": 0, "phrase": 2}
-"""Words find their like at once; the layers between put a phrase together; the last layer weighs what was found."""
+LAYER_OF = {"word": 0, "link": 1, "phrase": 2}
+"""Words find their like at once, nouns then find their adjectives and after that what the whole phrase fits; the last
+layer weighs what was found."""
 POSITIVE_WEIGHT = 4.0
 """Of the patches that show what a phrase fits: there are few."""
 TEXT_ROWS, TEXTS = 3, 7
@@ -29,11 +30,10 @@ TEXT_ROWS, TEXTS = 3, 7
 
 @dataclass(frozen=True)
 class Losses:
-    """Patch, answer and pointing loss, and which answer tokens of which job were right."""
+    """The sum to minimise, its parts by name, and which answer tokens of which job were right."""
 
-    patch: torch.Tensor
-    answer: torch.Tensor
-    point: torch.Tensor
+    total: torch.Tensor
+    parts: dict[str, float]
     right: tuple[tuple[str, bool], ...]
 
 
@@ -44,43 +44,75 @@ class Learner(nn.Module):
         super().__init__()
         self.processor = build_processor(size)
         self.llava = build_model(size, self.processor.tokenizer)
+        self.tower = self.llava.model.vision_tower
         vocabulary = self.processor.tokenizer.vocab
         self.word_ids = [[vocabulary[word] for word in words] for words in ATTRIBUTES.values()]
         self.contrast = nn.ModuleList(nn.Linear(size.width, AMOUNTS) for _ in CONTRASTS)
         self.outline = nn.Linear(size.width, OUTLINE * OUTLINE)
         self.extent = nn.Linear(size.width, EXTENT)
+        self.seeing = False
 
-    def forward(self, pack: Pack, seeing: bool) -> Losses:
-        """Patch loss and answer loss; the latter over text-only rows alone where the model is not `seeing`."""
+    def see(self) -> None:
+        """From now on the language model reads images, and the tower stays as it is.
+
+        A tower in training shows the language model other tokens in every step, since its batch norms see other
+        mixtures of whole, masked and cropped images; then yes and no are not learnt.
+        """
+        self.seeing = True
+        self.tower.requires_grad_(False).eval()
+
+    def forward(self, pack: Pack) -> Losses:
+        """Before `see`: what patches show, and text-only rows. After: every row, and where the attention points."""
         image = self.llava.get_image_features(pack.pixels_BCHW, output_hidden_states=True, return_dict=True)
-        patch = self._patch_loss(image.hidden_states[-1], torch.stack(list(image.pooler_output)), pack)
-        first = 0 if seeing else len(pack.pixels_BCHW)
+        first = 0 if self.seeing else len(pack.pixels_BCHW)
         states = self.llava.model(
             input_ids=pack.ids_RT[first:],
             attention_mask=pack.visible_R1TT[first:],
             position_ids=pack.position_RT[first:],
-            mm_encoder_outputs={"image": image} if seeing else None,
+            mm_encoder_outputs={"image": image} if self.seeing else None,
             output_hidden_states=True,
             use_cache=False,
         ).hidden_states
+        answer, right = self._answer_loss(states[-1], pack, first)
+        losses = {"answer": answer}
+        if self.seeing:
+            losses |= {kind: self._point_loss(states, pack, kind) for kind in POINTS}
+            losses["link"] = self._link_loss(states, pack)
+        else:
+            losses["patch"] = self._patch_loss(image.hidden_states[-1], torch.stack(list(image.pooler_output)), pack)
+        parts = {name: loss.item() for name, loss in losses.items()}
+        return Losses(torch.stack(list(losses.values())).sum(), parts, right)
+
+    def _answer_loss(
+        self, hidden_RTC: torch.Tensor, pack: Pack, first: int
+    ) -> tuple[torch.Tensor, tuple[tuple[str, bool], ...]]:
         at_N = pack.at_N - first * pack.ids_RT.shape[1]
         asked_N = at_N >= 0
-        logits_NV = self.llava.lm_head(states[-1].flatten(0, 1)[at_N[asked_N]])
+        logits_NV = self.llava.lm_head(hidden_RTC.flatten(0, 1)[at_N[asked_N]])
         target_N, weight_N = pack.target_N[asked_N], pack.weight_N[asked_N]
         loss_N = cross_entropy(logits_NV, target_N, reduction="none")
         right = zip(pack.jobs[-len(target_N) :], (logits_NV.argmax(-1) == target_N).tolist(), strict=True)
-        answer = (loss_N * weight_N).sum() / weight_N.sum()
-        point = torch.zeros(())
-        if seeing:
-            point = torch.stack([self._point_loss(states, pack, kind) for kind in POINTS]).sum()
-        return Losses(patch, answer, point, tuple(right))
+        return (loss_N * weight_N).sum() / weight_N.sum(), tuple(right)
 
     def _point_loss(self, states: Sequence[torch.Tensor], pack: Pack, kind: str) -> torch.Tensor:
         """Let one head look from each attribute word, or from the end of each noun phrase, at the patches that it fits.
 
         The head's own attention logits, before the softmax, are trained as a classifier of patches.
         """
-        language, index = self.llava.model.language_model, POINTING_LAYER[kind]
+        at_N, pointed_NP = pack.points[kind]
+        logits_NP = self._attention(states, pack, LAYER_OF[kind], at_N)[:, 1 : 1 + pointed_NP.shape[1]]
+        return binary_cross_entropy_with_logits(logits_NP, pointed_NP, pos_weight=torch.tensor(POSITIVE_WEIGHT))
+
+    def _link_loss(self, states: Sequence[torch.Tensor], pack: Pack) -> torch.Tensor:
+        """Let one head look from each noun at its adjectives."""
+        at_N, _ = pack.points["phrase"]
+        rows_N, columns_N = at_N // pack.ids_RT.shape[1], at_N % pack.ids_RT.shape[1]
+        logits_NT = self._attention(states, pack, LAYER_OF["link"], at_N)
+        return cross_entropy(logits_NT.masked_fill(~pack.visible_R1TT[rows_N, 0, columns_N], -1e4), pack.linked_NT)
+
+    def _attention(self, states: Sequence[torch.Tensor], pack: Pack, index: int, at_N: torch.Tensor) -> torch.Tensor:
+        """Logits of a layer's first head from some tokens to every token of their rows, (N, T)."""
+        language = self.llava.model.language_model
         layer, hidden_RTC = language.layers[index], states[index]
         width = layer.self_attn.head_dim
         normed_RTC = layer.input_layernorm(hidden_RTC)
@@ -89,11 +121,8 @@ class Learner(nn.Module):
             for projection in (layer.self_attn.q_proj, layer.self_attn.k_proj)
         )
         query, key = apply_rotary_pos_emb(query, key, *language.rotary_emb(hidden_RTC, pack.position_RT))
-        at_N, pointed_NP = pack.points[kind]
         rows_N = at_N // pack.ids_RT.shape[1]
-        key_NPD = key[:, 0, 1 : 1 + pointed_NP.shape[1]][rows_N]
-        logits_NP = torch.einsum("nd,npd->np", query[:, 0].flatten(0, 1)[at_N], key_NPD) / width**0.5
-        return binary_cross_entropy_with_logits(logits_NP, pointed_NP, pos_weight=torch.tensor(POSITIVE_WEIGHT))
+        return torch.einsum("nd,ntd->nt", query[:, 0].flatten(0, 1)[at_N], key[:, 0][rows_N]) / width**0.5
 
     def _patch_loss(self, features_BPC: torch.Tensor, tokens_BPC: torch.Tensor, pack: Pack) -> torch.Tensor:
         """What each patch shows: its thing's words, contrast, outline, and where its thing ends.
@@ -116,14 +145,6 @@ class Learner(nn.Module):
         there_BP = ~pack.extent_BP4[..., 0].isnan()
         extent = smooth_l1_loss(self.extent(features_BPC[there_BP]), pack.extent_BP4[there_BP], beta=0.1)
         return torch.stack(losses).mean() + outline + extent
-
-    def groups(self, rate: float, tower_rate: float) -> list[dict]:
-        """Parameter groups for the optimizer: the tower learns slower by `tower_rate`."""
-        tower = {id(p) for p in self.llava.model.vision_tower.parameters()}
-        return [
-            {"params": [p for p in self.parameters() if id(p) in tower], "lr": rate * tower_rate},
-            {"params": [p for p in self.parameters() if id(p) not in tower], "lr": rate},
-        ]
 
 
 class Batches:

@@ -39,6 +39,7 @@ class Pack:
             where there is no target: contrast is asked of views for VERIFY only.
         points: of each of POINTS, where it stands in a question about an image, as flat indices in (R, T), and on which
             patches of that image something fits it, (N, P) float.
+        linked_NT: for each phrase of `points`, its adjectives in the row, as shares of 1; the noun where it has none.
         outline_BPS: float, 1 where a cell of the patch shows a thing.
         extent_BP4: float, NaN where the patch shows no thing.
     """
@@ -53,6 +54,7 @@ class Pack:
     jobs: tuple[str, ...]
     patch_BPH: torch.Tensor
     points: dict[str, tuple[torch.Tensor, torch.Tensor]]
+    linked_NT: torch.Tensor
     outline_BPS: torch.Tensor
     extent_BP4: torch.Tensor
 
@@ -98,6 +100,7 @@ class Packer:
             jobs=jobs,
             patch_BPH=torch.from_numpy(np.stack(patch)),
             points=points,
+            linked_NT=self._linked(rows[: len(views)]),
             outline_BPS=torch.from_numpy(np.stack(outline)),
             extent_BP4=torch.from_numpy(np.stack(extent)),
         )
@@ -126,6 +129,14 @@ class Packer:
             phrases += [(end + at, *rest) for at, *rest in told]
             end = stop
         return ids, position, segment, answers, phrases
+
+    def _linked(self, rows: Sequence[tuple]) -> torch.Tensor:
+        phrases = [(at, told) for row in rows for at, told, of in row[4] if of == "phrase"]
+        linked_NT = torch.zeros(len(phrases), self._length)
+        for n, (at, told) in enumerate(phrases):
+            adjectives = len(told.told) - bool(told.shape)
+            linked_NT[n, at - adjectives : at + (adjectives == 0)] = 1 / max(adjectives, 1)
+        return linked_NT
 
     def _encode_ask(self, text: str, answer: str) -> tuple[list[int], list[int], list[Point]]:
         """The question as the chat template writes it, the answer with its end, and the question's points."""

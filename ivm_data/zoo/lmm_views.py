@@ -127,14 +127,20 @@ def masked_view(scene: Scene, pairs: list[Pair], rng: np.random.Generator) -> Vi
 Draw = Callable[[Scene, list[Pair], np.random.Generator], View]
 SHARES: dict[Draw, float] = {
     full_view: 0.22,
-    verify_view: 0.36,
+    verify_view: 0.32,
     complement_view: 0.12,
-    candidate_view: 0.15,
-    masked_view: 0.15,
+    candidate_view: 0.2,
+    masked_view: 0.14,
 }
 """Each kind of view with its share of the training."""
-TOWER_SHARES: dict[Draw, float] = {full_view: 0.6, verify_view: 0.15, candidate_view: 0.25}
-"""The shares while the tower sees no questions: a whole scene shows it more things than a crop."""
+TOWER_SHARES: dict[Draw, float] = {
+    full_view: 0.38,
+    verify_view: 0.22,
+    complement_view: 0.07,
+    candidate_view: 0.25,
+    masked_view: 0.08,
+}
+"""The shares while the tower is trained: a whole scene shows it more things than a crop."""
 
 
 def corrupted(

@@ -5,6 +5,7 @@ SELECT
     expert,
     count(*) AS proposals,
     avg(score) AS score,
+    avg(support) AS support,
     avg(predicted_iou) AS predicted_iou,
     avg(stability) AS stability,
     avg(iou_with_label) AS iou_with_label,

@@ -59,9 +59,9 @@ def test_the_state_depends_on_image_and_words(lmm):
     assert (red[0] - red[1]).abs().max() > 1e-4
 
 
-def test_text_tokens_exclude_image_and_padding(lmm):
+def test_text_tokens_are_those_after_the_image(lmm):
     reading = lmm.read(["ok", "Find the red square ."], lmm.see(IMAGES), None)
-    assert reading.is_text_BL.sum(1).tolist() == [3, 7]
+    assert reading.is_text_BL.sum(1).tolist() == [2, 6]
     assert reading.hidden_BLC.shape[1] == 7 + 16
 
 

@@ -172,7 +172,7 @@ def test_a_model_of_another_kind_is_refused(copied):
 
 
 @pytest.mark.parametrize(
-    ("lost", "message"), [("tokenizer.json", "no processor"), ("chat_template.jinja", "no chat template")]
+    ("lost", "message"), [("tokenizer.json", "cannot read AutoProcessor"), ("chat_template.jinja", "no chat template")]
 )
 def test_a_checkpoint_that_cannot_be_asked_is_refused(copied, lost, message):
     (copied / lost).unlink()

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import ivm_data.zoo
-from ivm_data.experts.checkpoint import checkpoint_name
 from ivm_data.experts.grounding_dino import GroundingDino, GroundingDinoConfig
 from ivm_data.experts.sam import Sam, SamConfig
+from ivm_model.base_models import checkpoint_name
 from storage.errors import WeightsError
 
 WEIGHTS = Path(ivm_data.zoo.__file__).parent / "weights"
@@ -60,7 +60,7 @@ def test_weights_that_lack_a_tensor_are_refused(broken):
     gone = next(name for name in sorted(tensors) if "layers.0" in name)
     del tensors[gone]
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(WeightsError, match="lacks 1 tensors"):
+    with pytest.raises(WeightsError, match=r"lacks \d+ tensors"):
         expert.load()
 
 
