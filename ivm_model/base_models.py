@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -68,7 +69,7 @@ def load_part(part_class: Any, path: str, source: dict[str, Any] | None = None, 
     from safetensors import SafetensorError
 
     try:
-        with _no_progress_bar():
+        with _quietly():
             return part_class.from_pretrained(path, **(source or {}), **options)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise WeightsError(
@@ -83,14 +84,16 @@ def first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """A small checkpoint loads in milliseconds; its progress bar only clutters a log."""
+def _quietly() -> Iterator[None]:
+    """Without the progress bar of a load that takes milliseconds, and without advice about a model's widths."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
     finally:
         if shown:
             logging.enable_progress_bar()

@@ -166,7 +166,8 @@ def mask(
     from ivm_data.images import read
     from ivm_model.predictor import Predictor
 
-    masked = Predictor.from_pretrained(model).mask(read(image), instruction, how, threshold)
+    image_HWC = read(image)
+    masked = Predictor.from_pretrained(model).mask(image_HWC, instruction, how, threshold)
     Image.fromarray(masked.image_HWC).save(out)
     if not masked.found:
         warn(f"no pixel reaches {threshold}: the whole image is kept")

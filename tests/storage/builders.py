@@ -61,7 +61,15 @@ def make_label(
     verification = float(rng.random())
     status = (Status.ACCEPTED, Status.REVIEW, Status.REJECTED, Status.NO_TARGET)[int(rng.integers(0, 4))]
     proposals = tuple(
-        Proposal(name, rle.encode(mask_HW), float(rng.random()), 0.9, MISSING if name == "heat@1" else 0.95, 0.8)
+        Proposal(
+            expert=name,
+            mask=rle.encode(mask_HW),
+            score=float(rng.random()),
+            support=0.7,
+            predicted_iou=0.9,
+            stability=MISSING if name == "heat@1" else 0.95,
+            iou_with_label=0.8,
+        )
         for name, mask_HW in (("dino@1+sam@1", shifted_HW), ("heat@1", truth_HW))
     )
     return Label(
