@@ -1,6 +1,6 @@
 """Fit the embedded calibration on the validation world, as docs/zoo.md tells it.
 
-    python -m benchmarks.calibrate_embedded --scenes 150
+python -m benchmarks.calibrate_embedded --scenes 150
 """
 
 from __future__ import annotations

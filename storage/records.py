@@ -128,6 +128,10 @@ class Rewrite:
     understood: float = 1.0
 
 
+Role = Literal["target", "anchor"]
+"""What a phrase is to an instruction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A box that a grounder found for a phrase.
@@ -143,7 +147,7 @@ class Candidate:
 
     expert: str
     phrase: str
-    role: Literal["target", "anchor"]
+    role: Role
     box: Box
     score: float
     p_yes: float = MISSING

@@ -9,6 +9,7 @@ import typer
 from rich.progress import TaskID
 
 from ivm_data.cli.console import Format, console, progress_bar, show, show_arrow, warn
+from ivm_data.worlds.scene import Split
 from ivm_model.masking import How
 from storage.catalog import Catalog
 from storage.errors import ConfigError
@@ -33,7 +34,7 @@ BAD_INPUT_STATUS = 3
 @app.command()
 def world(
     out: Annotated[Path, typer.Argument(help="Folder to write images/ and manifest.jsonl into.")],
-    split: Annotated[str, typer.Option(help="train, val or test; only test has the held-out combinations.")] = "test",
+    split: Annotated[Split, typer.Option(help="train, val or test; only test has the held-out combinations.")] = "test",
     scenes: Annotated[int, typer.Option(help="Number of images.")] = 100,
     pairs_per_scene: Annotated[int, typer.Option(help="Instructions for each image.")] = 3,
     human_share: Annotated[float, typer.Option(help="Share of images whose masks may train and calibrate.")] = 0.2,
@@ -122,11 +123,12 @@ def query(
 def report(
     data: DataFolder,
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")],
+    recipe: Annotated[str | None, typer.Option(help="Hash of the recipe, where the folder holds several.")] = None,
 ) -> None:
     """Write one self-contained HTML page about a data set: `ivm report --data data -o report.html`."""
     from ivm_data.report.build import write_report
 
-    console.print(f"{write_report(data, out)}")
+    console.print(f"{write_report(data, out, recipe=recipe)}")
 
 
 @app.command()
@@ -142,10 +144,10 @@ def train(
     with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
 
-        def advance(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bar.add_task(phase, total=total)
-            bar.update(tasks[phase], completed=done)
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
 
         train_dwsl(train_config(data, out, parse_changes(changes)), advance)
     console.print((out / "README.md").read_text(), markup=False, highlight=False)

@@ -19,7 +19,7 @@ from ivm_data.stages.choose import ChooseConfig, choose, support
 from ivm_model.masking import crop_box
 from storage import rle
 from storage.errors import ConfigError
-from storage.records import Box, Candidate, Rewrite
+from storage.records import Box, Candidate, Rewrite, Role
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Everything:
         return [things[int(i)] for i in order[: config.max_masks]]
 
     def _answer(self, image_HWC: np.ndarray, things: Sequence[_Thing], rewrite: Rewrite) -> tuple[np.ndarray, float]:
-        asked = [(phrase, "target") for phrase in rewrite.phrases]
+        asked: list[tuple[str, Role]] = [(phrase, "target") for phrase in rewrite.phrases]
         asked += [(rewrite.anchor, "anchor")] if rewrite.anchor else []
         crops = [crop_box(image_HWC, thing.box, self.config.crop_context) for thing in things]
         p_yes = self.verifier.p_yes(

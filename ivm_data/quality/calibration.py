@@ -79,9 +79,12 @@ class Logistic:
         scaler = StandardScaler().fit(x_NF)
         model = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(x_NF), np.array(right))
         return cls(
-            features, *(tuple(map(float, v)) for v in (scaler.mean_, scaler.scale_, model.coef_[0])),
-            float(model.intercept_[0]),
-        )  # fmt: skip
+            features,
+            mean=tuple(map(float, scaler.mean_)),
+            scale=tuple(map(float, scaler.scale_)),
+            weight=tuple(map(float, model.coef_[0])),
+            bias=float(model.intercept_[0]),
+        )
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,8 @@ class _Rows:
 
 
 def _logistic(values: Mapping[str, Any]) -> Logistic:
-    return Logistic(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    mean, scale, weight = (tuple(values[name]) for name in ("mean", "scale", "weight"))
+    return Logistic(tuple(values["features"]), mean, scale, weight, values["bias"])
 
 
 def expected_calibration_error(probability: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ivm_data.experts.base import Grounder
 from ivm_data.stages.base import Draft, Outcome
-from storage.records import Candidate, Rewrite
+from storage.records import Candidate, Rewrite, Role
 
 
 class GroundStage:
@@ -27,15 +27,21 @@ class GroundStage:
         found = self.grounder.ground([draft.image_HWC for draft in batch], phrases)
         kept = []
         for draft, detections in zip(batch, found, strict=True):
-            targets = set(draft.rewrite.phrases)
             candidates = tuple(
                 Candidate(self.grounder.name, hit.phrase, role, hit.box, hit.score)
                 for hit in detections
-                for role in (("target",) if hit.phrase in targets else ())
-                + (("anchor",) if hit.phrase == draft.rewrite.anchor else ())
+                for role in _roles(hit.phrase, draft.rewrite)
             )
             kept.append(replace(draft, candidates=candidates))
         return Outcome(kept, [])
+
+
+def _roles(phrase: str, rewrite: Rewrite) -> Iterator[Role]:
+    """A phrase may be a target and the anchor at once: "the star left of the star"."""
+    if phrase in rewrite.phrases:
+        yield "target"
+    if phrase == rewrite.anchor:
+        yield "anchor"
 
 
 def spoken_phrases(rewrite: Rewrite) -> list[str]:

@@ -54,7 +54,7 @@ class VerifyStage:
                 prompts.VERIFY.format(instruction=draft.sample.instruction),
                 prompts.COMPLEMENT.format(phrases=prompts.wanted(draft.rewrite)),
             ]
-        p_yes = self.verifier.p_yes(images, questions) if drafts else []
+        p_yes = self.verifier.p_yes(images, questions)
         answers = {draft.sample.id: (float(p_yes[2 * i]), float(p_yes[2 * i + 1])) for i, draft in enumerate(drafts)}
         return Outcome([_scored(draft, answers.get(draft.sample.id)) for draft in batch], [])
 

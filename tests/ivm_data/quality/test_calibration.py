@@ -18,7 +18,8 @@ def made_up_scores(rng, count):
     agreement = np.clip(rng.normal(np.where(right, 0.8, 0.4), 0.2), 0, 1)
     noise = rng.random(count)
     return [
-        Scores(p_yes_kept=p, agreement=a, grounding=n, area_ratio=0.1) for p, a, n in zip(p_yes, agreement, noise)
+        Scores(p_yes_kept=p, agreement=a, grounding=n, area_ratio=0.1)
+        for p, a, n in zip(p_yes, agreement, noise, strict=True)
     ], right.tolist()
 
 
