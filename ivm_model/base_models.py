@@ -109,7 +109,10 @@ def _check_directory(path: str, expected: str | None) -> None:
     try:
         found = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path!r} has no readable config.json: {first_line(error)}") from error
+        raise WeightsError(
+            f"{path!r} has no readable config.json: {first_line(error)}; "
+            "give a directory that save_pretrained wrote, or a hub id like 'org/name'"
+        ) from error
     if expected is not None and found != expected:
         raise WeightsError(f"{path!r} holds a {found!r} model; model_type {expected!r} is needed here")
 

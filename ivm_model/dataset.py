@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -170,7 +171,7 @@ def _row(label: Label) -> Row:
         mask=mask,
         truth=None if human else sample.human_mask,
         machine_mask=label.mask if human else None,
-        verification=label.scores.verification if label.proposals else 1 - label.scores.presence,
+        verification=1 - label.scores.presence if math.isnan(label.scores.verification) else label.scores.verification,
         quality=label.scores.quality,
     )
 

@@ -152,7 +152,7 @@ def _label(
         candidates=(),
         proposals=(),
         mask=rle.encode(machine),
-        scores=Scores(verification=verification),
+        scores=Scores(verification=verification, quality=verification),
         status=status,
         reason="ok",
         lineage=Lineage("recipe", ()),
