@@ -55,8 +55,9 @@ class Learner(nn.Module):
     def see(self) -> None:
         """From now on the language model reads images, and the tower stays as it is.
 
-        A tower in training shows the language model other tokens in every step, since its batch norms see other
-        mixtures of whole, masked and cropped images; then yes and no are not learnt.
+        With the tower in training yes and no stayed at chance for 1,000 steps; with it stopped and in evaluation mode,
+        and only presence and candidates asked, both were three quarters right after 400. A likely cause, not isolated:
+        its batch norms see another mixture of whole, masked and cropped images in every step.
         """
         self.seeing = True
         self.tower.requires_grad_(False).eval()

@@ -1,8 +1,8 @@
 """The miniature LLaVA (Liu et al., 2023, arXiv 2304.08485): LeViT tower, projector, Llama, word-level tokenizer.
 
 The tower is LeViT (Graham et al., 2021, arXiv 2104.01136) with one stage: four strided convolutions, then attention
-over an 8 x 8 grid. In the first minutes it learns what a patch shows about twice as fast as CLIP's ViT, whose one
-linear map from 16 x 16 pixels has to be taught every shape at every angle.
+over an 8 x 8 grid. In one short trial (one seed) it told size, texture and shape after 400 steps a little better than
+CLIP's ViT with 16 x 16 patches after 600, colour a little worse; shape was near chance for both.
 """
 
 from __future__ import annotations
