@@ -22,14 +22,15 @@ class GateConfig:
         accept: accept from this calibrated quality on.
         reject: reject below this calibrated quality; between the two a person should look.
         min_understood: least share of known words for a label to be accepted without review.
-        min_agreement: least mean pairwise IoU of the proposals for the same.
+        min_agreement: least mean pairwise IoU of the proposals for the same; 0 leaves it to the quality, which knows
+            the agreement and how much it says.
         min_area_ratio, max_area_ratio: a mask outside covers nearly nothing or nearly everything.
     """
 
     accept: float = 0.8
     reject: float = 0.4
     min_understood: float = 0.9
-    min_agreement: float = 0.3
+    min_agreement: float = 0.0
     min_area_ratio: float = 0.0005
     max_area_ratio: float = 0.9
 

@@ -24,7 +24,7 @@ GOOD = {"quality": 0.95, "area_ratio": 0.1, "understood": 1.0, "agreement": 0.9}
     ],
 )
 def test_each_rule_gives_its_status_and_reason(scores, absent, status, reason):
-    assert decide(Scores(**GOOD | scores), absent, GateConfig()) == (status, reason)
+    assert decide(Scores(**GOOD | scores), absent, GateConfig(min_agreement=0.3)) == (status, reason)
     assert reason in REASONS
 
 
