@@ -50,7 +50,8 @@ def run(command, clone):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.xdist_group("pages")
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_a_page_runs(page, clone):
     for language, text, why in blocks(page):
