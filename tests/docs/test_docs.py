@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"(<!-- not run: (?P<why>.+?) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 RUNNABLE = {"console", "python", "sql", "json", "yaml"}
-SMALL_DEMO = "--scenes 10 --steps 20"
+SMALL_DEMO = "--scenes 40 --steps 12"
 """The demo that the other blocks build on, small enough for a test."""
 
 
