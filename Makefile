@@ -24,7 +24,7 @@ demo: setup  ## Make a world, label it, question the labels, train, mask a new i
 	$(BIN)/python -m flows.demo $(DEMO)
 
 test: setup  ## Run the tests
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
 
 lint: setup  ## Check style, import laws and types
 	$(BIN)/ruff check .

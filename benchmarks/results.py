@@ -26,7 +26,8 @@ from ivm_data.training import train_config
 from ivm_data.worlds.world import write_world
 from ivm_model.dataset import load_rows
 from ivm_model.evaluation import evaluate_labels
-from ivm_model.experiment import ARMS, compare
+from ivm_model.experiment import ARMS, Comparison, compare
+from ivm_model.trainer import TrainConfig
 from storage.catalog import Catalog
 from storage.records import Status
 
@@ -119,9 +120,7 @@ def _photographs(manifest: Path, data: Path, processes: int) -> list[str]:
 def _dwsl(data: Path, options: argparse.Namespace) -> list[str]:
     config = train_config(data, options.work / "unused", {"generator.steps": options.steps, "rows.test_share": 0.35})
     noisy = replace(config, rows=replace(config.rows, statuses=NOISY))
-    comparison = compare(noisy, range(options.seeds), ARMS)
-    gated = compare(replace(config, rows=replace(config.rows, statuses=(Status.ACCEPTED, Status.NO_TARGET))),
-                    range(options.seeds), ("uniform",))  # fmt: skip
+    comparison = compare_in_processes(noisy, options.seeds, options.processes)
     rows = load_rows(data, noisy.rows)
     (options.work / "dwsl.json").write_text(json.dumps(comparison.facts(), indent=1))
     wrong = sum(r.truth is not None and iou < 0.5 for r, iou in zip(rows.machine, _truths(rows.machine), strict=True))
@@ -129,8 +128,6 @@ def _dwsl(data: Path, options: argparse.Namespace) -> list[str]:
         (s.arm, s.giou, s.giou_std, s.ciou, f"{s.gain:+.3f} [{s.gain_low:+.3f}, {s.gain_high:+.3f}]")
         for s in comparison.summary()
     ]
-    only = gated.summary()[0]
-    arms.append(("uniform, accepted labels only", only.giou, only.giou_std, only.ciou, ""))
     kinds = sorted({kind for run in comparison.runs for kind in run.scores.by_kind})
     return [
         "## DWSL",
@@ -144,8 +141,26 @@ def _dwsl(data: Path, options: argparse.Namespace) -> list[str]:
         "The labeling engine and its single experts on the same test pairs:",
         markdown(("labels", "gIoU"), _engine(data, rows.test)),
         "The discriminators, audited (one line a seed):",
-        markdown(tuple(vars(comparison.audits[0])), [tuple(vars(audit).values()) for audit in comparison.audits]),
+        markdown(tuple(vars(comparison.audits[0])), [tuple(vars(each).values()) for each in comparison.audits]),
     ]
+
+
+def compare_in_processes(config: TrainConfig, seeds: int, processes: int) -> Comparison:
+    """One process for each seed at a time."""
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        each = pool.starmap(_compare_one, [(config, seed) for seed in range(seeds)], chunksize=1)
+    return Comparison(
+        tuple(run for comparison in each for run in comparison.runs),
+        tuple(audit for comparison in each for audit in comparison.audits),
+    )
+
+
+def _compare_one(config: TrainConfig, seed: int) -> Comparison:
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    comparison = compare(config, (seed,))
+    print(f"seed {seed}: {time.perf_counter() - began:.0f} s", *comparison.summary(), sep="\n  ", flush=True)
+    return comparison
 
 
 def _truths(rows: Sequence[Any]) -> Iterable[float]:

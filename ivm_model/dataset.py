@@ -62,6 +62,7 @@ class Row:
         machine_mask: of a human row, the engine's label for the same image and instruction; for audits only.
         verification: the engine's two-sided verification; of a label without target, how sure it was of the absence.
         quality: the engine's calibrated quality.
+        accepted: the gate accepted the engine's label, or its statement that there is no target.
     """
 
     sample_id: str
@@ -77,6 +78,7 @@ class Row:
     machine_mask: Rle | None = None
     verification: float = float("nan")
     quality: float = float("nan")
+    accepted: bool = False
 
     @property
     def image_key(self) -> str:
@@ -173,6 +175,7 @@ def _row(label: Label) -> Row:
         machine_mask=label.mask if human else None,
         verification=1 - label.scores.presence if math.isnan(label.scores.verification) else label.scores.verification,
         quality=label.scores.quality,
+        accepted=label.status in (Status.ACCEPTED, Status.NO_TARGET),
     )
 
 

@@ -22,7 +22,7 @@ from ivm_model.trainer import TrainConfig, weigh
 from ivm_model.views import Views
 from storage.errors import ConfigError
 
-ARMS = ("human_only", "uniform", "verification", "quality", "clip_sigmoid", "dwbc_ratio", "oracle")
+ARMS = ("human_only", "uniform", "gate", "verification", "quality", "clip_sigmoid", "dwbc_ratio", "oracle")
 EVALUATE_BATCH = 32
 
 

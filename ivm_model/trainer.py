@@ -138,6 +138,7 @@ def weigh(weighting: str, rows: Rows, opinions: Opinions | None) -> np.ndarray:
         d_N=None if opinions is None else opinions.of("machine"),
         verification_N=np.array([row.verification for row in rows.machine], np.float32),
         quality_N=np.array([row.quality for row in rows.machine], np.float32),
+        accepted_N=np.array([row.accepted for row in rows.machine], np.float32),
         truth_iou_N=truth_iou(rows.machine),
     )
     return np.concatenate([np.ones(len(rows.human), np.float32), get_weighting(weighting)(evidence)])

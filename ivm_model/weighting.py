@@ -21,6 +21,7 @@ class Evidence:
         d_N: P(human) from a fold that did not train on the label, in (0, 1); None before stage I.
         verification_N: the engine's verification score in [0, 1]; NaN where it was not asked.
         quality_N: the engine's calibrated quality in [0, 1].
+        accepted_N: 1 where the engine's gate accepted the label or its absence, else 0.
         truth_iou_N: IoU with the held-out truth; NaN where there is none. For experiments only.
         count: N.
     """
@@ -29,6 +30,7 @@ class Evidence:
     d_N: np.ndarray | None = None
     verification_N: np.ndarray | None = None
     quality_N: np.ndarray | None = None
+    accepted_N: np.ndarray | None = None
     truth_iou_N: np.ndarray | None = None
 
 
@@ -72,13 +74,18 @@ def quality(evidence: Evidence) -> np.ndarray:
     return np.clip(_need(evidence, "quality_N"), 0.1, 0.9).astype(np.float32)
 
 
+def gate(evidence: Evidence) -> np.ndarray:
+    """1 where the engine's gate accepted the label, else 0: training on what the engine alone would hand over."""
+    return _need(evidence, "accepted_N").astype(np.float32)
+
+
 def oracle(evidence: Evidence) -> np.ndarray:
     """1 where the label overlaps the truth with IoU >= 0.5, else 0: what a perfect discriminator could give."""
     return (_need(evidence, "truth_iou_N") >= 0.5).astype(np.float32)
 
 
 WEIGHTINGS: dict[str, Weighting] = {
-    each.__name__: each for each in (uniform, human_only, clip_sigmoid, dwbc_ratio, verification, quality, oracle)
+    each.__name__: each for each in (uniform, human_only, clip_sigmoid, dwbc_ratio, verification, quality, gate, oracle)
 }
 """Every weighting by name."""
 NEEDS_DISCRIMINATOR = frozenset({"clip_sigmoid", "dwbc_ratio"})

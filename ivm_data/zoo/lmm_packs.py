@@ -1,4 +1,4 @@
-"""Views -> tensors: several questions behind one image, each blind to the others, and what each patch shows."""
+"""Views -> tensors: several questions behind one image, each blind to the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 import torch
 from transformers import LlavaProcessor
@@ -15,9 +14,8 @@ from transformers import LlavaProcessor
 from ivm_data.worlds.phrases import PLURALS, Description
 from ivm_data.worlds.scene import ATTRIBUTES, SHAPES, Scene, Thing
 from ivm_data.zoo.lmm_model import ANSWER, Size
-from ivm_data.zoo.lmm_patches import patch_targets
-from ivm_data.zoo.lmm_views import Ask, View
-from ivm_data.zoo.training import normalise
+from ivm_data.zoo.lmm_patches import covering
+from ivm_data.zoo.lmm_views import Ask, View, pixels
 
 Point = tuple[int, Description, str]
 """Index of a word, what it tells, and which of POINTS it is."""
@@ -35,13 +33,9 @@ class Pack:
         visible_R1TT: bool attention mask.
         at_N, target_N, weight_N: answer tokens: the flat index in (R, T) of the token before each, its id, its weight.
         jobs: what each answer token belongs to ("verify", "qa", ...); "" for the end of an answer.
-        patch_BPH: for each of ATTRIBUTES 0 for no thing, else 1 + the word; for each of CONTRASTS the amount. IGNORED
-            where there is no target: contrast is asked of views for VERIFY only.
         points: of each of POINTS, where it stands in a question about an image, as flat indices in (R, T), and on which
             patches of that image something fits it, (N, P) float.
         linked_NT: for each phrase of `points`, its adjectives in the row, as shares of 1; the noun where it has none.
-        outline_BPS: float, 1 where a cell of the patch shows a thing.
-        extent_BP4: float, NaN where the patch shows no thing.
     """
 
     pixels_BCHW: torch.Tensor
@@ -52,11 +46,8 @@ class Pack:
     target_N: torch.Tensor
     weight_N: torch.Tensor
     jobs: tuple[str, ...]
-    patch_BPH: torch.Tensor
     points: dict[str, tuple[torch.Tensor, torch.Tensor]]
     linked_NT: torch.Tensor
-    outline_BPS: torch.Tensor
-    extent_BP4: torch.Tensor
 
 
 class Packer:
@@ -72,14 +63,12 @@ class Packer:
 
     def pack(self, views: Sequence[View], texts: Sequence[Sequence[Ask]]) -> Pack:
         """A row for each view with its questions, then a row for each of `texts` with questions that see no image."""
-        side = self._size.image
-        images = [cv2.resize(view.image_HWC, (side, side), interpolation=cv2.INTER_LINEAR) for view in views]
         rows = [self._row(view.asks, 1 + self._size.image_tokens) for view in views]
         rows += [self._row(asks, 1) for asks in texts]
         ids, position, segment = (torch.from_numpy(np.stack([row[k] for row in rows])) for k in range(3))
         answers = [(b * self._length + at - 1, *rest) for b, row in enumerate(rows) for at, *rest in row[3]]
         at, target, weight, jobs = zip(*answers, strict=True)
-        patch, outline, extent, things = zip(*(patch_targets(view, self._size) for view in views), strict=True)
+        things = [covering(view, self._size) for view in views]
         points = {
             kind: _points(
                 (b * self._length + at, told.fits, view.scene, things[b])
@@ -90,7 +79,7 @@ class Packer:
             for kind in POINTS
         }
         return Pack(
-            pixels_BCHW=normalise(np.stack(images)),
+            pixels_BCHW=pixels(views, self._size),
             ids_RT=ids,
             position_RT=position,
             visible_R1TT=_visible(segment)[:, None],
@@ -98,11 +87,8 @@ class Packer:
             target_N=torch.tensor(target),
             weight_N=torch.tensor(weight),
             jobs=jobs,
-            patch_BPH=torch.from_numpy(np.stack(patch)),
             points=points,
             linked_NT=self._linked(rows[: len(views)]),
-            outline_BPS=torch.from_numpy(np.stack(outline)),
-            extent_BP4=torch.from_numpy(np.stack(extent)),
         )
 
     def _row(self, asks: Sequence[Ask], prefix: int):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
+import torch
 
 from ivm_data.worlds.scene import ATTRIBUTES
 from ivm_data.zoo.lmm_model import Size
@@ -21,11 +25,37 @@ _LEAST_SHARE = 0.12
 """Share of a patch that a thing must cover to name it."""
 
 
-def patch_targets(view: View, size: Size) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Dense targets of a view in raster order, as in `Pack`: words and contrast, outline, extent; and thing_KP."""
+@dataclass(frozen=True)
+class Patches:
+    """Dense targets of a batch of B views, patches in raster order.
+
+    Attributes:
+        word_BPH: for each of ATTRIBUTES 0 for no thing, else 1 + the word; for each of CONTRASTS the amount. IGNORED
+            where there is no target: contrast is asked of dimmed views only.
+        outline_BPS: float, 1 where a cell of the patch shows a thing.
+        extent_BP4: float, NaN where the patch shows no thing.
+    """
+
+    word_BPH: torch.Tensor
+    outline_BPS: torch.Tensor
+    extent_BP4: torch.Tensor
+
+    @classmethod
+    def of(cls, views: Sequence[View], size: Size) -> Patches:
+        """The targets of views, whatever their own sizes."""
+        stacked = (np.stack(targets) for targets in zip(*(_targets(view, size) for view in views), strict=True))
+        return cls(*(torch.from_numpy(targets) for targets in stacked))
+
+
+def covering(view: View, size: Size) -> np.ndarray:
+    """(things, patches) bool: which thing covers enough of which patch to be named there."""
+    return _covered(_cells(view.instance_HW, size), view)[1:] >= _LEAST_SHARE * size.patch**2
+
+
+def _targets(view: View, size: Size) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     resized_HW = cv2.resize(view.instance_HW, (size.image, size.image), interpolation=cv2.INTER_NEAREST)
     labels = _cells(resized_HW, size)
-    covered_KP = np.stack([(labels == k).sum(1) for k in range(len(view.scene.things) + 1)])
+    covered_KP = _covered(labels, view)
     main_P = covered_KP[1:].argmax(0) + 1
     named_P = covered_KP[1:].max(0) >= _LEAST_SHARE * size.patch**2
     words = [
@@ -33,12 +63,16 @@ def patch_targets(view: View, size: Size) -> tuple[np.ndarray, np.ndarray, np.nd
         for name, options in ATTRIBUTES.items()
     ]
     contrast = _contrast(view, labels, covered_KP, np.where(named_P, main_P, 0), size)
-    patch_PH = np.stack([*(np.where(named_P, of_thing[main_P], 0) for of_thing in words), *contrast], 1)
+    word_PH = np.stack([*(np.where(named_P, of_thing[main_P], 0) for of_thing in words), *contrast], 1)
     step = size.patch // OUTLINE
     outline_PS = labels.reshape(-1, size.patch, size.patch)[:, step // 2 :: step, step // 2 :: step] > 0
     outline_PS = outline_PS.reshape(len(labels), -1).astype(np.float32)
-    thing_KP = covered_KP[1:] >= _LEAST_SHARE * size.patch**2
-    return patch_PH, outline_PS, _extent(resized_HW, main_P, named_P, size), thing_KP
+    return word_PH, outline_PS, _extent(resized_HW, main_P, named_P, size)
+
+
+def _covered(labels: np.ndarray, view: View) -> np.ndarray:
+    """(1 + things, patches): pixels of background and of each thing in each patch."""
+    return np.stack([(labels == k).sum(1) for k in range(len(view.scene.things) + 1)])
 
 
 def _contrast(

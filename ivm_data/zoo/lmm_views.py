@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+import torch
 
 from ivm_data.experts import prompts
 from ivm_data.experts.rewrite_grammar import format_rewrite
@@ -13,6 +15,8 @@ from ivm_data.worlds.grammar import KINDS, Pair, compose
 from ivm_data.worlds.phrases import Description, parse
 from ivm_data.worlds.scene import ATTRIBUTES, HELD_OUT, Scene
 from ivm_data.zoo.lmm_masks import CORRUPTIONS, OBJECT_LEVEL, imperfect, other_things, spoilt, union
+from ivm_data.zoo.lmm_model import Size
+from ivm_data.zoo.training import normalise
 from ivm_model.masking import complement, crop_box, keep_only
 from storage.records import Box, Rewrite
 
@@ -94,8 +98,7 @@ def verify_view(scene: Scene, pairs: list[Pair], rng: np.random.Generator) -> Vi
     asks = [verify_ask(main, kept)]
     asks += [verify_ask(pair, kept) for pair in _some([p for p in pairs if kept == set(p.targets)], 2, rng)]
     asks += [verify_ask(pair, kept) for pair in _some([p for p in pairs if kept != set(p.targets)], 2, rng)]
-    image_HWC = keep_only(scene.image_HWC, mask_HW, dim=prompts.VERIFY_DIM)
-    return View(image_HWC, scene, instances(scene), tuple(dict.fromkeys(asks))[:ASKS], mask_HW)
+    return dimmed_view(scene, mask_HW, tuple(dict.fromkeys(asks))[:ASKS])
 
 
 def complement_view(scene: Scene, pairs: list[Pair], rng: np.random.Generator) -> View:
@@ -133,14 +136,18 @@ SHARES: dict[Draw, float] = {
     masked_view: 0.14,
 }
 """Each kind of view with its share of the training."""
-TOWER_SHARES: dict[Draw, float] = {
-    full_view: 0.38,
-    verify_view: 0.22,
-    complement_view: 0.07,
-    candidate_view: 0.25,
-    masked_view: 0.08,
-}
-"""The shares while the tower is trained: a whole scene shows it more things than a crop."""
+
+
+def pixels(views: Sequence[View], size: Size) -> torch.Tensor:
+    """(B, 3, image, image) normalised."""
+    side = (size.image, size.image)
+    return normalise(np.stack([cv2.resize(view.image_HWC, side, interpolation=cv2.INTER_LINEAR) for view in views]))
+
+
+def dimmed_view(scene: Scene, mask_HW: np.ndarray, asks: tuple[Ask, ...] = ()) -> View:
+    """The scene faded outside a mask, as VERIFY shows it."""
+    image_HWC = keep_only(scene.image_HWC, mask_HW, dim=prompts.VERIFY_DIM)
+    return View(image_HWC, scene, instances(scene), asks, mask_HW)
 
 
 def corrupted(
@@ -282,6 +289,6 @@ def _yes(right: bool) -> str:
     return "yes" if right else "no"
 
 
-def draw_view(shares: dict[Draw, float], scene: Scene, pairs: list[Pair], rng: np.random.Generator) -> View:
+def draw_view(scene: Scene, pairs: list[Pair], rng: np.random.Generator) -> View:
     """A view of a kind drawn by its share."""
-    return list(shares)[rng.choice(len(shares), p=list(shares.values()))](scene, pairs, rng)
+    return list(SHARES)[rng.choice(len(SHARES), p=list(SHARES.values()))](scene, pairs, rng)

@@ -4,7 +4,7 @@
 WITH binned AS (
     SELECT source, least(floor(area / (width::DOUBLE * height) * $bins), $bins - 1)::INTEGER AS bin, count(*) AS labels
     FROM labels
-    WHERE starts_with(recipe, $recipe) AND len(proposals) > 0
+    WHERE starts_with(recipe, $recipe) AND status <> 'no_target'
     GROUP BY ALL
 )
 SELECT

@@ -50,11 +50,9 @@ def run(command, clone):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("pages")
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_of_a_page_runs(page, clone):
-    for language, text, why in blocks(page):
+def test_every_block_of_every_page_runs_in_reading_order(clone):
+    for language, text, why in [block for page in PAGES for block in blocks(page)]:
         if why:
             continue
         if language == "console":

@@ -12,7 +12,7 @@ def _evidence(**fields) -> Evidence:
 
 
 def _full() -> Evidence:
-    return _evidence(d_N=D_N, verification_N=D_N, quality_N=D_N, truth_iou_N=D_N)
+    return _evidence(d_N=D_N, verification_N=D_N, quality_N=D_N, accepted_N=D_N > 0.5, truth_iou_N=D_N)
 
 
 @pytest.mark.parametrize("name", sorted(WEIGHTINGS))

@@ -9,11 +9,11 @@ from ivm_data.experts.rewrite_grammar import parse_rewrite
 from ivm_data.worlds.grammar import KINDS, vocabulary
 from ivm_data.worlds.scene import draw_scene
 from ivm_data.zoo import lmm, lmm_views
-from ivm_data.zoo.lmm_learner import Learner
 from ivm_data.zoo.lmm_masks import CORRUPTIONS, RIGHT_IOU, WRONG_IOU, imperfect, mask_iou, union
-from ivm_data.zoo.lmm_model import Size, build_processor
+from ivm_data.zoo.lmm_model import Size, build_model, build_processor
 from ivm_data.zoo.lmm_packs import Packer
-from ivm_data.zoo.lmm_patches import IGNORED
+from ivm_data.zoo.lmm_patches import IGNORED, Patches
+from ivm_data.zoo.lmm_tower import DenseHeads, draw_look
 from storage.errors import ConfigError
 
 
@@ -104,13 +104,14 @@ def test_both_answers_are_taught_for_every_kind(drawn):
 def test_a_packed_question_is_answered_as_if_it_were_asked_alone(drawn):
     torch.manual_seed(0)
     size = Size(layers=2)
-    learner = Learner(size).eval()
-    packer = Packer(learner.processor, size)
+    processor = build_processor(size)
+    llava = build_model(size, processor.tokenizer).eval()
+    packer = Packer(processor, size)
     view = views(drawn, lmm_views.verify_view)[0]
     rewrite = lmm_views.rewrite_ask(drawn[0][1][0])
     pack = packer.pack([view], [[rewrite]])
     with torch.inference_mode():
-        packed_RTV = learner.llava(
+        packed_RTV = llava(
             input_ids=pack.ids_RT,
             pixel_values=pack.pixels_BCHW,
             attention_mask=pack.visible_R1TT,
@@ -120,31 +121,49 @@ def test_a_packed_question_is_answered_as_if_it_were_asked_alone(drawn):
         assert len(ends) > 2
         for ask, end in zip((*view.asks, rewrite), ends, strict=True):
             shown = "<image>" * size.image_tokens if ask is not rewrite else ""
-            ids = learner.processor.tokenizer.encode(
+            ids = processor.tokenizer.encode(
                 f"<s>{shown}{ask.text}ASSISTANT:", add_special_tokens=False, return_tensors="pt"
             )
-            alone_V = learner.llava(input_ids=ids, pixel_values=pack.pixels_BCHW if shown else None).logits[0, -1]
+            alone_V = llava(input_ids=ids, pixel_values=pack.pixels_BCHW if shown else None).logits[0, -1]
             torch.testing.assert_close(packed_RTV.flatten(0, 1)[end], alone_V, atol=1e-4, rtol=1e-3)
 
 
 def test_patches_are_told_what_they_show(drawn):
     size = Size()
-    packer = Packer(build_processor(size), size)
     scene, pairs = drawn[0]
     rng = np.random.default_rng(6)
-    full = packer.pack([lmm_views.full_view(scene, pairs, rng)], [])
+    full = Patches.of([lmm_views.full_view(scene, pairs, rng)], size)
     grid = np.zeros((8, 8), bool)
     for thing in scene.things:
         grid |= thing.mask_HW.reshape(8, 16, 8, 16).mean((1, 3)) >= 0.12
-    shown = full.patch_BPH[0]
+    shown = full.word_BPH[0]
     np.testing.assert_array_equal((shown[:, 0] > 0).numpy(), grid.ravel())
     assert (shown[:, 4:] == IGNORED).all()
     assert (full.extent_BP4[0].isnan().any(1).numpy() == ~grid.ravel()).all()
-    kept = packer.pack([lmm_views.verify_view(scene, pairs, rng)], []).patch_BPH[0]
+    kept = Patches.of([lmm_views.verify_view(scene, pairs, rng)], size).word_BPH[0]
     assert (kept[:, 5] != IGNORED).any()
 
 
-@pytest.mark.parametrize("changes", [{"batch": 0}, {"minutes": 0}, {"tower_share": 1.0}])
+def test_the_tower_learns_to_name_what_patches_show(drawn):
+    torch.manual_seed(0)
+    size = Size(layers=1)
+    processor = build_processor(size)
+    llava = build_model(size, processor.tokenizer)
+    looks = [draw_look(scene, np.random.default_rng(8)) for scene, _ in drawn[:4]]
+    heads = DenseHeads(size, processor)
+    shown, targets = lmm_views.pixels(looks, size), Patches.of(looks, size)
+    optimizer = torch.optim.AdamW([*llava.parameters(), *heads.parameters()], lr=2e-3)
+    losses = []
+    for _ in range(25):
+        seen = heads(llava, shown, targets)
+        optimizer.zero_grad()
+        seen.loss.backward()
+        optimizer.step()
+        losses.append(seen.loss.item())
+    assert losses[-1] < 0.7 * losses[0] and seen.right["colour"] > 0.5
+
+
+@pytest.mark.parametrize("changes", [{"batch": 0}, {"steps": 0}, {"tower_steps": 0}])
 def test_a_training_that_cannot_run_is_refused(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):
         lmm.TrainConfig(**changes)
@@ -153,7 +172,9 @@ def test_a_training_that_cannot_run_is_refused(changes):
 @pytest.mark.slow
 def test_a_training_publishes_a_checkpoint_with_its_card(tmp_path, monkeypatch):
     monkeypatch.setattr("ivm_data.zoo.scenes.CHUNK", 8)  # draws few scenes; the real one would draw 500 of each split
-    config = lmm.TrainConfig(minutes=0.04, scenes=8, held_out=3, batch=2, cache_dir=tmp_path / "cache")
+    config = lmm.TrainConfig(
+        tower_steps=2, tower_batch=2, steps=2, scenes=8, held_out=3, batch=2, cache_dir=tmp_path / "cache"
+    )
     lines = []
     scores = lmm.train(tmp_path / "lmm", config, lines.append)
     assert scores["rewrite exact, val"] == 0.0 and any("verify AUC" in line for line in lines)
