@@ -50,22 +50,24 @@ def label(
     overrides: dict[str, Any] | None = None,
     part_size: PositiveInt = 64,
     concurrency: PositiveInt = 2,
+    image_root: Path | None = None,
 ) -> str:
     """Label every pair of a manifest. A run that was killed or failed goes on where it stopped when it is run again.
 
     Args:
-        manifest: JSONL or CSV file with `image` and `instruction`; image paths are relative to its folder.
+        manifest: JSONL or CSV file with `image` and `instruction`; image paths are relative to its folder or `image_root`.
         data: Folder of the data set; it is made where it is missing.
         recipe: Which experts and thresholds.
         overrides: Fields of the recipe to replace, by dotted name, for example {"gate.accept": 0.9}.
         part_size: Pairs in a part, the unit of retry and commit. A part should take 30 to 60 seconds or more.
         concurrency: Parts under way at the same time; they share the loaded experts.
+        image_root: Folder that image paths are relative to; without it the manifest's.
 
     Returns:
         The hash of the recipe, under which the labels lie.
     """
     log = get_run_logger()
-    run = prepare(manifest, data, named_recipe(recipe, overrides), part_size)
+    run = prepare(manifest, data, named_recipe(recipe, overrides), part_size, image_root)
     show_recipe(run.recipe, run.recipe_hash)
     progress, failed = Progress.of(run), dict[str, str]()
     board = ProgressBoard("label-progress", progress.counts())

@@ -11,6 +11,7 @@ from ivm_data.pipeline import Pipeline
 from ivm_data.recipes import Recipe
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.parts import Part
+from storage.errors import ConfigError
 from storage.records import Label, PartResult
 from storage.shards import commit_part, is_committed, write_recipe
 
@@ -36,37 +37,44 @@ class PartSummary:
 
 @dataclass(frozen=True)
 class Run:
-    """A planned run: what will be labeled, with what, into where."""
+    """A planned run: what will be labeled, with what, into where.
+
+    Attributes:
+        image_root: folder that image paths are relative to; None means the manifest's.
+    """
 
     data: Path
     parts: tuple[Part, ...]
     recipe: Recipe
     recipe_hash: str
+    image_root: Path | None = None
 
     def open_parts(self) -> list[Part]:
         """Parts that are not committed yet."""
         return [part for part in self.parts if not is_committed(self.data, self.recipe_hash, part.name)]
 
 
-def prepare(manifest: Path, data: Path, recipe: Recipe, part_size: int) -> Run:
+def prepare(manifest: Path, data: Path, recipe: Recipe, part_size: int, image_root: Path | None = None) -> Run:
     """Load the experts, plan the parts and write down the recipe: whatever is wrong with either shows up here.
 
     Raises:
         ConfigError, WeightsError: before any work starts.
     """
+    if image_root is not None and not image_root.is_dir():
+        raise ConfigError(f"image root '{image_root}' is not a folder; give the folder that image paths are relative to")
     parts = tuple(plan(manifest, part_size))
     pipeline = Pipeline(recipe)
     data.mkdir(parents=True, exist_ok=True)
     lineage = {"experts": [{"role": role, "name": name} for role, name in pipeline.lineage.experts]}
     write_recipe(data, pipeline.lineage.recipe, recipe.to_dict() | lineage)
-    return Run(data, parts, recipe, pipeline.lineage.recipe)
+    return Run(data, parts, recipe, pipeline.lineage.recipe, image_root)
 
 
 def label_part(run: Run, part: Part) -> PartSummary:
     """Label and commit one part; a committed part is skipped. Calling it again after any crash is safe."""
     if is_committed(run.data, run.recipe_hash, part.name):
         return PartSummary(part.name, part.records, False, Counter())
-    result = Pipeline(run.recipe).run(part.name, list(read_part(part)))
+    result = Pipeline(run.recipe).run(part.name, list(read_part(part, run.image_root)))
     committed = commit_part(run.data, result)
     return _summary(result, committed.fresh)
 

@@ -56,12 +56,15 @@ def label(
     recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "demo",
     changes: Changes = [],  # noqa: B006
     part_size: Annotated[int, typer.Option(help="Pairs in a part, the unit of retry and commit.")] = 64,
+    image_root: Annotated[
+        Path | None, typer.Option(help="Folder that image paths are relative to.", show_default="the manifest's")
+    ] = None,
 ) -> None:
     """Label a manifest: `ivm label --manifest photos/manifest.jsonl --out data`."""
     from ivm_data.labeling import label_manifest, prepare, total
     from ivm_data.recipes import recipe as named_recipe
 
-    run = prepare(manifest, out, named_recipe(recipe, parse_changes(changes)), part_size)
+    run = prepare(manifest, out, named_recipe(recipe, parse_changes(changes)), part_size, image_root)
     with progress_bar() as bar:
         task = bar.add_task(f"recipe {run.recipe_hash}", total=sum(part.records for part in run.parts))
         summaries = label_manifest(run, lambda summary: bar.advance(task, summary.rows))

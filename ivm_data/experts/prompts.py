@@ -15,8 +15,8 @@ PRESENCE = "Is there a {phrase}?"
 CANDIDATE = "Is this a {phrase}?"
 """Over `crop_box(image, box, CANDIDATE_CONTEXT)`."""
 
-VERIFY_DIM = 0.8
-"""How far the pixels outside the mask fade to white for VERIFY: anchors and left-out things stay faintly visible."""
+VERIFY_DIM = 0.6
+"""How far the pixels outside the mask fade to white for VERIFY: anchors and left-out things stay visible."""
 CANDIDATE_CONTEXT = 0.25
 """Margin around a candidate's box on every side, as a share of its longer side."""
 

@@ -24,7 +24,7 @@ from storage.errors import ConfigError
 
 NAME = "lmm"
 _DESCRIPTION = f"""
-A miniature `transformers.LlavaForConditionalGeneration` (LLaVA, arXiv 2304.08485): a FocalNet tower (arXiv 2203.11926)
+A miniature `transformers.LlavaForConditionalGeneration` (LLaVA, arXiv 2304.08485): a LeViT tower (arXiv 2104.01136)
 over 128 x 128 pixels (64 image tokens), a Llama of width 128 with 5 layers, a word-level tokenizer. It knows the
 procedural world only.
 
@@ -62,11 +62,11 @@ class TrainConfig:
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    tower_steps: int = 2000
-    tower_batch: int = 32
+    tower_steps: int = 5000
+    tower_batch: int = 16
     steps: int = 4000
     batch: int = 16
-    scenes: int = 12_000
+    scenes: int = 24_000
     held_out: int = 200
     tower_rate: float = 2e-3
     learning_rate: float = 1.2e-3

@@ -44,7 +44,7 @@ class Learner(nn.Module):
     def __init__(self, llava: LlavaForConditionalGeneration) -> None:
         super().__init__()
         self.llava = llava
-        llava.model.vision_tower.requires_grad_(False)
+        llava.model.vision_tower.requires_grad_(False).eval()
 
     def forward(self, pack: Pack) -> Losses:
         """Answers, and where some heads' attention points."""

@@ -1,8 +1,10 @@
-"""The miniature LLaVA (Liu et al., 2023, arXiv 2304.08485): FocalNet tower, projector, Llama, word-level tokenizer.
+"""The miniature LLaVA (Liu et al., 2023, arXiv 2304.08485): LeViT tower, projector, Llama, word-level tokenizer.
 
-The tower is FocalNet (Yang et al., 2022, arXiv 2203.11926) with overlapping convolutions between three stages: it gives
-hidden states as LLaVA's projector reads them, (B, patches, channels), and sees fine shapes from its stride of 4. A ViT
-with 16 x 16 patches and a LeViT, tried before, told a patch's shape hardly better than chance.
+The tower is LeViT (Graham et al., 2021, arXiv 2104.01136) with one stage: four strided convolutions with batch norms,
+then attention over an 8 x 8 grid. Of the towers that give LLaVA hidden states as (B, patches, channels) it learns
+fastest. Right words for size, texture, colour, shape of a patch after 225 steps of 32 scenes (one seed): .86 .80 .97
+.37; twice narrower with three layers more it needs longer; FocalNet .89 .65 .96 .27; Swin .81 .63 .96 .25. A plain
+convolutional network with batch norms, which does not fit: .92 .86 .96 .40.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import (
     CLIPImageProcessorPil,
-    FocalNetConfig,
+    LevitConfig,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -39,15 +41,18 @@ _ANSWER_WORDS = ("yes", "no", "find", "all", "and")
 
 @dataclass(frozen=True)
 class Size:
-    """Widths and depths; tower and language model share the width.
+    """Widths and depths.
 
     Attributes:
         image: side of the input in pixels.
         patch: side of a patch in pixels; each patch is one token of the language model.
+        tower_width, tower_layers: of the vision tower; the others are the language model's.
     """
 
     image: int = 128
     patch: int = 16
+    tower_width: int = 256
+    tower_layers: int = 1
     width: int = 128
     heads: int = 4
     layers: int = 5
@@ -102,19 +107,17 @@ def build_processor(size: Size) -> LlavaProcessor:
 
 def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
     """Random weights; seed torch first."""
-    # LLaVA's projector reads `hidden_size`, which FocalNetConfig lacks.
-    extra: dict[str, Any] = {"hidden_size": size.width}
-    tower = FocalNetConfig(
+    # Nothing is subsampled after the only stage; LLaVA's projector reads `hidden_size`, which LevitConfig lacks.
+    extra: dict[str, Any] = {"down_ops": [[""]], "hidden_size": size.tower_width}
+    tower = LevitConfig(
         image_size=size.image,
-        patch_size=4,
-        embed_dim=size.width // 4,
-        hidden_sizes=[size.width // 4, size.width // 2, size.width],
-        depths=[1, 2, 2],
-        focal_levels=[2, 2, 2],
-        focal_windows=[3, 3, 3],
-        use_conv_embed=True,
-        mlp_ratio=2.0,
-        drop_path_rate=0.0,
+        patch_size=size.patch,
+        hidden_sizes=[size.tower_width, size.tower_width],
+        num_attention_heads=[size.heads],
+        key_dim=[size.tower_width // size.heads],
+        attention_ratio=[1],
+        mlp_ratio=[2],
+        depths=[size.tower_layers],
         **extra,
     )
     language = LlamaConfig(

@@ -23,6 +23,10 @@ from ivm_data.zoo.lmm_views import View, candidate_view, corrupted, dimmed_view,
 from ivm_data.zoo.training import cosine, minibatches
 from ivm_model.masking import complement, keep_only
 
+WAYS = {"whole": 0.38, "crop": 0.2, "dimmed": 0.3, "kept": 0.06, "removed": 0.06}
+"""Each way to look at a scene with its share."""
+WHOLE_SHARE = 0.6
+"""Of the steps, at first, that show whole scenes only: among crops and faded things shapes are learned far slower."""
 NOTHING_WEIGHT = 0.3
 """Of the patches that show no thing, beside those that show one: there are many, and they are easy."""
 
@@ -42,9 +46,9 @@ class DenseHeads(nn.Module):
         super().__init__()
         vocabulary = processor.tokenizer.vocab
         self.word_ids = [[vocabulary[word] for word in words] for words in ATTRIBUTES.values()]
-        self.contrast = nn.ModuleList(nn.Linear(size.width, AMOUNTS) for _ in CONTRASTS)
-        self.outline = nn.Linear(size.width, OUTLINE * OUTLINE)
-        self.extent = nn.Linear(size.width, EXTENT)
+        self.contrast = nn.ModuleList(nn.Linear(size.tower_width, AMOUNTS) for _ in CONTRASTS)
+        self.outline = nn.Linear(size.tower_width, OUTLINE * OUTLINE)
+        self.extent = nn.Linear(size.tower_width, EXTENT)
 
     def forward(self, llava: LlavaForConditionalGeneration, pixels_BCHW: torch.Tensor, seen: Patches) -> Seen:
         """Loss of a batch: the patches' words, contrast, outline, and where their things end.
@@ -94,7 +98,8 @@ def teach(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps))
     started, recent = time.monotonic(), []
     for step, rows in enumerate(minibatches(len(scenes), batch, steps, rng), start=1):
-        looks = [draw_look(scenes[int(i)], rng) for i in rows]
+        ways = {"whole": 1.0} if step < WHOLE_SHARE * steps else WAYS
+        looks = [draw_look(scenes[int(i)], ways, rng) for i in rows]
         seen = heads(llava, pixels(looks, size), Patches.of(looks, size))
         optimizer.zero_grad()
         seen.loss.backward()
@@ -108,18 +113,18 @@ def teach(
             recent = []
 
 
-def draw_look(scene: Scene, rng: np.random.Generator) -> View:
-    """A view without questions, of every kind that questions are asked about: whole, dimmed, cropped, blanked."""
-    way = rng.choice(4, p=(0.35, 0.3, 0.23, 0.12))
-    if way == 0:
+def draw_look(scene: Scene, ways: dict[str, float], rng: np.random.Generator) -> View:
+    """A view without questions, of a kind that questions are asked about."""
+    way = str(rng.choice(list(ways), p=list(ways.values())))
+    if way == "whole":
         return View(scene.image_HWC, scene, instances(scene), ())
-    if way == 1:
+    if way == "crop":
         return candidate_view(scene, [], rng)
     targets = tuple(rng.permutation(len(scene.things))[: rng.integers(1, 4)].tolist())
-    if way == 2:
+    if way == "dimmed":
         _, mask_HW = corrupted(scene, targets, str(rng.choice(["", *CORRUPTIONS])), rng)
         return dimmed_view(scene, mask_HW)
     mask_HW = imperfect(union(scene, targets), rng)
-    if rng.random() < 0.5:
+    if way == "kept":
         return View(keep_only(scene.image_HWC, mask_HW), scene, np.where(mask_HW, instances(scene), 0), ())
     return View(complement(scene.image_HWC, mask_HW), scene, np.where(mask_HW, 0, instances(scene)), ())

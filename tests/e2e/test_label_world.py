@@ -12,6 +12,7 @@ from ivm_data.recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
 from storage.digest import content_hash
+from storage.errors import ConfigError
 from storage.reader import iter_labels
 
 
@@ -102,14 +103,16 @@ def test_bad_inputs_become_rejections_and_the_run_goes_on(tmp_path):
 def test_photographs_run_to_the_end_and_unknown_words_keep_them_from_being_accepted(photos_dev, tmp_path):
     lines = (photos_dev / "manifest.jsonl").read_text().splitlines()[::26]
     manifest = tmp_path / "photos.jsonl"
-    rows = [json.loads(line) for line in lines]
-    for row in rows:
-        (tmp_path / "images").mkdir(exist_ok=True)
-        (tmp_path / row["image"]).write_bytes((photos_dev / row["image"]).read_bytes())
-    manifest.write_text("\n".join(map(json.dumps, rows)))
-    run = prepare(manifest, tmp_path / "data", recipe("demo"), part_size=8)
+    manifest.write_text("\n".join(lines))
+    run = prepare(manifest, tmp_path / "data", recipe("demo"), part_size=8, image_root=photos_dev)
     label_manifest(run)
     with Catalog(run.data) as catalog:
         statuses = catalog.sql("select status, human_iou from outcomes").to_pylist()
-    assert len(statuses) == len(rows)
+    assert len(statuses) == len(lines)
     assert not any(row["status"] == "accepted" for row in statuses)
+
+
+def test_an_image_root_that_is_not_there_is_refused_before_any_work(world, tmp_path):
+    with pytest.raises(ConfigError, match="image root"):
+        prepare(world, tmp_path / "data", recipe("demo"), part_size=8, image_root=tmp_path / "nowhere")
+    assert not (tmp_path / "data").exists()

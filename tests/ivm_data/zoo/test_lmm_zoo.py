@@ -13,7 +13,7 @@ from ivm_data.zoo.lmm_masks import CORRUPTIONS, RIGHT_IOU, WRONG_IOU, imperfect,
 from ivm_data.zoo.lmm_model import Size, build_model, build_processor
 from ivm_data.zoo.lmm_packs import Packer
 from ivm_data.zoo.lmm_patches import IGNORED, Patches
-from ivm_data.zoo.lmm_tower import DenseHeads, draw_look
+from ivm_data.zoo.lmm_tower import WAYS, DenseHeads, draw_look
 from storage.errors import ConfigError
 
 
@@ -149,7 +149,7 @@ def test_the_tower_learns_to_name_what_patches_show(drawn):
     size = Size(layers=1)
     processor = build_processor(size)
     llava = build_model(size, processor.tokenizer)
-    looks = [draw_look(scene, np.random.default_rng(8)) for scene, _ in drawn[:4]]
+    looks = [draw_look(scene, WAYS, np.random.default_rng(8)) for scene, _ in drawn[:4]]
     heads = DenseHeads(size, processor)
     shown, targets = lmm_views.pixels(looks, size), Patches.of(looks, size)
     optimizer = torch.optim.AdamW([*llava.parameters(), *heads.parameters()], lr=2e-3)
