@@ -55,13 +55,13 @@ def label(
     """Label every pair of a manifest. A run that was killed or failed goes on where it stopped when it is run again.
 
     Args:
-        manifest: JSONL or CSV file with `image` and `instruction`; image paths are relative to its folder or `image_root`.
+        manifest: JSONL or CSV file with `image` and `instruction`; image paths are relative to its folder.
         data: Folder of the data set; it is made where it is missing.
         recipe: Which experts and thresholds.
         overrides: Fields of the recipe to replace, by dotted name, for example {"gate.accept": 0.9}.
         part_size: Pairs in a part, the unit of retry and commit. A part should take 30 to 60 seconds or more.
         concurrency: Parts under way at the same time; they share the loaded experts.
-        image_root: Folder that image paths are relative to; without it the manifest's.
+        image_root: Folder that image paths are relative to, if it is not the manifest's.
 
     Returns:
         The hash of the recipe, under which the labels lie.

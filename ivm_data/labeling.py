@@ -61,7 +61,9 @@ def prepare(manifest: Path, data: Path, recipe: Recipe, part_size: int, image_ro
         ConfigError, WeightsError: before any work starts.
     """
     if image_root is not None and not image_root.is_dir():
-        raise ConfigError(f"image root '{image_root}' is not a folder; give the folder that image paths are relative to")
+        raise ConfigError(
+            f"image root '{image_root}' is not a folder; give the folder that image paths are relative to"
+        )
     parts = tuple(plan(manifest, part_size))
     pipeline = Pipeline(recipe)
     data.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from ivm_data.zoo.grounder_model import build, processor
 from ivm_data.zoo.grounder_pretrain import pretrain
 from ivm_data.zoo.grounder_scores import score_grounder
 from ivm_data.zoo.scenes import load_scenes
-from ivm_data.zoo.training import check_cycles, cosine, minibatches, normalise, published
+from ivm_data.zoo.training import cosine, minibatches, normalise, published
 
 NAME = "grounder"
 
@@ -60,7 +60,11 @@ class TrainConfig:
     cache_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        check_cycles(self.steps, self.learning_rate)
+        if not self.steps or min(self.steps) < 1 or len(self.steps) != len(self.learning_rate):
+            raise ValueError(
+                "steps and learning_rate need one entry for each cycle, steps of at least 1, got "
+                f"{self.steps} and {self.learning_rate}"
+            )
         for field in ("pretrain_steps", "scenes", "batch", "held_out", "threads"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")

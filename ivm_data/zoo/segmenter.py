@@ -28,7 +28,7 @@ from ivm_data.worlds.scene import IMAGE_SIZE, Scene
 from ivm_data.zoo.card import write_card
 from ivm_data.zoo.scenes import load_scenes
 from ivm_data.zoo.segmenter_scores import score_segmenter
-from ivm_data.zoo.training import MEAN_RGB, STD_RGB, check_cycles, cosine, minibatches, normalise, published
+from ivm_data.zoo.training import MEAN_RGB, STD_RGB, cosine, minibatches, normalise, published
 
 NAME = "segmenter"
 
@@ -43,11 +43,11 @@ class TrainConfig:
     """How the segmenter is trained.
 
     Attributes:
-        steps: steps of each cycle.
+        steps: optimiser steps.
         scenes: training scenes.
         batch: images in a step.
         prompts: boxes, and as many points, for each image.
-        learning_rate: peak of each cycle's cosine schedule.
+        learning_rate: peak of the cosine schedule.
         jitter: standard deviation of the box corners, as a share of the box's side.
         background: share of the points that lie on no thing.
         held_out: scenes of each held-out split that are scored.
@@ -56,11 +56,11 @@ class TrainConfig:
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    steps: tuple[int, ...] = (2200, 2000)
-    scenes: int = 12000
+    steps: int = 8000
+    scenes: int = 24000
     batch: int = 12
     prompts: int = 3
-    learning_rate: tuple[float, ...] = (1.5e-3, 1e-3)
+    learning_rate: float = 1.5e-3
     jitter: float = 0.08
     background: float = 0.2
     held_out: int = 300
@@ -69,8 +69,7 @@ class TrainConfig:
     cache_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        check_cycles(self.steps, self.learning_rate)
-        for field in ("scenes", "batch", "prompts", "held_out", "threads"):
+        for field in ("steps", "scenes", "batch", "prompts", "held_out", "threads"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
         if not 0 <= self.background < 1:
@@ -129,8 +128,7 @@ def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) ->
     started = time.process_time()
     rng = np.random.default_rng(config.seed)
     model = build()
-    for cycle in range(len(config.steps)):
-        fit(model, config, cycle, rng=rng, log=log)
+    fit(model, config, rng, log)
     minutes = (time.process_time() - started) / 60
     with published(out) as folder:
         model.save_pretrained(folder)
@@ -141,13 +139,11 @@ def train(out: Path, config: TrainConfig, log: Callable[[str], None] = print) ->
     return scores
 
 
-def fit(
-    model: SamModel, config: TrainConfig, cycle: int, *, rng: np.random.Generator, log: Callable[[str], None]
-) -> None:
-    """One cycle: AdamW, cosine schedule (SGDR, Loshchilov and Hutter, 2017, arXiv 1608.03983)."""
-    steps = config.steps[cycle]
+def fit(model: SamModel, config: TrainConfig, rng: np.random.Generator, log: Callable[[str], None]) -> None:
+    """AdamW with a cosine schedule."""
+    steps = config.steps
     scenes = load_scenes("train", config.scenes, config.cache_dir)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate[cycle], weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps))
     model.train()
     started, ious = time.monotonic(), []
@@ -162,8 +158,7 @@ def fit(
         if step % 100 == 0:
             minutes = (time.monotonic() - started) / 60
             box, point = np.mean(ious[-100:], axis=0)
-            where = f"cycle {cycle + 1}, step {step}/{steps}, {minutes:.1f} min"
-            log(f"{NAME}: {where}, IoU box {box:.3f}, point {point:.3f}")
+            log(f"{NAME}: step {step}/{steps}, {minutes:.1f} min, IoU box {box:.3f}, point {point:.3f}")
 
 
 def training_loss(

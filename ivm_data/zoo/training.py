@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,12 +30,6 @@ def cosine(step: int, steps: int, warmup: int = 100) -> float:
         return (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-
-def check_cycles(steps: Sequence[int], learning_rate: Sequence[float]) -> None:
-    """Raise ValueError unless every cosine cycle has its steps and its peak learning rate."""
-    if not steps or min(steps) < 1 or len(steps) != len(learning_rate):
-        raise ValueError(f"steps and learning_rate need one entry for each cycle, got {steps} and {learning_rate}")
 
 
 def minibatches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -60,9 +60,7 @@ def test_the_loss_reaches_the_image_encoder(drawn):
 
 def test_a_training_writes_a_checkpoint_and_a_card_that_tells_its_scores(tmp_path, monkeypatch):
     monkeypatch.setattr(scenes, "CHUNK", 8)
-    config = TrainConfig(
-        steps=(2, 1), learning_rate=(1e-3, 1e-4), scenes=8, batch=2, prompts=2, held_out=4, cache_dir=tmp_path / "cache"
-    )
+    config = TrainConfig(steps=3, scenes=8, batch=2, prompts=2, held_out=4, cache_dir=tmp_path / "cache")
     scores = segmenter.train(tmp_path / "segmenter", config, lambda line: None)
     card = (tmp_path / "segmenter" / "README.md").read_text()
     assert {"val box mIoU", "test point mIoU"} <= set(scores)
