@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import product
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ivm_data.worlds.scene import ATTRIBUTES, SHAPES, Thing
@@ -72,15 +74,20 @@ def plural(phrase: str) -> str:
     return f"{head} {PLURALS[noun]}".lstrip()
 
 
-def describe(things: Sequence[Thing]) -> dict[Description, int]:
+def describe(things: Sequence[Thing]) -> Mapping[Description, int]:
     """Every description that fits something, with the set of things that it fits as a bit mask (bit i: things[i])."""
+    return _describe(tuple((thing.size, thing.texture, thing.colour, thing.shape) for thing in things))
+
+
+@lru_cache(maxsize=16)
+def _describe(looks: tuple[tuple[str, ...], ...]) -> Mapping[Description, int]:
+    """Many instructions are composed about one scene in a row."""
     fitting: dict[Description, int] = {}
-    for index, thing in enumerate(things):
-        words = (thing.size, thing.texture, thing.colour, thing.shape)
+    for index, words in enumerate(looks):
         for keep in _SUBSETS:
             told = Description(*(word if kept else "" for word, kept in zip(words, keep, strict=True)))
             fitting[told] = fitting.get(told, 0) | 1 << index
-    return fitting
+    return MappingProxyType(fitting)
 
 
 def members(bits: int) -> tuple[int, ...]:

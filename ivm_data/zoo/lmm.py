@@ -64,11 +64,11 @@ class TrainConfig:
 
     tower_steps: int = 5000
     tower_batch: int = 16
-    steps: int = 4000
+    steps: int = 3200
     batch: int = 16
     scenes: int = 24_000
     held_out: int = 200
-    tower_rate: float = 2e-3
+    tower_rate: float = 2.5e-3
     learning_rate: float = 1.2e-3
     weight_decay: float = 0.02
     save_every: int = 0

@@ -121,7 +121,6 @@ def test_a_batch_of_one_answers_like_a_large_batch(scenes):
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the embedded tower does not see shapes yet: docs/lab-log.md")
 def test_the_true_mask_is_followed_more_readily_than_that_of_another_object(lmm, scenes):
     rng = np.random.default_rng(1)
     images, questions = [], []
