@@ -49,10 +49,10 @@ class TrainConfig:
     """
 
     pretrain_steps: int = 450
-    steps: tuple[int, ...] = (4000, 1500, 1500)
+    steps: tuple[int, ...] = (4000, 1500, 1500, 1500)
     scenes: int = 24000
     batch: int = 16
-    learning_rate: tuple[float, ...] = (8e-4, 5e-4, 5e-4)
+    learning_rate: tuple[float, ...] = (8e-4, 5e-4, 5e-4, 5e-4)
     absent: float = 0.25
     held_out: int = 600
     seed: int = 0
