@@ -35,12 +35,19 @@ def checkpoint_name(path: str, revision: str = "") -> str:
 
 
 def load_model(
-    model_class: Any, path: str, revision: str = "", device: str = "cpu", dtype: str = "float32"
+    model_class: Any,
+    path: str,
+    revision: str = "",
+    device: str = "cpu",
+    dtype: str = "float32",
+    *,
+    also: tuple[str, ...] = (),
 ) -> tuple[Any, dict[str, Any]]:
     """A model in evaluation mode, and the keyword arguments that its processor must be loaded with.
 
     Args:
         model_class: a subclass of `transformers.PreTrainedModel`, or an Auto class, which takes any architecture.
+        also: further model types of a config.json that the class reads, as those of released video models.
 
     Raises:
         WeightsError: the directory is missing, of another architecture, torn, or lacks tensors.
@@ -49,7 +56,7 @@ def load_model(
 
     source = {"revision": revision} if revision and not Path(path).is_dir() else {}
     config_class = getattr(model_class, "config_class", None)
-    _check_directory(path, config_class.model_type if config_class else None)
+    _check_directory(path, (config_class.model_type, *also) if config_class else ())
     model, report = load_part(model_class, path, source, dtype=getattr(torch, dtype), output_loading_info=True)
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
@@ -99,8 +106,12 @@ def _quietly() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _check_directory(path: str, expected: str | None) -> None:
-    """Refuse a directory before its weights are read; a hub id is checked by the class that reads it."""
+def _check_directory(path: str, expected: tuple[str, ...]) -> None:
+    """Refuse a directory before its weights are read; a hub id is checked by the class that reads it.
+
+    Args:
+        expected: model types that will do; none means any.
+    """
     directory = Path(path)
     if not directory.is_dir():
         if _HUB_ID.fullmatch(path):
@@ -113,8 +124,9 @@ def _check_directory(path: str, expected: str | None) -> None:
             f"{path!r} has no readable config.json: {first_line(error)}; "
             "give a directory that save_pretrained wrote, or a hub id like 'org/name'"
         ) from error
-    if expected is not None and found != expected:
-        raise WeightsError(f"{path!r} holds a {found!r} model; model_type {expected!r} is needed here")
+    if expected and found not in expected:
+        needed = " or ".join(map(repr, expected))
+        raise WeightsError(f"{path!r} holds a {found!r} model; model_type {needed} is needed here")
 
 
 @cache

@@ -108,8 +108,8 @@ class Lmm(nn.Module):
 
     def drop_role(self, name: str) -> None:
         """Forget a LoRA."""
+        self._activate(next((role for role in self.model.peft_config if role != name), None))
         self.model.delete_adapter(name)
-        self._active = None
 
     def role_parameters(self, name: str) -> dict[str, nn.Parameter]:
         """The LoRA tensors of a role, by name within the model."""

@@ -17,10 +17,19 @@ EMBEDDED = Path(__file__).parents[1] / "zoo" / "weights"
 """Where the embedded experts' weights lie; `zoo:NAME` in a recipe means a folder in here."""
 
 _CLASSES = {
+    "groundingdino": "ivm_data.experts.groundingdino:NativeGroundingDino",
     "grounding-dino": "ivm_data.experts.grounding_dino:GroundingDino",
+    "mm-grounding-dino": "ivm_data.experts.mm_grounding_dino:MmGroundingDino",
+    "owlv2": "ivm_data.experts.owlv2:Owlv2",
+    "segment-anything": "ivm_data.experts.segment_anything:NativeSam",
     "sam": "ivm_data.experts.sam:Sam",
+    "sam2": "ivm_data.experts.sam2:Sam2",
     "hf-lmm": "ivm_data.experts.lmm:HfLmm",
+    "openai": "ivm_data.experts.openai_lmm:OpenAiLmm",
     "everything": "ivm_data.experts.everything:Everything",
+    "clipseg": "ivm_data.experts.clipseg:ClipSeg",
+    "sam3": "ivm_data.experts.sam3:Sam3",
+    "ivm": "ivm_data.experts.ivm:Ivm",
 }
 """Name -> class. Its module is imported when a recipe asks for it, so that a missing extra harms nobody else."""
 

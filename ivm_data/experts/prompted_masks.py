@@ -1,0 +1,157 @@
+"""Segment Anything's (Kirillov et al., 2023, arXiv 2304.02643) way from prompts to masks, whoever holds the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ivm_data.experts.base import Segmentation
+from ivm_data.experts.detections import padded_image
+from storage.records import Box
+
+if TYPE_CHECKING:
+    import torch
+
+_PIXELS_PER_CHUNK = 1 << 25
+"""Upscaled logits kept at once (128 MiB of float32), so that many prompts on a large photo fit in memory."""
+
+_MAX_ASPECT = 64
+"""A narrower image is padded: resized to the encoder's side, its short edge would round to nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskConfig:
+    """How prompts become masks.
+
+    Attributes:
+        device: torch device.
+        images_per_batch: images that pass through the image encoder together.
+        prompts_per_batch: prompts that pass through the mask decoder together.
+        stability_offset: d of the stability score, in logits.
+    """
+
+    device: str = "cpu"
+    images_per_batch: int = 8
+    prompts_per_batch: int = 64
+    stability_offset: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in ("images_per_batch", "prompts_per_batch"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if self.stability_offset <= 0:
+            raise ValueError(f"stability_offset must be positive, got {self.stability_offset}")
+
+
+class PromptModel(Protocol):
+    """A loaded SAM. Sizes are (height, width); "resized" means before padding to the encoder's square."""
+
+    def embed(self, images: Sequence[np.ndarray]) -> Iterator[tuple[Any, tuple[int, int]]]:
+        """Image embedding, as `decode` takes it, and resized size, for each image."""
+        ...
+
+    def decode(self, embedding: Any, prompts_NP2: torch.Tensor, is_box: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Low-resolution logits (N, M, h, w) and predicted IoU (N, M) of the M masks for each prompt.
+
+        Args:
+            embedding: of one image.
+            prompts_NP2: float32 (x, y) pixels of the resized image: two corners of a box, or one foreground point.
+            is_box: a box has one mask (M = 1); a point has the ambiguity-aware ones.
+        """
+        ...
+
+    def upscale(
+        self, logits_N1hw: torch.Tensor, original_hw: tuple[int, int], resized_hw: tuple[int, int]
+    ) -> torch.Tensor:
+        """Logits (N, 1, H, W) of the original size."""
+        ...
+
+
+def corners(boxes: Sequence[Sequence[Box]]) -> list[np.ndarray]:
+    """Box prompts: the two corners (N, 2, 2) of each box, for each image."""
+    return [np.array([(b.x0, b.y0, b.x1, b.y1) for b in row], np.float32).reshape(-1, 2, 2) for row in boxes]
+
+
+def foreground(points: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Point prompts (N, 1, 2), for each image."""
+    return [np.asarray(row, np.float32).reshape(-1, 1, 2) for row in points]
+
+
+def segment(
+    model: PromptModel, images: Sequence[np.ndarray], prompts: Sequence[np.ndarray], is_box: bool, config: MaskConfig
+) -> list[Segmentation]:
+    """One image embedding for all prompts of an image; none at all for an image without prompts."""
+    results = [_empty(image) for image in images]
+    asked = [i for i, row in enumerate(prompts) if len(row)]
+    for start in range(0, len(asked), config.images_per_batch):
+        batch = asked[start : start + config.images_per_batch]
+        padded = [padded_image(images[i], _MAX_ASPECT) for i in batch]
+        for i, image_HWC, (embedding, resized_hw) in zip(batch, padded, model.embed(padded), strict=True):
+            frame = _Frame(images[i].shape[:2], image_HWC.shape[:2], resized_hw)
+            results[i] = _decode(model, embedding, frame, prompts[i], is_box=is_box, config=config)
+    return results
+
+
+def check_lengths(images: Sequence[np.ndarray], prompts: Sequence[object]) -> None:
+    """Refuse a call whose images and lists of prompts do not pair up."""
+    if len(images) != len(prompts):
+        raise ValueError(f"need one list of prompts for each image, got {len(prompts)} for {len(images)} images")
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """(height, width) of an image as it came, with its padding, and as the encoder saw it."""
+
+    original_hw: tuple[int, int]
+    padded_hw: tuple[int, int]
+    resized_hw: tuple[int, int]
+
+
+def _decode(
+    model: PromptModel,
+    embedding: Any,
+    frame: _Frame,
+    prompts_NP2: np.ndarray,
+    *,
+    is_box: bool,
+    config: MaskConfig,
+) -> Segmentation:
+    import torch
+
+    height, width = frame.padded_hw
+    scale = np.array([frame.resized_hw[1] / width, frame.resized_hw[0] / height], np.float32)
+    step = max(1, min(config.prompts_per_batch, _PIXELS_PER_CHUNK // (height * width)))
+    parts = []
+    for start in range(0, len(prompts_NP2), step):
+        chunk = torch.from_numpy(prompts_NP2[start : start + step] * scale)
+        logits_N1hw, iou_N = _best(*model.decode(embedding, chunk, is_box))
+        logits_NHW = model.upscale(logits_N1hw, frame.padded_hw, frame.resized_hw)[:, 0]
+        parts.append(_finish(logits_NHW[:, : frame.original_hw[0], : frame.original_hw[1]], iou_N, config))
+    return Segmentation(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _best(logits_NMhw: torch.Tensor, iou_NM: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the masks for each prompt the one with the best predicted IoU: logits (N, 1, h, w) and IoU (N,)."""
+    import torch
+
+    iou_N, best_N = iou_NM.float().max(dim=1)
+    rows = torch.arange(len(best_N), device=best_N.device)
+    return logits_NMhw[rows, best_N][:, None].float(), iou_N
+
+
+def _finish(
+    logits_NHW: torch.Tensor, iou_N: torch.Tensor, config: MaskConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masks, predicted IoU clipped to [0, 1], and stability: IoU of the masks cut at logits +d and -d."""
+    inner_N = (logits_NHW > config.stability_offset).sum((1, 2)).float()
+    outer_N = (logits_NHW > -config.stability_offset).sum((1, 2)).float()
+    stability_N = inner_N / outer_N.clamp(min=1)
+    return (logits_NHW > 0).cpu().numpy(), iou_N.clamp(0, 1).cpu().numpy(), stability_N.cpu().numpy()
+
+
+def _empty(image_HWC: np.ndarray) -> Segmentation:
+    none = np.zeros(0, np.float32)
+    return Segmentation(np.zeros((0, *image_HWC.shape[:2]), bool), none, none)
