@@ -31,6 +31,8 @@ def build(config_class: type, values: Mapping[str, Any], where: str) -> Any:
 def override(config: Any, changes: Mapping[str, Any]) -> Any:
     """A copy of a config with dotted fields replaced: `{"gate.accept": "0.9"}`; text is read as the field's type.
 
+    Entries of a tuple go by their position: `{"proposers.0.options.device": "cpu"}`.
+
     Raises:
         ConfigError: a path that does not exist, or a value of the wrong type.
     """
@@ -63,6 +65,12 @@ def _replace(config: Any, path: list[str], value: Any, whole: str) -> Any:
     name, *rest = path
     if isinstance(config, Mapping):
         return {**config, name: _replace(config[name], rest, value, whole) if rest else value}
+    if isinstance(config, tuple):
+        places = [str(place) for place in range(len(config))]
+        if name not in places or not rest:
+            raise ConfigError(f"no entry {name!r} in {whole!r}; choose from {', '.join(places) or 'none'}")
+        at = int(name)
+        return (*config[:at], _replace(config[at], rest, value, whole), *config[at + 1 :])
     names = [f.name for f in dataclasses.fields(config)]
     if name not in names:
         raise ConfigError(f"no field {name!r} in {whole!r}; choose from {', '.join(names)}")

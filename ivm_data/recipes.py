@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ivm_data.config import override
@@ -78,7 +78,54 @@ def demo() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo}
+def card() -> Recipe:
+    """The original projects' own code and files: Grounding DINO Swin-T, SAM ViT-H, with LLaVA-1.5-7B and CLIPSeg."""
+    lmm = _on_gpu("hf-lmm", path="llava-hf/llava-1.5-7b-hf", dtype="float16", batch=8, instructed=True)
+    return Recipe(
+        name="card",
+        rewriter=lmm,
+        grounder=_on_gpu("groundingdino", path="weights/groundingdino_swint_ogc.pth", architecture="swin-t"),
+        segmenter=_on_gpu("segment-anything", path="weights/sam_vit_h_4b8939.pth", architecture="vit_h"),
+        verifier=lmm,
+        proposers=(_on_gpu("clipseg", path="CIDAS/clipseg-rd64-refined"),),
+        calibration="",
+    )
+
+
+def modern() -> Recipe:
+    """MM-Grounding-DINO, SAM 2.1 and Qwen2.5-VL-7B, with SAM 3 as the second proposer."""
+    lmm = _on_gpu("hf-lmm", path="Qwen/Qwen2.5-VL-7B-Instruct", dtype="bfloat16", batch=8, instructed=True)
+    return Recipe(
+        name="modern",
+        rewriter=lmm,
+        grounder=_on_gpu("mm-grounding-dino", path="openmmlab-community/mm_grounding_dino_large_all"),
+        segmenter=_on_gpu("sam2", path="facebook/sam2.1-hiera-large"),
+        verifier=lmm,
+        proposers=(_on_gpu("sam3", path="facebook/sam3"),),
+        calibration="",
+    )
+
+
+def remote_lmm() -> Recipe:
+    """The vision of `modern` here, the LMM behind an OpenAI-compatible endpoint; its answers are kept on disk."""
+    lmm = ExpertSpec(
+        "openai",
+        {
+            "base_url": "http://127.0.0.1:8000/v1",
+            "model": "Qwen/Qwen2.5-VL-7B-Instruct",
+            "cache": ".cache/responses",
+        },
+    )
+    return replace(modern(), name="remote-lmm", rewriter=lmm, verifier=lmm)
+
+
+def _on_gpu(expert: str, **options: Any) -> ExpertSpec:
+    return ExpertSpec(expert, {"device": "cuda", **options})
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    recipe.__name__.replace("_", "-"): recipe for recipe in (demo, card, modern, remote_lmm)
+}
 
 
 def recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:

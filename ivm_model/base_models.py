@@ -18,7 +18,7 @@ from typing import Any
 from storage.errors import WeightsError
 
 DTYPES = ("float32", "bfloat16", "float16")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def checkpoint_name(path: str, revision: str = "") -> str:
@@ -114,7 +114,7 @@ def _check_directory(path: str, expected: tuple[str, ...]) -> None:
     """
     directory = Path(path)
     if not directory.is_dir():
-        if _HUB_ID.fullmatch(path):
+        if HUB_ID.fullmatch(path):
             return
         raise WeightsError(f"no checkpoint directory {path!r}; give an existing directory or a hub id like 'org/name'")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -103,7 +104,10 @@ class Lmm(nn.Module):
             lora_dropout=self.lora.dropout,
             target_modules=rf".*language_model.*\.({layers})",
         )
-        self.model.add_adapter(config, adapter_name=name)
+        with warnings.catch_warnings():
+            # That there is one already is what roles are for.
+            warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+            self.model.add_adapter(config, adapter_name=name)
         self._active = None
 
     def drop_role(self, name: str) -> None:

@@ -179,6 +179,26 @@ def mask(
     console.print(f"{out}")
 
 
+@app.command()
+def doctor(
+    recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "demo",
+    changes: Changes = [],  # noqa: B006
+) -> None:
+    """Tell what a recipe needs on this machine, and the command for what is missing: `ivm doctor --recipe card`."""
+    from ivm_data.doctor import examine, versions
+    from ivm_data.recipes import recipe as named_recipe
+
+    show(["package", "version"], versions().items())
+    findings = examine(named_recipe(recipe, parse_changes(changes)))
+    shown = [(f.role, f.expert, f.what, f.device, f.dtype, f.state, _mib(f.mib), _mib(f.memory_mib)) for f in findings]
+    show(["role", "expert", "weights", "device", "dtype", "state", "file MiB", "memory MiB"], shown, title=recipe)
+    advice = dict.fromkeys(f.advice for f in findings if f.advice)
+    for line in advice:
+        warn(line)
+    if advice:
+        raise typer.Exit(1)
+
+
 @zoo.command("list")
 def zoo_list() -> None:
     """Show the embedded experts and their model cards."""
@@ -206,6 +226,10 @@ def parse_changes(changes: list[str]) -> dict[str, str]:
         if "=" not in change:
             raise ConfigError(f"expected FIELD=VALUE, got {change!r}; for example gate.accept=0.9")
     return dict(change.split("=", 1) for change in changes)
+
+
+def _mib(size: float | None) -> str:
+    return "" if size is None else f"{size:,.1f}"
 
 
 def _warn_of_problems(catalog: Catalog) -> None:

@@ -5,23 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ivm_data.experts import prompts
+from ivm_data.experts import chat_messages, prompts
+from ivm_data.experts.chat_messages import NO, YES
 from ivm_data.experts.rewrite_grammar import parse_rewrite
 from ivm_model.base_models import checkpoint_name, load_model, load_part
 from storage.errors import ConfigError, WeightsError
 from storage.records import Rewrite
-
-if TYPE_CHECKING:
-    pass
-
-YES = ("yes", "Yes", " yes", " Yes", "YES")
-NO = ("no", "No", " no", " No", "NO")
-"""Spellings of an answer: a tokenizer may know each as another token."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +27,8 @@ class LmmConfig:
         revision: hub revision; "" means the directory's content hash, or "main".
         device: torch device.
         dtype: torch dtype of the weights.
+        instructed: tell the model its task and the form of its answer, and give it the text as quoted data; False is
+            for a model that was trained on the prompts' very words, as the embedded one.
         batch: questions that run together.
         answer_tokens: length at which a generated answer is cut.
     """
@@ -41,6 +37,7 @@ class LmmConfig:
     revision: str = ""
     device: str = "cpu"
     dtype: str = "float32"
+    instructed: bool = False
     batch: int = 32
     answer_tokens: int = 32
 
@@ -81,7 +78,8 @@ class HfLmm:
 
     def rewrite(self, instructions: Sequence[str]) -> list[Rewrite]:
         """Ask in words alone, without an image; read the answer strictly."""
-        answers = self._generate(None, [prompts.REWRITE.format(instruction=text) for text in instructions])
+        asked = [prompts.REWRITE.format(instruction=text) for text in instructions]
+        answers = self._generate(chat_messages.REWRITE, None, asked)
         return [
             replace(parse_rewrite(answer), understood=self._understood(text))
             for text, answer in zip(instructions, answers, strict=True)
@@ -93,7 +91,7 @@ class HfLmm:
 
         self.load()
         chances = [np.zeros(0, np.float32)]
-        for inputs in self._batches(images, questions):
+        for inputs in self._batches(chat_messages.YES_NO, images, questions):
             with torch.inference_mode():
                 logits_BV = self._model(**inputs, logits_to_keep=1).logits[:, -1].float()
             yes_B, no_B = (logits_BV[:, ids].logsumexp(-1) for ids in (self._yes_ids, self._no_ids))
@@ -102,21 +100,21 @@ class HfLmm:
 
     def answer(self, images: Sequence[np.ndarray], questions: Sequence[str]) -> list[str]:
         """One short answer for each question, greedily decoded."""
-        return self._generate(images, questions)
+        return self._generate(chat_messages.ANSWER, images, questions)
 
-    def _generate(self, images: Sequence[np.ndarray] | None, questions: Sequence[str]) -> list[str]:
+    def _generate(self, task: str, images: Sequence[np.ndarray] | None, questions: Sequence[str]) -> list[str]:
         import torch
 
         self.load()
         answers: list[str] = []
-        for inputs in self._batches(images, questions):
+        for inputs in self._batches(task, images, questions):
             with torch.inference_mode():
                 ids_BT = self._model.generate(**inputs, max_new_tokens=self.config.answer_tokens, do_sample=False)
             new_BT = ids_BT[:, inputs["input_ids"].shape[1] :]
             answers += self._processor.tokenizer.batch_decode(new_BT, skip_special_tokens=True)
         return [answer.strip() for answer in answers]
 
-    def _batches(self, images: Sequence[np.ndarray] | None, questions: Sequence[str]) -> Iterator[Any]:
+    def _batches(self, task: str, images: Sequence[np.ndarray] | None, questions: Sequence[str]) -> Iterator[Any]:
         """Left-padded model inputs for at most `batch` questions at a time."""
         if images is not None and len(images) != len(questions):
             raise ValueError(f"need one image for each question, got {len(images)} for {len(questions)} questions")
@@ -124,17 +122,22 @@ class HfLmm:
             some = slice(start, start + self.config.batch)
             shown = [None] * len(questions[some]) if images is None else images[some]
             yield self._processor.apply_chat_template(
-                [self._conversation(image, text) for image, text in zip(shown, questions[some], strict=True)],
+                [self._conversation(task, image, text) for image, text in zip(shown, questions[some], strict=True)],
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
                 processor_kwargs={"return_tensors": "pt", "padding": True},
             ).to(self._model.device, self._model.dtype)
 
-    def _conversation(self, image_HWC: np.ndarray | None, text: str) -> list[dict[str, Any]]:
-        """One user turn. Special tokens in the text, which would stand for images or turns, are taken out."""
+    def _conversation(self, task: str, image_HWC: np.ndarray | None, text: str) -> list[dict[str, Any]]:
+        """One user turn, since not every chat template has a system's.
+
+        Special tokens in the text, which would stand for images or turns, are taken out.
+        """
         for token in self._processor.tokenizer.all_special_tokens:
             text = text.replace(token, " ")
+        if self.config.instructed:
+            text = f"{task}\n{chat_messages.as_data(text)}"
         content: list[dict[str, Any]] = [{"type": "text", "text": text}]
         if image_HWC is not None:
             content.insert(0, {"type": "image", "image": Image.fromarray(image_HWC)})

@@ -62,5 +62,5 @@ def test_every_field_of_a_recipe_can_be_overridden_by_a_dotted_path():
 
 
 def test_an_unknown_recipe_is_named_with_the_choices():
-    with pytest.raises(ConfigError, match="unknown recipe 'dmeo'; choose one of demo"):
+    with pytest.raises(ConfigError, match="unknown recipe 'dmeo'; choose one of card, demo"):
         recipe("dmeo")
