@@ -75,7 +75,7 @@ class Server:
         self.thread.join()
 
     def lmm(self, **options):
-        defaults = {"max_retries": 1, "timeout_s": 5.0, "concurrency": 2, "votes": 2}
+        defaults = {"max_retries": 1, "timeout_s": 60.0, "concurrency": 2, "votes": 2}
         return OpenAiLmm(OpenAiConfig(self.url, "m", **(defaults | options)))
 
 
@@ -167,7 +167,7 @@ def test_answers_keep_their_order_and_equal_questions_are_asked_once(server):
 
 
 def test_requests_run_at_once_up_to_the_limit(server):
-    meeting = threading.Barrier(4, timeout=5)
+    meeting = threading.Barrier(4, timeout=60)
 
     def wait_for_three_others(handler):
         meeting.wait()
