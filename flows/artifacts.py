@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterable, Mapping
@@ -9,7 +10,11 @@ from logging import Logger, LoggerAdapter
 from typing import Any, cast
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.exceptions import PrefectException
+
+_LOG = logging.getLogger(__name__)
 
 
 class ProgressBoard:
@@ -20,7 +25,7 @@ class ProgressBoard:
 
     def show(self, percent: float, counts: Mapping[str, str]) -> None:
         """Bring the artifact up to date."""
-        update_progress_artifact(self._id, percent, description=as_markdown(counts))
+        _update(self._id, percent, as_markdown(counts))
 
 
 class StageBoard:
@@ -41,8 +46,16 @@ class StageBoard:
             return
         if stage != self._stage or done == total:
             self._log.info("%s %d/%d", stage, done, total)
-        update_progress_artifact(self._id, 100 * done / total, description=f"{stage}: {done} of {total}")
+        _update(self._id, 100 * done / total, f"{stage}: {done} of {total}")
         self._stage, self._next = stage, time.monotonic() + self._every
+
+
+def _update(artifact: UUID, percent: float, description: str) -> None:
+    """A server that is away for a moment must not end hours of work: what is not shown now is shown next time."""
+    try:
+        update_progress_artifact(artifact, percent, description=description)
+    except (HTTPError, PrefectException) as error:
+        _LOG.warning("progress not shown, %s: %s", type(error).__name__, error)
 
 
 def as_markdown(counts: Mapping[str, str]) -> str:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.artifacts import StageBoard, as_cells, as_markdown
+from flows.artifacts import ProgressBoard, StageBoard, as_cells, as_markdown
 
 
 def test_cells_are_json_values():
@@ -48,3 +49,11 @@ def test_stages_are_shown_without_a_request_for_every_step(prefect_server, caplo
     assert artifact.data == 100
     assert artifact.description == "generator: 100 of 100"
     assert shown == ["encode 1/100", "encode 100/100", "generator 1/100", "generator 100/100"]
+
+
+def test_a_server_that_went_away_ends_no_run(prefect_server, caplog):
+    stages, parts = StageBoard("away-stages", logging.getLogger("stages")), ProgressBoard("away-parts", {"parts": "0"})
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), caplog.at_level(logging.WARNING):
+        stages.show("encode", 1, 2)
+        parts.show(50.0, {"parts": "1"})
+    assert caplog.text.count("progress not shown, ConnectError") == 2

@@ -249,7 +249,7 @@ def cut_off(handler):
 def test_what_keeps_failing_is_transient_and_says_where(server, reply, message):
     server.replies = [reply]
     with pytest.raises(TransientError, match=message) as caught:
-        server.lmm(max_retries=0, timeout_s=0.3).answer([IMAGE], ["a"])
+        server.lmm(max_retries=0, timeout_s=0.3 if reply is late else 60).answer([IMAGE], ["a"])
     assert server.url in str(caught.value)
 
 
