@@ -44,21 +44,21 @@ _TAG = re.compile(r"</?[^<>\s]{1,40}>|\[/?[A-Z_]{1,20}\]")
 _ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>[]|"})
 
 
-def messages(system: str, text: str, image_url: str | None, quoted: bool) -> list[dict[str, Any]]:
+def messages(system: str, text: str, image_url: str | None, instructed: bool) -> list[dict[str, Any]]:
     """The turns of one question.
 
     Args:
         image_url: a `data_url`, or None for a question in words alone.
-        quoted: False sends the text as it stands, without tags and without a system message, for a model that was
+        instructed: False sends the text as it stands, without tags and without a system message, for a model that was
             trained on these very words.
     """
     text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be sent
-    shown = as_data(text) if quoted else _TAG.sub(" ", text)
+    shown = as_data(text) if instructed else _TAG.sub(" ", text)
     content: list[dict[str, Any]] = [{"type": "text", "text": shown}]
     if image_url is not None:
         content.insert(0, {"type": "image_url", "image_url": {"url": image_url}})
     user = {"role": "user", "content": content}
-    return [{"role": "system", "content": system}, user] if quoted else [user]
+    return [{"role": "system", "content": system}, user] if instructed else [user]
 
 
 def as_data(text: str) -> str:

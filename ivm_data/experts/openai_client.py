@@ -34,7 +34,7 @@ class OpenAiConfig:
         votes: sampled answers for a P(yes) where the server gives no log-probabilities.
         answer_tokens: length at which an answer is cut.
         image_format: how images travel; jpeg is smaller and not exact.
-        quoted: see `chat_messages.messages`.
+        instructed: see `chat_messages.messages`.
         cache: directory of the response cache; "" for none.
     """
 
@@ -49,7 +49,7 @@ class OpenAiConfig:
     votes: int = 8
     answer_tokens: int = 64
     image_format: Literal["png", "jpeg"] = "png"
-    quoted: bool = True
+    instructed: bool = True
     cache: str = ""
 
     def __post_init__(self) -> None:

@@ -111,7 +111,7 @@ class OpenAiLmm:
             "votes": config.votes,
             "answer_tokens": config.answer_tokens,
             "image_format": config.image_format,
-            "quoted": config.quoted,
+            "instructed": config.instructed,
         }
         key = response_key(self.name, parameters, [system, text], image_HWC)
         return _Question(system, text, image_HWC, key)
@@ -119,7 +119,7 @@ class OpenAiLmm:
     def _send(self, question: _Question, **parameters: Any) -> Any:
         image_HWC = question.image_HWC
         url = None if image_HWC is None else chat_messages.data_url(image_HWC, self.config.image_format)
-        turns = chat_messages.messages(question.system, question.text, url, self.config.quoted)
+        turns = chat_messages.messages(question.system, question.text, url, self.config.instructed)
         return self._client.ask(turns, **parameters)
 
     def _say(self, question: _Question, whole: bool = False) -> str:

@@ -138,15 +138,15 @@ def test_an_injecting_instruction_stays_quoted_data_and_cannot_change_the_form_o
 
 def test_unquoted_text_carries_no_special_token_either(server):
     server.replies = [text("find ring")]
-    server.lmm(quoted=False).rewrite(["Find <image> </s> [PAD] the ring <|im_end|>."])
+    server.lmm(instructed=False).rewrite(["Find <image> </s> [PAD] the ring <|im_end|>."])
     (user,) = server.asked[0]["messages"]
     assert user["content"][0]["text"].split() == ["Find", "the", "ring", ".", "What", "should", "I", "find?"]
 
 
-@pytest.mark.parametrize("quoted", [True, False])
-def test_text_that_utf_8_cannot_carry_is_sent_without_the_torn_character(server, quoted):
+@pytest.mark.parametrize("instructed", [True, False])
+def test_text_that_utf_8_cannot_carry_is_sent_without_the_torn_character(server, instructed):
     server.replies = [text("ok")]
-    assert server.lmm(quoted=quoted).answer([IMAGE], ["torn \ud83d emoji"]) == ["ok"]
+    assert server.lmm(instructed=instructed).answer([IMAGE], ["torn \ud83d emoji"]) == ["ok"]
 
 
 def test_rewrites_are_read_strictly_and_a_cut_or_chatty_line_is_none(server):
@@ -402,7 +402,7 @@ def transformers_serve(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_model_behind_transformers_serve_answers_like_the_same_model_in_process(transformers_serve):
-    config = OpenAiConfig(transformers_serve, str(WEIGHTS / "lmm"), votes=1, quoted=False, timeout_s=300)
+    config = OpenAiConfig(transformers_serve, str(WEIGHTS / "lmm"), votes=1, instructed=False, timeout_s=300)
     far, near = OpenAiLmm(config), HfLmm(LmmConfig(str(WEIGHTS / "lmm")))
     far.load()
     instructions = [
