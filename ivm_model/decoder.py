@@ -24,16 +24,25 @@ class DecoderConfig:
         prompt: "last" projects the last token's state to one prompt (IVM); "text" adds each text token's own.
         prompts: how many prompt tokens the last state becomes.
         dense: add the LMM's vision features, projected, to SAM's embedding: SAM knows edges, the LMM knows words.
+        fits: maps of how well each patch fits the instruction's words, added to SAM's embedding; see `Fits`. 0 for none.
     """
 
     init: Literal["sam", "scratch"] = "sam"
     prompt: Literal["last", "text"] = "last"
     prompts: int = 1
     dense: bool = True
+    fits: int = 4
 
     def __post_init__(self) -> None:
-        if self.init not in ("sam", "scratch") or self.prompt not in ("last", "text") or self.prompts < 1:
-            raise ConfigError(f"decoder needs init sam|scratch, prompt last|text and prompts >= 1, got {self}")
+        if (
+            self.init not in ("sam", "scratch")
+            or self.prompt not in ("last", "text")
+            or self.prompts < 1
+            or self.fits < 0
+        ):
+            raise ConfigError(
+                f"decoder needs init sam|scratch, prompt last|text, prompts >= 1 and fits >= 0, got {self}"
+            )
 
 
 class PromptedDecoder(nn.Module):
@@ -63,6 +72,7 @@ class PromptedDecoder(nn.Module):
         self.project_last = _mlp(hidden_size, channels * config.prompts)
         self.project_text = _mlp(hidden_size, channels) if config.prompt == "text" else None
         self.project_dense = nn.Linear(hidden_size, channels) if config.dense else None
+        self.fits = Fits(hidden_size, config.fits, channels) if config.fits else None
 
     def forward(self, sam_BCHW: torch.Tensor, reading: Reading, vision_BTC: torch.Tensor) -> torch.Tensor:
         """Decode one mask for each image.
@@ -80,6 +90,8 @@ class PromptedDecoder(nn.Module):
             # As the language model's first norm does it: a large common part would hide what differs between patches.
             normed_BTC = functional.rms_norm(vision_BTC, vision_BTC.shape[-1:])
             dense_BCHW = dense_BCHW + _to_grid(self.project_dense(normed_BTC), sam_BCHW.shape[2:])
+        if self.fits is not None:
+            dense_BCHW = dense_BCHW + _to_grid(self.fits(reading, vision_BTC), sam_BCHW.shape[2:])
         logits_B11HW, _ = self.decoder(
             image_embeddings=sam_BCHW,
             image_positional_embeddings=self.position_1CHW.expand(len(sam_BCHW), -1, -1, -1),
@@ -97,6 +109,28 @@ class PromptedDecoder(nn.Module):
         first = int(reading.is_text_BL.int().argmax(1).min())
         text_BPC = self.project_text(reading.hidden_BLC[:, first:]) * reading.is_text_BL[:, first:, None]
         return torch.cat([last_BPC, text_BPC], 1)
+
+
+class Fits(nn.Module):
+    """How well each patch fits the words of an instruction, as K maps.
+
+    A LLaVA projector puts vision features where the word embeddings are, so their dot product tells how much a patch is
+    what a word says. What each word counts in each map is read from its state in the LMM, which knows the phrase around
+    it; before any training every word counts 1. Not part of IVM.
+    """
+
+    def __init__(self, hidden_size: int, maps: int, channels: int) -> None:
+        super().__init__()
+        self.count = nn.Linear(hidden_size, maps)
+        nn.init.normal_(self.count.weight, std=hidden_size**-0.5 / 4)
+        nn.init.ones_(self.count.bias)
+        self.project = nn.Linear(maps, channels)
+
+    def forward(self, reading: Reading, vision_BTC: torch.Tensor) -> torch.Tensor:
+        """Features to add to SAM's embedding, BTC."""
+        fit_BTL = functional.rms_norm(vision_BTC, vision_BTC.shape[-1:]) @ reading.words_BLC.transpose(1, 2)
+        counts_BLK = self.count(reading.hidden_BLC) * reading.is_text_BL[..., None]
+        return self.project(fit_BTL @ counts_BLK)
 
 
 def _mlp(inputs: int, outputs: int) -> nn.Sequential:

@@ -23,11 +23,13 @@ class Reading:
         hidden_BLC: states of the last layer.
         is_text_BL: bool, True for tokens after the image; padding is on the right.
         last_B: index of each prompt's last token.
+        words_BLC: input embeddings of the tokens.
     """
 
     hidden_BLC: torch.Tensor
     is_text_BL: torch.Tensor
     last_B: torch.Tensor
+    words_BLC: torch.Tensor
 
     @property
     def last(self) -> torch.Tensor:
@@ -159,6 +161,7 @@ class Lmm(nn.Module):
             hidden_BLC=out.last_hidden_state,
             is_text_BL=is_token_BL & (is_image_BL.flip(1).cumsum(1).flip(1) == 0),
             last_B=is_token_BL.sum(1) - 1,
+            words_BLC=self.model.get_input_embeddings()(tokens["input_ids"]),
         )
 
     def _prompt(self, text: str) -> str:

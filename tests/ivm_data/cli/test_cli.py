@@ -35,7 +35,7 @@ def test_help_lists_every_command_with_an_example(ivm):
     [
         (("query", "--data", "nowhere", "summary"), "no data folder at 'nowhere'"),
         (("label", "--manifest", "no.jsonl", "--out", "d"), "no.jsonl"),
-        (("label", "--manifest", "no.jsonl", "--out", "d", "--recipe", "dmeo"), "choose one of demo"),
+        (("label", "--manifest", "no.jsonl", "--out", "d", "--recipe", "dmeo"), "choose one of card, demo"),
         (("label", "--manifest", "no.jsonl", "--out", "d", "--set", "gate.acept=1"), "choose from accept"),
         (("label", "--manifest", "no.jsonl", "--out", "d", "--set", "gate.accept"), "expected FIELD=VALUE"),
         (("zoo", "train", "vlm", "--out", "d"), "choose one of grounder, segmenter, lmm"),
