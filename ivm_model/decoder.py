@@ -24,7 +24,7 @@ class DecoderConfig:
         prompt: "last" projects the last token's state to one prompt (IVM); "text" adds each text token's own.
         prompts: how many prompt tokens the last state becomes.
         dense: add the LMM's vision features, projected, to SAM's embedding: SAM knows edges, the LMM knows words.
-        fits: maps of how well each patch fits the instruction's words, added to SAM's embedding; see `Fits`. 0 for none.
+        fits: maps of how well each patch fits the instruction's words, added to SAM's embedding, see `Fits`; 0: none.
     """
 
     init: Literal["sam", "scratch"] = "sam"
@@ -34,12 +34,8 @@ class DecoderConfig:
     fits: int = 4
 
     def __post_init__(self) -> None:
-        if (
-            self.init not in ("sam", "scratch")
-            or self.prompt not in ("last", "text")
-            or self.prompts < 1
-            or self.fits < 0
-        ):
+        known = self.init in ("sam", "scratch") and self.prompt in ("last", "text")
+        if not known or self.prompts < 1 or self.fits < 0:
             raise ConfigError(
                 f"decoder needs init sam|scratch, prompt last|text, prompts >= 1 and fits >= 0, got {self}"
             )
