@@ -37,8 +37,11 @@ def _score(expert: Sam, scenes: list[Scene]) -> dict[str, float]:
     point_iou = np.concatenate([mask_iou(s.mask_NHW, t) for s, t in zip(by_point, truth, strict=True)])
     box_said = np.concatenate([s.predicted_iou_N for s in by_box])
     point_said = np.concatenate([s.predicted_iou_N for s in by_point])
+    whole = np.array([thing.visible == 1 for scene in scenes for thing in scene.things])
     return {
         "box mIoU": float(box_iou.mean()),
+        "box mIoU, nothing in front": float(box_iou[whole].mean()),
+        "box mIoU, partly covered": float(box_iou[~whole].mean()),
         "box IoU > 0.5": float((box_iou > 0.5).mean()),
         "point mIoU": float(point_iou.mean()),
         "point IoU > 0.5": float((point_iou > 0.5).mean()),
