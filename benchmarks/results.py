@@ -36,8 +36,9 @@ FIRST_SCENE = 5000
 NOISY = (Status.ACCEPTED, Status.NO_TARGET, Status.REVIEW, Status.REJECTED)
 """Every label that has a mask, also those that the gate would throw away: the engine's own noise."""
 EXPERTS = """
-    select p.expert, avg(p.human_iou) as giou, count(*) as rows
-    from proposals p where p.sample_id in (select unnest($ids)) group by p.expert order by giou desc
+    select p.expert, count(*) as rows, avg(p.human_iou) as giou, avg(l.human_iou) as consensus
+    from proposals p join labels l using (sample_id, recipe)
+    where p.sample_id in (select unnest($ids)) group by p.expert order by giou desc
 """
 
 
@@ -138,8 +139,9 @@ def _dwsl(data: Path, options: argparse.Namespace) -> list[str]:
         markdown(("arm", "gIoU", "std over seeds", "cIoU", "gain [95 %]"), arms),
         "gIoU by kind of instruction, mean over seeds:",
         markdown(("arm", *kinds), [(arm, *_by_kind(comparison.runs, arm, kinds)) for arm in ARMS]),
-        "The labeling engine and its single experts on the same test pairs:",
-        markdown(("labels", "gIoU"), _engine(data, rows.test)),
+        "The labeling engine and its single experts on the same test pairs. An expert has no mask where the engine found "
+        "no target or gave up; the last column is the engine's gIoU on the rows that the expert has.",
+        markdown(("labels", "rows", "gIoU", "consensus, same rows"), _engine(data, rows.test)),
         "The discriminators, audited (one line a seed):",
         markdown(tuple(vars(comparison.audits[0])), [tuple(vars(each).values()) for each in comparison.audits]),
     ]
@@ -174,11 +176,12 @@ def _by_kind(runs: Iterable[Any], arm: str, kinds: Sequence[str]) -> list[float]
     return [sum(scores[kind].giou for scores in mine) / len(mine) for kind in kinds]
 
 
-def _engine(data: Path, test: Sequence[Any]) -> list[tuple[str, float]]:
+def _engine(data: Path, test: Sequence[Any]) -> list[tuple[str, int, float, float]]:
     fused = evaluate_labels(test).overall.giou
     with Catalog(data) as catalog:
         experts = catalog.sql(EXPERTS, ids=[row.sample_id for row in test]).to_pylist()
-    return [("consensus of both", fused), *((f"`{row['expert']}` alone", row["giou"]) for row in experts)]
+    alone = [(f"`{row['expert']}` alone", row["rows"], row["giou"], row["consensus"]) for row in experts]
+    return [("consensus of both", len(test), fused, fused), *alone]
 
 
 def table(result: Any, drop: Sequence[str] = ("recipe",)) -> str:
