@@ -139,8 +139,8 @@ def _dwsl(data: Path, options: argparse.Namespace) -> list[str]:
         markdown(("arm", "gIoU", "std over seeds", "cIoU", "gain [95 %]"), arms),
         "gIoU by kind of instruction, mean over seeds:",
         markdown(("arm", *kinds), [(arm, *_by_kind(comparison.runs, arm, kinds)) for arm in ARMS]),
-        "The labeling engine and its single experts on the same test pairs. An expert has no mask where the engine found "
-        "no target or gave up; the last column is the engine's gIoU on the rows that the expert has.",
+        "The labeling engine and its single experts on the same test pairs. An expert has no mask where the engine "
+        "found no target or gave up; the last column is the engine's gIoU on the rows that the expert has.",
         markdown(("labels", "rows", "gIoU", "consensus, same rows"), _engine(data, rows.test)),
         "The discriminators, audited (one line a seed):",
         markdown(tuple(vars(comparison.audits[0])), [tuple(vars(each).values()) for each in comparison.audits]),
