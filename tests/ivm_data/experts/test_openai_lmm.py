@@ -183,7 +183,7 @@ def test_requests_keep_their_pace(server):
     lmm.load()
     began = time.monotonic()
     lmm.answer([IMAGE] * 8, list("abcdefgh"))
-    assert time.monotonic() - began >= 8 * 60 / 1200
+    assert time.monotonic() - began >= 7 * 60 / 1200  # the first of the eight need not wait
 
 
 def test_tokens_are_summed(server):
