@@ -170,14 +170,23 @@ def _check_directory(path: str, expected: tuple[str, ...]) -> None:
         raise WeightsError(f"{path!r} holds a {found!r} model; model_type {needed} is needed here")
 
 
+_commits: dict[tuple[str, str], str] = {}
+"""Commits by hub id and revision: a name is asked for with every row, and stays what it was when it was loaded."""
+
+
 def _cached_commit(repository: str, revision: str) -> str:
     """12 hex digits of the commit that a revision of a hub id was when it was downloaded; "" where it was not."""
     from huggingface_hub import try_to_load_from_cache
 
     if not HUB_ID.fullmatch(repository):
         return ""
-    found = try_to_load_from_cache(repository, "config.json", revision=revision or None)
-    return Path(found).parent.name[:12] if isinstance(found, str) else ""
+    key = (repository, revision)
+    if key not in _commits:
+        found = try_to_load_from_cache(repository, "config.json", revision=revision or None)
+        if not isinstance(found, str):
+            return ""
+        _commits[key] = Path(found).parent.name[:12]
+    return _commits[key]
 
 
 @cache

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from storage.errors import ConfigError
+from storage.files import sync
 
 FOLDER = "state"
 _TENSORS, _FACTS = "state.pt", "state.json"
@@ -44,10 +45,10 @@ class StateStore:
         (hidden / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
         final = self.folder / f"{number:08d}"
         for path in (hidden / _TENSORS, hidden / _FACTS, hidden):
-            _sync(path)
+            sync(path)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(hidden, final)
-        _sync(self.folder)
+        sync(self.folder)
         for old in self._found()[_KEPT:]:
             shutil.rmtree(old)
         for remains in self.folder.glob(".*"):
@@ -87,11 +88,3 @@ class StateStore:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

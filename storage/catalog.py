@@ -14,24 +14,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from storage import layout, queries, schema, snapshots
+from storage import layout, queries, snapshots
 from storage.errors import ConfigError, ShardError
 from storage.layout import Problem
 from storage.mask_functions import register
 from storage.snapshots import Snapshot
 from storage.views import VIEWS
 
-_SCHEMAS = {
-    "light": schema.LIGHT,
-    "heavy": schema.HEAVY,
-    "timings": schema.TIMINGS,
-    "weights": schema.WEIGHTS,
-    "reviews": schema.REVIEWS,
-    "decisions": schema.DECISIONS,
-    "measures": schema.MEASURES,
-    "evaluation": schema.EVALUATION,
-    "reliability": schema.RELIABILITY,
-}
 _REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
 _OF_PARTS = {"light", "heavy", "timings", "measures"}
 """Kinds whose rows name their recipe and part."""
@@ -66,7 +55,7 @@ class Catalog:
         if frozen is not None:
             parts = [{"recipe": e.owner, "part": e.part} for e in frozen.entries if e.kind == "labels"]
             self._define("snapshot_parts", [], pa.Table.from_pylist(parts, schema=_PARTS))
-        for kind, expected in _SCHEMAS.items():
+        for kind, expected in layout.SCHEMAS.items():
             only = " SEMI JOIN snapshot_parts USING (recipe, part)" if frozen and kind in _OF_PARTS else ""
             self._define(f"{kind}_files", files[kind], expected.empty_table(), only)
         self._define("recipes_files", [], recipes)

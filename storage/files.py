@@ -58,9 +58,9 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
 def adopt(path: Path, written: Path) -> None:
     """Give a file that lies whole on the same disk its name; call it inside `alone_in(path.parent)`."""
-    _sync(written)
+    sync(written)
     os.replace(written, path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def write_table(path: Path, table: pa.Table, content: str = "") -> None:
@@ -104,10 +104,11 @@ def _make(folder: Path) -> None:
     if not folder.is_dir():
         _make(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

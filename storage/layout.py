@@ -32,8 +32,9 @@ from storage.parts import Part
 
 LIGHT, HEAVY = ".light.parquet", ".heavy.parquet"
 
-_FOLDERS = {
-    "labels": None,
+SCHEMAS = {
+    "light": schema.LIGHT,
+    "heavy": schema.HEAVY,
     "timings": schema.TIMINGS,
     "weights": schema.WEIGHTS,
     "reviews": schema.REVIEWS,
@@ -42,8 +43,10 @@ _FOLDERS = {
     "evaluation": schema.EVALUATION,
     "reliability": schema.RELIABILITY,
 }
-KINDS = ("light", "heavy", *(folder for folder in _FOLDERS if folder != "labels"))
-"""Every kind of Parquet file; apart from the first two, a kind is its folder's name."""
+"""Every kind of Parquet file; apart from the first two, which lie in `labels`, a kind is its folder's name."""
+
+KINDS = tuple(SCHEMAS)
+_FACTS = {kind: SCHEMAS[kind] for kind in KINDS[2:]}
 
 COMPACTED = {"labels": LIGHT, "timings": ".parquet", "measures": ".parquet"}
 """Folders whose files a compaction joins, and how those files end."""
@@ -127,7 +130,7 @@ def scan(data: Path) -> Files:
 
 def is_fact(path: PurePath) -> bool:
     """Whether a path within a data set is that of a Parquet file other than labels."""
-    return len(path.parts) == 3 and path.suffix == ".parquet" and _FOLDERS.get(path.parts[0]) is not None
+    return len(path.parts) == 3 and path.suffix == ".parquet" and path.parts[0] in _FACTS
 
 
 def label_files(data: Path, recipe: str | None = None) -> list[Path]:
@@ -150,7 +153,7 @@ def parts_in(light: Path) -> tuple[Part, ...]:
 
 def _parquet_files(data: Path) -> Iterator[Path]:
     yield from data.glob("*.parquet")
-    for folder in _FOLDERS:
+    for folder in ("labels", *_FACTS):
         yield from (data / folder).rglob("*.parquet")
 
 
@@ -207,7 +210,7 @@ def _expected(path: Path) -> pa.Schema | None:
     if len(path.parts) != 3:
         return None
     if path.parts[0] != "labels":
-        return _FOLDERS.get(path.parts[0])
+        return _FACTS.get(path.parts[0])
     if path.name.endswith(LIGHT):
         return schema.LIGHT
     return schema.HEAVY if path.name.endswith(HEAVY) else None

@@ -16,6 +16,8 @@ from storage.errors import ConfigError
 def whole_manifest(out: Path) -> Iterator[TextIO]:
     """A file to write lines into; it gets its name when the block ends well, and a file of that name is replaced.
 
+    A block that fails leaves nothing.
+
     Raises:
         ConfigError: another suffix than .jsonl.
     """
@@ -23,10 +25,14 @@ def whole_manifest(out: Path) -> Iterator[TextIO]:
         raise ConfigError(f"manifest '{out}' must end in '.jsonl'")
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(out.name + ".part")
-    with unfinished.open("w", encoding="utf-8") as lines:
-        yield lines
-        lines.flush()
-        os.fsync(lines.fileno())
+    try:
+        with unfinished.open("w", encoding="utf-8") as lines:
+            yield lines
+            lines.flush()
+            os.fsync(lines.fileno())
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
     os.replace(unfinished, out)
 
 

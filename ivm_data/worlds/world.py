@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 
+from ivm_data.sources.lines import whole_manifest
 from ivm_data.worlds.grammar import KINDS, Pair, compose
 from ivm_data.worlds.scene import Scene, Split, draw_scene, seeded
 from storage import rle
@@ -80,14 +80,12 @@ def write_world(
         raise ConfigError(f"human_share must lie in [0, 1], got {human_share}")
     (directory / "images").mkdir(parents=True, exist_ok=True)
     manifest = directory / "manifest.jsonl"
-    unfinished = directory / "manifest.jsonl.part"
-    with unfinished.open("w", encoding="utf-8") as lines:
+    with whole_manifest(manifest) as lines:
         for scene, pair, number in generate(split, start, scenes, per_scene=pairs_per_scene):
             image = f"images/{scene.index:06d}.png"
             if number == 0:
                 (directory / image).write_bytes(png(scene))
             lines.write(json.dumps(_row(scene, pair, number, image, human_share)) + "\n")
-    os.replace(unfinished, manifest)
     return manifest
 
 

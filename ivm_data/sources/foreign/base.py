@@ -36,6 +36,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ivm_data.sources.lines import whole_manifest
 from storage.errors import ConfigError
 
 Target = dict[str, Any]
@@ -144,19 +145,12 @@ def write_manifest(records: Iterable[Pair | BadRecord], out: Path, source: str) 
     Raises:
         ConfigError: another suffix, or no records at all.
     """
-    if out.suffix != ".jsonl":
-        raise ConfigError(f"manifest '{out}' must end in '.jsonl'")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished, written = out.with_name(out.name + ".part"), Written()
-    with unfinished.open("w", encoding="utf-8") as lines:
+    written = Written()
+    with whole_manifest(out) as lines:
         for record in records:
             lines.write(_line(record, source, out.parent, written) + "\n")
-        lines.flush()
-        os.fsync(lines.fileno())
-    if not written.pairs + written.bad:
-        unfinished.unlink()
-        raise ConfigError(f"source '{source}' holds no records; check the files that its options name")
-    os.replace(unfinished, out)
+        if not written.pairs + written.bad:
+            raise ConfigError(f"source '{source}' holds no records; check the files that its options name")
     return written
 
 
