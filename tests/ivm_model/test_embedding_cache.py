@@ -46,5 +46,8 @@ def test_a_torn_file_is_made_again(model, rows, cache):
     path = files(cache)[0]
     path.write_bytes(path.read_bytes()[:200])
     again = encode_rows(model, rows.train[:2], cache=cache)
-    assert torch.equal(again.encoded.sam_BCHW, encode_rows(model, rows.train[:2]).encoded.sam_BCHW)
+    # Not to the bit: now one image is encoded alone that was encoded beside another.
+    torch.testing.assert_close(
+        again.encoded.sam_BCHW, encode_rows(model, rows.train[:2]).encoded.sam_BCHW, rtol=1e-3, atol=1e-3
+    )
     assert np.load(path).shape == cache.shape

