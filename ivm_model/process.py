@@ -30,6 +30,7 @@ class RunConfig:
     Attributes:
         precision: "no" is float32, "bf16" computes in bfloat16 where autocast allows it.
         gradient_checkpointing: forget the LMM's activations and compute them again: less memory, a third more time.
+        shard: split the frozen language model over the processes, see `ivm_model.sharding`.
         save_every: steps between two states that a killed training goes on from.
         evaluate_every: steps between two scores on the validation rows, the best of which is kept; 0 for none.
         validation_share: share of the images with human masks that only validate, where `evaluate_every` is set.
@@ -38,6 +39,7 @@ class RunConfig:
 
     precision: Literal["no", "bf16"] = "no"
     gradient_checkpointing: bool = False
+    shard: bool = False
     save_every: int = 100
     evaluate_every: int = 0
     validation_share: float = 0.1

@@ -21,6 +21,7 @@ from ivm_model.optimization import Progress
 from ivm_model.process import random_state, set_random_state
 from ivm_model.questions import prepare_questions
 from ivm_model.row_reader import UNREADABLE, RowReader
+from ivm_model.sharding import whole
 from ivm_model.stage_one import Opinions
 from ivm_model.views import View, see_views
 from storage import layout, schema
@@ -76,7 +77,7 @@ class Scorer:
         index = self.reader.index
         place_K = np.cumsum(~index.human_K) - 1
         d_N, done = torch.zeros(len(index.machine)), 0
-        with self._discriminators() as folds:
+        with whole(self.model), self._discriminators() as folds:
             for number, (part, mine) in enumerate(self._parts()):
                 if number % accelerator.num_processes == accelerator.process_index:
                     d_N[place_K[mine]] = torch.from_numpy(self._part(part, mine, folds))

@@ -26,6 +26,7 @@ from ivm_model.optimization import Progress, silent
 from ivm_model.process import Stop, join_processes
 from ivm_model.report import TrainReport, model_card
 from ivm_model.shard_index import ShardIndex
+from ivm_model.sharding import split_frozen
 from ivm_model.stage_one import Opinions, pack_opinions, prepare_views, restore_opinions, run_stage_one
 from ivm_model.train_config import TrainConfig
 from storage.snapshots import current
@@ -54,7 +55,10 @@ class Training:
         heal(config.out)
         self.snapshot = current(config.data).name
         torch.manual_seed(config.seed)
-        self.model = MaskingModel(config.model).to(self.accelerator.device).eval()
+        self.model = MaskingModel(config.model)
+        if config.run.shard:
+            split_frozen(self.model, self.accelerator)
+        self.model.to(self.accelerator.device).eval()
         if config.run.gradient_checkpointing:
             self.model.lmm.model.activation_checkpointing_enable()
         self.journal = Journal(

@@ -1,6 +1,10 @@
 """Tiny random base models in the real formats, and a tiny data set with exact masks."""
 
 import io
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +33,20 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from ivm_model.dataset import DataConfig, Rows, split_rows
 from ivm_model.model import MaskingModel, ModelConfig
+from ivm_model.trainer import TrainConfig
 from storage import rle
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
 
+TRAIN = """
+import json, pickle, sys
+from ivm_model.trainer import train_dwsl
+
+config = pickle.load(open(sys.argv[1], "rb"))
+report = train_dwsl(config)
+(config.out / "losses.json").write_text(json.dumps(report.loss))
+"""
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
 SIDE = 64
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 80, 230)}
 WORDS = ("<pad>", "<s>", "<unk>", "<image>", "ANSWER", "Find", "the", "square", ".", "ok", "?", *COLOURS)
@@ -107,6 +121,25 @@ def rows(labels: list[Label]) -> Rows:
 def data(labels: list[Label], tmp_path: Path) -> Path:
     commit_part(tmp_path / "data", PartResult("part-0", "recipe", tuple(labels)))
     return tmp_path / "data"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen]:
+    """Trains in another process, or in several; the losses of each step are `losses.json` beside the checkpoint."""
+    program = tmp_path / "train.py"
+    program.write_text(TRAIN)
+
+    def begin(config: TrainConfig, processes: int = 1) -> subprocess.Popen:
+        (tmp_path / "config.pickle").write_bytes(pickle.dumps(config))
+        launcher = (*TORCHRUN, f"--nproc_per_node={processes}") if processes > 1 else ()
+        return subprocess.Popen(
+            [sys.executable, *launcher, str(program), str(tmp_path / "config.pickle")],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
 
 
 def _scene(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -3,13 +3,9 @@
 import dataclasses
 import json
 import os
-import pickle
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,15 +27,6 @@ from ivm_model.shard_rows import StreamConfig
 from ivm_model.trainer import TrainConfig, train_dwsl
 from storage.errors import ConfigError
 
-TRAIN = """
-import json, pickle, sys
-from ivm_model.trainer import train_dwsl
-
-config = pickle.load(open(sys.argv[1], "rb"))
-report = train_dwsl(config)
-(config.out / "losses.json").write_text(json.dumps(report.loss))
-"""
-
 
 @pytest.fixture
 def config(bases, data, tmp_path) -> TrainConfig:
@@ -52,18 +39,6 @@ def config(bases, data, tmp_path) -> TrainConfig:
         discriminator=DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8),
         generator=GeneratorConfig(steps=24, batch=4, ema=0.9),
         run=RunConfig(save_every=2),
-    )
-
-
-def start(config: TrainConfig, *launcher: str) -> subprocess.Popen:
-    """Train in another process, or in several."""
-    path = config.data.parent / "config.pickle"
-    path.write_bytes(pickle.dumps(config))
-    program = config.data.parent / "train.py"
-    program.write_text(TRAIN)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen(
-        [sys.executable, *launcher, str(program), str(path)], env=environment, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -101,7 +76,7 @@ def kill_at(stage: str, done: int):
     return at(stage, done, kill)
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_parameters(config, tmp_path):
+def test_a_killed_training_goes_on_and_ends_with_the_same_parameters(config, start, tmp_path):
     whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
     child = start(config)
     wait_for_state(config, 9)
@@ -183,13 +158,18 @@ def test_a_checkpoint_folder_that_was_moved_aside_comes_back(config):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_two_processes_learn_as_one_with_twice_the_batch_does(config, tmp_path):
+@pytest.mark.parametrize("shard", [False, True])
+def test_two_processes_learn_as_one_with_twice_the_batch_does(config, start, tmp_path, shard):
     config = dataclasses.replace(
-        config, weighting="uniform", lora=LoraSettings(dropout=0.0), generator=GeneratorConfig(steps=6, batch=2)
+        config,
+        weighting="uniform",
+        lora=LoraSettings(dropout=0.0),
+        generator=GeneratorConfig(steps=6, batch=2),
+        run=RunConfig(shard=shard),
     )
-    twice = dataclasses.replace(config, generator=GeneratorConfig(steps=6, batch=4), out=tmp_path / "one")
-    one = train_dwsl(twice)
-    launcher = start(config, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    alone = {"generator": GeneratorConfig(steps=6, batch=4), "run": RunConfig(), "out": tmp_path / "one"}
+    one = train_dwsl(dataclasses.replace(config, **alone))
+    launcher = start(config, processes=2)
     _, said = launcher.communicate(timeout=100)
     assert launcher.returncode == 0, said
     two = json.loads((config.out / "losses.json").read_text())

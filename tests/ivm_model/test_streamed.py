@@ -1,6 +1,7 @@
 """DWSL on rows that stay in their shards."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ivm_model.discriminator import DiscriminatorConfig
 from ivm_model.evaluation import evaluate
 from ivm_model.evidence import weigh_index
 from ivm_model.generator import GeneratorConfig
+from ivm_model.lmm import LoraSettings
 from ivm_model.model import MaskingModel
 from ivm_model.predictor import Predictor
 from ivm_model.process import RunConfig
@@ -146,6 +148,26 @@ def test_stage_one_and_scoring_use_the_embeddings_that_the_warm_up_kept(config, 
     monkeypatch.setattr(MaskingModel, "embed", lambda self, images: made.append(len(images)) or embed(self, images))
     train_dwsl(dataclasses.replace(config, rows=DataConfig(test_share=0.0), embeddings=str(tmp_path / "kept")))
     assert sum(made) == len(list((tmp_path / "kept").rglob("*.npy"))) >= 26
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", [False, True])
+def test_two_processes_share_the_parts_that_they_score(config, whole, start, tmp_path, shard):
+    half = dataclasses.replace(config.generator, batch=config.generator.batch // 2)
+    lora = LoraSettings(dropout=0.0)
+    config = dataclasses.replace(config, lora=lora, generator=half, run=RunConfig(shard=shard))
+    launched = start(config, processes=2)
+    assert launched.communicate(timeout=200) and launched.returncode == 0
+    rows = [row for each in written(config).values() for row in each]
+    assert {row["sample_id"] for row in rows} == {
+        row["sample_id"] for each in written(whole[0]).values() for row in each
+    }
+    alone = dataclasses.replace(
+        config, generator=whole[0].generator, run=RunConfig(), out=config.out.with_name("alone")
+    )
+    shutil.rmtree(config.data / "weights")
+    losses = json.loads((config.out / "losses.json").read_text())
+    np.testing.assert_allclose(losses, train_dwsl(alone).loss, rtol=1e-4)
 
 
 def damage(config: TrainConfig, part: int) -> str:
