@@ -35,6 +35,8 @@ from storage import files
 from storage.records import Status
 
 PAGE = Path(__file__).parents[1] / "docs" / "noise.md"
+WITHOUT_MACHINE = ("human_only",)
+"""Arms that see no machine label, so that their training is the same at every noise level: it is done at the first."""
 JUDGED_SEED = 0
 """The seed whose opinions of single labels are kept."""
 
@@ -65,18 +67,30 @@ def main() -> None:
     levels = [_level(noise, options) for noise in options.noise]
     _in_processes([partial(_label, level) for level in levels], options.processes)
     work = [partial(_judge, level) for level in levels]
-    work += [partial(_train, level, seed, options.arms) for seed in range(options.seeds) for level in levels]
+    work += [
+        partial(_train, level, seed, [arm for arm in options.arms if level is levels[0] or arm not in WITHOUT_MACHINE])
+        for seed in range(options.seeds)
+        for level in levels
+    ]
     _in_processes(work, options.processes)
     found = [
         Found(
             level.labels,
-            seeds=[_read(level.result(f"seed-{seed}")) for seed in range(options.seeds)],
+            seeds=[_of_all_levels(levels[0], level, seed) for seed in range(options.seeds)],
             judged=_read(level.result("judged")),
         )
         for level in levels
     ]
     write_page(options.page, found, options)
     print(options.page.read_text())
+
+
+def _of_all_levels(first: Level, level: Level, seed: int) -> dict[str, Any]:
+    """What is written down of a seed, with the arms that only the first level trained."""
+    found, shared = (_read(each.result(f"seed-{seed}")) for each in (level, first))
+    return found | {
+        "arms": {arm: shared["arms"][arm] for arm in WITHOUT_MACHINE if arm in shared["arms"]} | found["arms"]
+    }
 
 
 def _in_processes(work: Sequence[Any], processes: int) -> None:

@@ -156,7 +156,7 @@ def _head(found: Sequence[Found], options: argparse.Namespace) -> str:
     command = f"--noise {noise} --human {options.human} --rows {options.rows} --tests {options.tests}"
     if options.arms != list(ARMS):
         command += f" --arms {' '.join(options.arms)}"
-    runs = sum(len(options.arms) for each in found for _ in each.seeds)
+    runs = options.seeds * (len(found) * len(options.arms) - (len(found) - 1) * ("human_only" in options.arms))
     seconds = sum(seed["seconds"] for each in found for seed in each.seeds)
     return (
         "# Known noise\n\n"
@@ -168,7 +168,7 @@ def _head(found: Sequence[Found], options: argparse.Namespace) -> str:
         f"with an IoU under {RIGHT_IOU} with it: {_mixture(options)}. What is wrong at one share is wrong in the same "
         "way at every higher one. The embedded LMM verified each mask as it is, and the human rows, whose machine "
         f"labels are wrong as often, calibrated the quality. {options.tests} exact test rows are of other scenes. "
-        f"Every arm takes {options.steps} steps."
+        f"Every arm takes {options.steps} steps. What sees no machine label is trained once for all shares."
     )
 
 

@@ -9,12 +9,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ivm_model.agreement import FEATURES
 from ivm_model.ema import fill
 from ivm_model.lmm import Lmm
 from storage.errors import ConfigError
-
-AGREEMENT_FEATURES = 2
-"""IoU and cross-entropy between a mask and the generator's heatmap."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Discriminator(nn.Module):
         self._lmm = (lmm,)  # in a tuple: the LMM is the generator's child, not this module's
         lmm.add_role(self.role)
         self.norm = nn.LayerNorm(lmm.hidden_size, elementwise_affine=False)
-        self.head = _head(lmm.hidden_size + AGREEMENT_FEATURES * config.agreement, config.head_width)
+        self.head = _head(lmm.hidden_size + len(FEATURES) * config.agreement, config.head_width)
 
     @property
     def lmm(self) -> Lmm:
@@ -92,18 +90,18 @@ class Discriminator(nn.Module):
         return next(self.head.parameters()).device
 
     def forward(
-        self, vision_BTC: torch.Tensor, instructions: Sequence[str], agreement_B2: torch.Tensor
+        self, vision_BTC: torch.Tensor, instructions: Sequence[str], agreement_BF: torch.Tensor
     ) -> torch.Tensor:
         """Logit that the mask is human, logit_B.
 
         Args:
             vision_BTC: `Lmm.see` of the masked images.
-            agreement_B2: from `agreement`; ignored where the configuration does without.
+            agreement_BF: from `agreement.agreement`; ignored where the configuration does without.
         """
         texts = [self.config.question.format(instruction=instruction) for instruction in instructions]
         hidden_BC = self.norm(self.lmm.read(texts, vision_BTC, self.role).last)
         if self.config.agreement:
-            hidden_BC = torch.cat([hidden_BC, agreement_B2], 1)
+            hidden_BC = torch.cat([hidden_BC, agreement_BF], 1)
         return self.head(hidden_BC)[:, 0]
 
     def trained_state(self) -> dict[str, torch.Tensor]:
@@ -123,20 +121,3 @@ def _head(inputs: int, width: int) -> nn.Module:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), last) if width else last
-
-
-def agreement(logits_BHW: torch.Tensor, mask_BHW: torch.Tensor, valid_BHW: torch.Tensor) -> torch.Tensor:
-    """How a mask agrees with a generator's answer, agreement_B2: soft IoU in [-1, 1] and a bounded cross-entropy.
-
-    Both are scaled to about unit range: 2 IoU - 1, and 1 - 2 tanh(CE / area share), where the area share of the mask
-    (at least 1 %) makes the errors of small and large masks alike.
-    """
-    prob_BHW = logits_BHW.sigmoid() * valid_BHW
-    mask_BHW = mask_BHW * valid_BHW
-    overlap_B = torch.minimum(prob_BHW, mask_BHW).sum((1, 2))
-    union_B = torch.maximum(prob_BHW, mask_BHW).sum((1, 2))
-    entropy_BHW = nn.functional.binary_cross_entropy_with_logits(logits_BHW, mask_BHW, reduction="none") * valid_BHW
-    area_B = valid_BHW.sum((1, 2)).clamp(min=1)
-    share_B = (mask_BHW.sum((1, 2)) / area_B).clamp(min=0.01)
-    iou_B = (overlap_B + 1) / (union_B + 1)
-    return torch.stack([2 * iou_B - 1, 1 - 2 * torch.tanh(entropy_BHW.sum((1, 2)) / area_B / share_B)], 1)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ivm_model.discriminator import Discriminator, agreement
+from ivm_model.agreement import FEATURES, agreement
+from ivm_model.discriminator import Discriminator
 from ivm_model.features import Features, to_frame, valid_mask
 from ivm_model.model import MaskingModel
 from ivm_model.views import Views
@@ -18,17 +19,17 @@ SCORE_BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """M views and their agreement with the generator, agreement_M2; zeros where the discriminators do without."""
+    """M views and their agreement with the generator, agreement_MF; zeros where the discriminators do without."""
 
     views: Views
-    agreement_M2: torch.Tensor
+    agreement_MF: torch.Tensor
 
     def logits(self, discriminator: Discriminator, index_B: np.ndarray) -> torch.Tensor:
         """What it says of some views, logit_B."""
         instructions = [self.views.views[i].instruction for i in index_B]
         device = discriminator.device
         vision_BTC = self.views.vision_MTC[index_B].to(device).float()
-        return discriminator(vision_BTC, instructions, self.agreement_M2[index_B].to(device))
+        return discriminator(vision_BTC, instructions, self.agreement_MF[index_B].to(device))
 
     @torch.no_grad()
     def score(self, discriminator: Discriminator, index_K: np.ndarray) -> np.ndarray:
@@ -45,7 +46,7 @@ def prepare_questions(model: MaskingModel, features: Features, views: Views, agr
         agreeing: do so; otherwise the generator is not asked.
     """
     if not agreeing:
-        return Questions(views, torch.zeros(len(views.views), 2))
+        return Questions(views, torch.zeros(len(views.views), len(FEATURES)))
     row_M, side, parts = np.array([view.row for view in views.views]), model.side, []
     for start in range(0, len(row_M), SCORE_BATCH):
         batch = views.views[start : start + SCORE_BATCH]

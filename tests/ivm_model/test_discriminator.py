@@ -1,43 +1,14 @@
 import pytest
 import torch
 
-from ivm_model.discriminator import Discriminator, DiscriminatorConfig, agreement
+from ivm_model.agreement import FEATURES
+from ivm_model.discriminator import Discriminator, DiscriminatorConfig
 from storage.errors import ConfigError
-
-FAR = 12.0
-
-
-def _square(y: int) -> torch.Tensor:
-    mask_BHW = torch.zeros(1, 32, 32)
-    mask_BHW[:, y : y + 8, 4:12] = 1
-    return mask_BHW
-
-
-def _valid() -> torch.Tensor:
-    return torch.ones(1, 32, 32, dtype=torch.bool)
-
-
-def _of(mask_BHW, y):
-    return agreement((2 * _square(y) - 1) * FAR, mask_BHW, _valid())[0]
-
-
-def test_agreement_falls_from_one_to_minus_one_as_a_mask_leaves_the_generators_answer():
-    same, near, far = (_of(_square(4), y) for y in (4, 7, 20))
-    assert same.min() > 0.95 and far.max() < -0.9
-    assert (near < same).all() and (near[0] > far[0])
-
-
-def test_agreement_does_not_look_at_the_padding():
-    valid_BHW = _valid()
-    valid_BHW[:, 16:] = False
-    logits_BHW = (2 * _square(4) - 1) * FAR
-    logits_BHW[:, 20:] = FAR
-    assert agreement(logits_BHW, _square(4), valid_BHW).min() > 0.95
 
 
 def test_an_untrained_discriminator_has_no_opinion(model, rows):
     discriminator = Discriminator(model.lmm, DiscriminatorConfig(question="{instruction} ok ?"), fold=0)
-    logit_B = discriminator(torch.randn(2, 16, 32), ["ok", "Find the red square ."], torch.randn(2, 2))
+    logit_B = discriminator(torch.randn(2, 16, 32), ["ok", "Find the red square ."], torch.randn(2, len(FEATURES)))
     torch.testing.assert_close(logit_B, torch.zeros(2))
 
 
