@@ -14,7 +14,7 @@ import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,11 @@ import torch
 from benchmarks.noise_labels import TEST_SOURCE, NoiseConfig, cases, write_labels
 from benchmarks.noise_page import Found, write_page
 from ivm_data.training import train_config
-from ivm_model.dataset import DataConfig, load_rows, truth_iou
-from ivm_model.experiment import ARMS, compare
-from ivm_model.features import encode_rows
+from ivm_model.dataset import DataConfig, truth_iou
+from ivm_model.experiment import ARMS, Contest, compare, prepare
 from ivm_model.generator import GeneratorTrainer
 from ivm_model.model import MaskingModel
-from ivm_model.stage_one import prepare_views, run_stage_one
+from ivm_model.stage_one import run_stage_one
 from ivm_model.trainer import TrainConfig
 from storage import files
 from storage.records import Status
@@ -116,15 +115,13 @@ def _judge(level: Level) -> None:
     if path.exists():
         return
     began = time.perf_counter()
-    rows = load_rows(config.data, config.rows)
-    model = MaskingModel(config.model)
-    features = encode_rows(model, rows.train)
-    views = prepare_views(model, features, config.discriminator, seed=config.seed)
+    contest = _prepared(level)
+    rows, features = contest.rows, contest.features
     torch.manual_seed(JUDGED_SEED)
     model = MaskingModel(config.model)
     trainer = GeneratorTrainer(model, features, config.generator, JUDGED_SEED)
     trainer.run(np.ones(len(rows.train), np.float32), config.generator.warmup_steps)
-    opinions = run_stage_one(model, features, views, config.discriminator, seed=JUDGED_SEED)
+    opinions = run_stage_one(model, features, contest.views, config.discriminator, seed=JUDGED_SEED)
     way = {case.draft.sample.id: case.way for case in cases("machine", level.labels.machine)}
     told = {
         "d": opinions.of("machine").tolist(),
@@ -137,6 +134,12 @@ def _judge(level: Level) -> None:
     _tell(level, "judged", began)
 
 
+@cache
+def _prepared(level: Level) -> Contest:
+    """A process that trains several seeds of a level encodes its rows once."""
+    return prepare(level.config)
+
+
 def _train(level: Level, seed: int, arms: Sequence[str]) -> None:
     """Train the arms that are not written down yet; they share stage I."""
     path = level.result(f"seed-{seed}")
@@ -145,7 +148,7 @@ def _train(level: Level, seed: int, arms: Sequence[str]) -> None:
     if not missing:
         return
     began = time.perf_counter()
-    comparison = compare(level.config, (seed,), missing)
+    comparison = compare(_prepared(level), (seed,), missing)
     done["arms"] |= {run.arm: asdict(run.scores) for run in comparison.runs}
     done["seconds"] += time.perf_counter() - began
     _write(path, done | {"audit": asdict(comparison.audits[0])})

@@ -24,7 +24,7 @@ from benchmarks.results import add_world_options, labeled_world, markdown
 from ivm_data.training import train_config
 from ivm_model.dataset import load_rows, truth_iou
 from ivm_model.evaluation import evaluate_labels
-from ivm_model.experiment import ARMS, Comparison, compare
+from ivm_model.experiment import ARMS, Comparison, compare, prepare
 from ivm_model.trainer import TrainConfig
 from storage.catalog import Catalog
 from storage.records import Status
@@ -91,7 +91,7 @@ def compare_in_processes(config: TrainConfig, seeds: int, arms: Sequence[str], p
 def _compare_one(config: TrainConfig, seed: int, arms: Sequence[str]) -> Comparison:
     torch.set_num_threads(1)
     began = time.perf_counter()
-    comparison = compare(config, (seed,), arms)
+    comparison = compare(prepare(config), (seed,), arms)
     print(f"seed {seed}: {time.perf_counter() - began:.0f} s", *comparison.summary(), sep="\n  ", flush=True)
     return comparison
 

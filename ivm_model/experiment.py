@@ -106,17 +106,22 @@ class Comparison:
         )
 
 
-def compare(
-    config: TrainConfig, seeds: Sequence[int], arms: Sequence[str] = ARMS, progress: Progress = silent
-) -> Comparison:
-    """Train every arm under every seed. Nothing is written.
+@dataclass(frozen=True)
+class Contest:
+    """What every arm and seed of a comparison has in common: its rows, and what the frozen models see of them."""
 
-    Arms of a seed share the warm-up with uniform weights, except "human_only", which sees human labels in all steps;
-    each arm takes `config.generator.steps` steps in all, beside those of its judges. Embeddings and views are made
-    once.
+    config: TrainConfig
+    rows: Rows
+    features: Features
+    test: Features
+    views: Views
+
+
+def prepare(config: TrainConfig, progress: Progress = silent) -> Contest:
+    """Read and encode the rows of a comparison.
 
     Raises:
-        ConfigError: no test rows, or an arm lacks what it needs.
+        ConfigError: no test rows.
     """
     rows = load_rows(config.data, config.rows)
     if not rows.test:
@@ -125,49 +130,67 @@ def compare(
     features = encode_rows(model, rows.train, progress)
     test = encode_rows(model, rows.test, progress)
     views = prepare_views(model, features, config.discriminator, seed=config.seed, progress=progress)
+    return Contest(config, rows, features, test, views)
+
+
+def compare(
+    contest: Contest, seeds: Sequence[int], arms: Sequence[str] = ARMS, progress: Progress = silent
+) -> Comparison:
+    """Train every arm under every seed. Nothing is written.
+
+    Arms of a seed share the warm-up with uniform weights, except "human_only", which sees human labels in all steps;
+    each arm takes `config.generator.steps` steps in all, beside those of its judges.
+
+    Raises:
+        ConfigError: an arm lacks what it needs.
+    """
     runs: list[Run] = []
     audits: list[Audit] = []
     for seed in seeds:
-        contest = _Contest(config, rows, features, views, seed=seed, progress=progress)
-        audits.append(audit(contest.opinions, truth_iou(rows.machine)))
-        runs += [Run(arm, seed, contest.run(arm, test)) for arm in arms]
+        heat = _Heat(contest, seed, progress)
+        audits.append(audit(heat.opinions, truth_iou(contest.rows.machine)))
+        runs += [Run(arm, seed, heat.run(arm)) for arm in arms]
     return Comparison(tuple(runs), tuple(audits))
 
 
-class _Contest:
+class _Heat:
     """One seed: a shared warm-up and stage I, then one run of stage II for each arm."""
 
-    def __init__(
-        self, config: TrainConfig, rows: Rows, features: Features, views: Views, *, seed: int, progress: Progress
-    ) -> None:
+    def __init__(self, contest: Contest, seed: int, progress: Progress) -> None:
         torch.manual_seed(seed)
-        self.rows, self.steps, self.warmup = rows, config.generator.steps, config.generator.warmup_steps
-        self.model, self.progress = MaskingModel(config.model), progress
-        self.trainer = GeneratorTrainer(self.model, features, config.generator, seed)
+        config, self.contest, self.seed, self.progress = contest.config, contest, seed, progress
+        self.steps, self.warmup = config.generator.steps, config.generator.warmup_steps
+        self.model = MaskingModel(config.model)
+        self.trainer = GeneratorTrainer(self.model, contest.features, config.generator, seed)
         self.fresh = self.trainer.snapshot()
-        self.trainer.run(np.ones(len(rows.train), np.float32), self.warmup, progress)
+        self.trainer.run(np.ones(len(contest.rows.train), np.float32), self.warmup, progress)
         self.warm = self.trainer.snapshot()
-        self.features, self.views, self.settings, self.seed = features, views, config.discriminator, seed
-        self.opinions = self._judge(self.settings)
+        self.opinions = self._judge(config.discriminator)
 
-    def run(self, arm: str, test: Features) -> Evaluation:
+    def run(self, arm: str) -> Evaluation:
         from_start = arm == "human_only"
         start = self.fresh if from_start else self.warm
         self.trainer.restore(start)
         weight_N = self._weigh(arm)
         self.trainer.restore(start)  # judges draw random numbers, and arms must not differ by that
         self.trainer.run(weight_N, self.steps - (0 if from_start else self.warmup), self.progress)
+        test = self.contest.test
         with self.trainer.evaluating() as model:
             return score_heatmaps(_heatmaps(model, test), test.rows)
 
     def _weigh(self, arm: str) -> np.ndarray:
-        opinions = self._judge(replace(self.settings, loss="nnpu")) if arm == "nnpu" else self.opinions
-        ask = (arm, self.trainer, self.features, self.fresh, self.warmup)
+        opinions = (
+            self._judge(replace(self.contest.config.discriminator, loss="nnpu")) if arm == "nnpu" else self.opinions
+        )
+        ask = (arm, self.trainer, self.contest.features, self.fresh, self.warmup)
         heard = ask_generators(*ask, seed=self.seed, progress=self.progress)
-        return weigh(arm, self.rows, opinions, heard)
+        return weigh(arm, self.contest.rows, opinions, heard)
 
     def _judge(self, settings: DiscriminatorConfig) -> Opinions:
-        return run_stage_one(self.model, self.features, self.views, settings, seed=self.seed, progress=self.progress)
+        contest = self.contest
+        return run_stage_one(
+            self.model, contest.features, contest.views, settings, seed=self.seed, progress=self.progress
+        )
 
 
 def _heatmaps(model: MaskingModel, features: Features) -> Iterator[np.ndarray]:

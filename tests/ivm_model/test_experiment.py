@@ -6,7 +6,7 @@ import pytest
 from ivm_model.dataset import DataConfig
 from ivm_model.discriminator import DiscriminatorConfig
 from ivm_model.evaluation import Evaluation
-from ivm_model.experiment import ARMS, Comparison, Run, compare
+from ivm_model.experiment import ARMS, Comparison, Run, compare, prepare
 from ivm_model.generator import GeneratorConfig
 from ivm_model.metrics import Overlap, score_masks
 from ivm_model.trainer import TrainConfig
@@ -32,7 +32,7 @@ def _run(arm: str, seed: int, iou_N: np.ndarray) -> Run:
 
 
 def test_every_arm_runs_under_every_seed_and_nothing_is_written(config):
-    comparison = compare(config, seeds=(0, 1))
+    comparison = compare(prepare(config), seeds=(0, 1))
     assert [(run.arm, run.seed) for run in comparison.runs] == [(arm, seed) for seed in (0, 1) for arm in ARMS]
     assert len(comparison.audits) == 2
     assert not config.out.exists() and not (config.data / "weights").exists()
@@ -40,7 +40,7 @@ def test_every_arm_runs_under_every_seed_and_nothing_is_written(config):
 
 
 def test_the_same_seed_gives_the_same_arm(config):
-    first, second = (compare(config, (0,), ("dwbc_ratio", "uniform")).runs[1].scores for _ in range(2))
+    first, second = (compare(prepare(config), (0,), ("dwbc_ratio", "uniform")).runs[1].scores for _ in range(2))
     assert first == second
 
 
@@ -58,4 +58,4 @@ def test_a_gain_on_every_row_is_certain_and_noise_is_not():
 
 def test_without_test_rows_there_is_nothing_to_compare_on(config):
     with pytest.raises(ConfigError, match="test_share"):
-        compare(dataclasses.replace(config, rows=DataConfig(test_share=0.0)), (0,))
+        prepare(dataclasses.replace(config, rows=DataConfig(test_share=0.0)))
