@@ -29,13 +29,11 @@ def sample_by_rows(model: Any) -> None:
 
 
 def _rows_on_cpu(plain: Any) -> Any:
-    def forward(
-        value: torch.Tensor, shapes: torch.Tensor, sizes: Sequence[tuple[int, int]], starts: torch.Tensor,
-        location: torch.Tensor, weight: torch.Tensor, step: int,
-    ) -> torch.Tensor:  # fmt: skip
-        if value.device.type == "cpu":
-            return sampled(value, sizes, location, weight)
-        return plain(value, shapes, sizes, starts, location, weight, step)
+    def forward(value: torch.Tensor, *others: Any) -> torch.Tensor:
+        if value.device.type != "cpu":
+            return plain(value, *others)
+        _, sizes, _, location, weight, _ = others
+        return sampled(value, sizes, location, weight)
 
     return forward
 
@@ -129,9 +127,7 @@ class _Levels:
             framed_BhwHD[:, 1:-1, 1:-1] = map_BNHD.view(batch, h, w, heads, width)
         return table_BRHD.flatten(1, 2)
 
-    def rows(
-        self, location_qHK2: torch.Tensor, weight_qHK: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def rows(self, location_qHK2: torch.Tensor, weight_qHK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of the four cells around each point, and their weights: (q * H, 4 * K) int32 and float32."""
         import torch
 
@@ -149,6 +145,7 @@ class _Levels:
             torch.mul(right_share_qHK, row_qHK, out=share_qH4K[:, :, 2 * first + 1])
             torch.sub(row_qHK, share_qH4K[:, :, 2 * first + 1], out=share_qH4K[:, :, 2 * first])
         corner_qHK = torch.addcmul(left_qHK, top_qHK, self.pitch_K).int().mul_(self.heads).add_(self.origin_HK)
-        for corner, offset in enumerate((0, self.heads, self.below_K, self.below_K + self.heads)):
-            torch.add(corner_qHK, offset, out=index_qH4K[:, :, corner])
+        for first, left_index_qHK in enumerate((corner_qHK, corner_qHK + self.below_K)):
+            index_qH4K[:, :, 2 * first] = left_index_qHK
+            torch.add(left_index_qHK, self.heads, out=index_qH4K[:, :, 2 * first + 1])
         return index_qH4K.flatten(0, 1).flatten(1), share_qH4K.flatten(0, 1).flatten(1)
