@@ -34,8 +34,9 @@ from benchmarks.plain_loops import Answer, Variant
 from benchmarks.results import markdown
 
 PAGE = Path(__file__).parent / "results" / "experts.json"
-SAME = {"float32": (1e-3, 0.01), "bfloat16": (0.05, 0.1)}
-"""Most that scores in [0, 1] may differ from the plain loop's, and the most pixels of a mask, as a share."""
+SAME = {"float32": (1e-3, 0.01), "bfloat16": (0.1, 0.1)}
+"""What still counts as the same answer: the most that scores in [0, 1] differ from the plain loop's in any round, and
+the largest share of a mask's pixels. A variant beyond that keeps its row, and the run fails in the end."""
 PATIENCE = 120
 """Seconds after which an expert begins no further round."""
 
@@ -89,8 +90,10 @@ def main() -> None:
     for rows in (facts["experts"], facts["pipeline"]):
         if rows:
             print(markdown(tuple(rows[0]), [tuple(row.values()) for row in rows]), end="\n\n")
-    if facts["failed"]:
-        raise SystemExit(f"failed: {', '.join(failure['what'] for failure in facts['failed'])}")
+    wrong = [failure["what"] for failure in facts["failed"]]
+    wrong += [f"{row['expert']}, {row['variant']}: other answers" for row in facts["experts"] if row["same"] == "no"]
+    if wrong:
+        raise SystemExit("failed: " + "; ".join(wrong))
 
 
 def attempt(facts: dict[str, Any], table: str, what: str, work: Callable[..., list[Any]], *args: Any) -> None:
@@ -136,19 +139,21 @@ def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
             answers, spent = cost(run, options.device)
             taken[label].append(spent)
             expected = expected or answers
-            found[label] = differences(expected, answers)
-            most_scores, most_pixels = SAME["bfloat16" if "bfloat16" in label else "float32"]
-            if found[label][0] > most_scores or found[label][1] > most_pixels:
-                raise RuntimeError(f"{name}, {label}: scores and pixels differ by {found[label]}")
+            worst = found.get(label, (0.0, 0.0))
+            scores, pixels = differences(expected, answers)
+            found[label] = max(worst[0], scores), max(worst[1], pixels)
     plain = [median(column) for column in zip(*next(iter(taken.values())), strict=True)]
     rows = []
     for label, runs in taken.items():
         wall, cpu, peak = (median(column) for column in zip(*runs, strict=True))
+        most = SAME["bfloat16" if "bfloat16" in label else "float32"]
+        same = all(found_most <= allowed for found_most, allowed in zip(found[label], most, strict=True))
         rows.append(
             {
                 "expert": name, "variant": label, "s an image": wall / len(images), "ratio": plain[0] / wall,
                 "CPU s an image": cpu / len(images), "CPU ratio": plain[1] / cpu, "GB beyond weights": peak,
-                "scores differ": found[label][0], "pixels differ": found[label][1], "rounds": rounds,
+                "scores differ": found[label][0], "pixels differ": found[label][1], "same": "yes" if same else "no",
+                "rounds": rounds,
             }
         )  # fmt: skip
     return rows
