@@ -44,7 +44,14 @@ def save_grounding_dino(folder: Path) -> None:
     config = GroundingDinoConfig(
         backbone_config=swin, encoder_layers=6, decoder_layers=6, d_model=256, num_queries=900, encoder_ffn_dim=2048
     )
-    save(folder, GroundingDinoForObjectDetection(config))
+    model = GroundingDinoForObjectDetection(config)
+    with torch.no_grad():  # Random weights make logits of 30, whose probabilities jump from 0 to 1 at any rounding.
+        for weight in model.model.decoder.layer_norm.parameters():
+            weight.mul_(0.1)
+        # A proposal's rank decides its query's embedding: ranks that tie within rounding must not change the answers.
+        queries = model.model.query_position_embeddings.weight
+        queries.copy_(queries[:1].clone().expand_as(queries))
+    save(folder, model)
     GroundingDinoImageProcessorPil(size={"shortest_edge": 800, "longest_edge": 1333}).save_pretrained(folder)
     AutoTokenizer.from_pretrained(WEIGHTS / "grounder").save_pretrained(folder)
 

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 MAX_ASPECT = 4
 """A narrower image is padded: the model needs at least as many feature cells as it has queries."""
 
+CPU_PIXELS = 2**20
+"""Of all images that pass through a model together on a CPU: beyond that, its activations are far from any cache."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionConfig:
@@ -33,7 +37,7 @@ class DetectionConfig:
         box_threshold: least phrase score of a detection, in [0, 1].
         nms_iou: boxes of one phrase that overlap more than this are one, in (0, 1].
         device: torch device.
-        images_per_batch: captions that pass through the model together.
+        images_per_batch: captions that pass through the model together; fewer on a CPU, where images are large.
     """
 
     box_threshold: float = 0.3
@@ -88,11 +92,23 @@ def detect(
         original_hw = images[jobs[0].image].shape[:2]
         padded_hw = padded_image(images[jobs[0].image], MAX_ASPECT).shape[:2]
         with closing(_with_pixels(model, images, jobs)) as pairs:
-            answers = model.batches.run(lambda batch: model.forward(*zip(*batch, strict=True)), pairs)
+            answers = model.batches.run(partial(_answers, model, config.device), pairs)
             for job, (boxes_Q4, score_QP) in zip(jobs, answers, strict=True):
                 asked = [phrases[job.image][i] for i in job.phrases]
                 found[job.image] += select(asked, _corners(boxes_Q4, padded_hw, original_hw), score_QP, config)
     return [sorted(row, key=lambda detection: -detection.score) for row in found]
+
+
+def _answers(
+    model: CaptionModel, device: str, batch: Sequence[tuple[str, torch.Tensor]]
+) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+    """What the model says to a batch, which on a CPU passes through it in parts of `CPU_PIXELS`."""
+    import torch
+
+    pixels = batch[0][1].shape[-2:].numel()
+    size = len(batch) if torch.device(device).type != "cpu" else max(1, CPU_PIXELS // pixels)
+    parts = (batch[start : start + size] for start in range(0, len(batch), size))
+    return chain.from_iterable(model.forward(*zip(*part, strict=True)) for part in parts)
 
 
 def padded_image(image_HWC: np.ndarray, max_aspect: int) -> np.ndarray:

@@ -10,7 +10,9 @@ import numpy as np
 
 from ivm_data.experts.base import Detection, check_lengths
 from ivm_data.experts.batches import Batches
+from ivm_data.experts.deformable_sampling import sample_by_rows
 from ivm_data.experts.detections import CaptionModel, DetectionConfig, detect
+from ivm_data.experts.folded_fusion import fold_fusion
 from ivm_data.experts.phrase_score import phrase_spans, span_scores
 from ivm_data.experts.shared_backbone import share_backbone
 from ivm_model.base_models import check_dtype, checkpoint_name, computing_in, load_model, load_part, to_device
@@ -65,6 +67,8 @@ class GroundingDino:
         config = self.config
         model, source = load_model(self._model_class(), config.path, config.revision, config.device)
         share_backbone(model.model.backbone.conv_encoder)
+        fold_fusion(model.model.encoder)
+        sample_by_rows(model.model)
         self._processor = load_part(GroundingDinoImageProcessorPil, config.path, source)
         self._tokenizer = load_part(AutoTokenizer, config.path, source)
         self._model = model

@@ -12,7 +12,9 @@ import numpy as np
 
 from ivm_data.experts.base import Detection, check_lengths
 from ivm_data.experts.batches import Batches
+from ivm_data.experts.deformable_sampling import sample_natively_by_rows
 from ivm_data.experts.detections import CaptionModel, DetectionConfig, detect
+from ivm_data.experts.folded_fusion import fold_native_fusion
 from ivm_data.experts.groundingdino_compat import build_model
 from ivm_data.experts.native_weights import file_name, load_strictly
 from ivm_data.experts.phrase_score import DELIMITERS, phrase_spans, span_scores
@@ -96,6 +98,8 @@ class NativeGroundingDino:
             ) from error
         load_strictly(model, config.path, config.architecture, ignored=TRAINING_ONLY)
         share_native_backbone(model.backbone[0])
+        fold_native_fusion(model.transformer.encoder)
+        sample_natively_by_rows(model.transformer)
         self._model = model.to(config.device)
 
     def ground(self, images: Sequence[np.ndarray], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:

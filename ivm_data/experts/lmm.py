@@ -17,6 +17,7 @@ from ivm_data.experts.batches import Batches
 from ivm_data.experts.chat_messages import NO, YES
 from ivm_data.experts.openai_client import AnswerError
 from ivm_data.experts.rewrite_grammar import parse_rewrite
+from ivm_data.experts.shared_prefix import by_image, last_logits
 from ivm_model.base_models import check_dtype, checkpoint_name, load_model, load_part
 from storage.errors import ConfigError, WeightsError
 from storage.records import Rewrite
@@ -94,17 +95,25 @@ class HfLmm:
         ]
 
     def p_yes(self, images: Sequence[np.ndarray], questions: Sequence[str]) -> np.ndarray:
-        """P(yes) = e^yes / (e^yes + e^no), (N,) float32; e^yes sums over the spellings in `YES`."""
+        """P(yes) = e^yes / (e^yes + e^no), (N,) float32; e^yes sums over the spellings in `YES`.
+
+        Questions about the same array are asked together, whatever their order, and share what they have in common.
+        """
+        check_lengths(images, questions, "question")
+        self.load()
+        order = by_image(images)
+        p_yes_N = np.empty(len(images), np.float32)
+        p_yes_N[order] = list(self._batches.run(self._p_yes, [(images[i], questions[i]) for i in order]))
+        return p_yes_N
+
+    def _p_yes(self, asked: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
         import torch
 
-        self.load()
-
-        def chance(inputs: Any) -> np.ndarray:
-            logits_BV = self._model(**inputs, logits_to_keep=1).logits[:, -1].float()
-            yes_B, no_B = (logits_BV[:, ids].logsumexp(-1) for ids in (self._yes_ids, self._no_ids))
-            return torch.sigmoid(yes_B - no_B).cpu().numpy()
-
-        return np.array(list(self._ask(chance, chat_messages.YES_NO, images, questions)), np.float32)
+        inputs = self._inputs(chat_messages.YES_NO, asked)
+        with torch.inference_mode():
+            logits_BV = last_logits(self._model, inputs, [id(image_HWC) for image_HWC, _ in asked]).float()
+        yes_B, no_B = (logits_BV[:, ids].logsumexp(-1) for ids in (self._yes_ids, self._no_ids))
+        return torch.sigmoid(yes_B - no_B).cpu().numpy()
 
     def answer(
         self,

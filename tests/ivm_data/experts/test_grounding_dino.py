@@ -2,8 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoTokenizer, GroundingDinoForObjectDetection
 
 import ivm_data.zoo
+from ivm_data.experts import detections
 from ivm_data.experts.grounding_dino import GroundingDino, GroundingDinoConfig
 from ivm_data.worlds.grammar import compose
 from ivm_data.worlds.scene import draw_scene
@@ -188,3 +191,37 @@ def test_counting_tokens_in_one_thread_leaves_batches_of_another_padded(grounder
     grounder._tokenizer(["a", "longer text"], padding=True)
     assert grounder._count_tokens("red ring") == 2
     assert grounder._tokenizer._tokenizer.padding is not None
+
+
+@torch.inference_mode()
+def test_what_is_shared_and_folded_changes_no_output_of_the_model(grounder, asked):
+    grounder.load()
+    plain = GroundingDinoForObjectDetection.from_pretrained(WEIGHTS).eval()
+    captions = ["red ring .", "small green star . big blue square .", "thing ."]
+    text = AutoTokenizer.from_pretrained(WEIGHTS)(captions, padding=True, return_tensors="pt")
+    image_BCHW = torch.stack([grounder._pixels(asked[i][0].image_HWC) for i in (0, 0, 1)])
+    expected, found = (model(pixel_values=image_BCHW, **text) for model in (plain, grounder._model))
+    assert expected.logits[..., 1].sigmoid().std() > 0.01
+    assert torch.allclose(found.logits.sigmoid(), expected.logits.sigmoid(), atol=1e-4)
+    assert torch.allclose(found.pred_boxes, expected.pred_boxes, atol=1e-4)
+
+
+def test_parts_of_a_batch_that_fit_a_cpu_cache_change_nothing(grounder, asked, monkeypatch):
+    images = [scene.image_HWC for scene, _ in asked[:3] for _ in range(2)]
+    phrases = [pair.phrases for _, pair in asked[:6]]
+    together = grounder.ground(images, phrases)
+    passes = []
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: passes.append(name))
+        for name, module in (
+            ("model", grounder._model),
+            ("backbone", grounder._model.model.backbone.conv_encoder.model),
+        )
+    ]
+    monkeypatch.setattr(detections, "CPU_PIXELS", 1)
+    apart = grounder.ground(images, phrases)
+    for hook in hooks:
+        hook.remove()
+    assert passes.count("model") == 6 and passes.count("backbone") == 3
+    for first, second in zip(together, apart, strict=True):
+        same(first, second)

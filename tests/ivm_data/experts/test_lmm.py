@@ -157,7 +157,7 @@ def test_nothing_asked_gives_nothing(lmm):
 
 
 def test_a_question_without_an_image_is_refused(lmm):
-    with pytest.raises(ValueError, match="one image for each question"):
+    with pytest.raises(ValueError, match="one question for each image"):
         lmm.p_yes([], ["Is there a ring?"])
 
 

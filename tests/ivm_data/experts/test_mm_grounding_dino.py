@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoTokenizer, MMGroundingDinoForObjectDetection
 
 import ivm_data.zoo
 from ivm_data.experts.grounding_dino import GroundingDino, GroundingDinoConfig
@@ -86,3 +88,16 @@ def test_torn_weights_are_refused(folder, tmp_path):
     (copy / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(WeightsError, match="cannot read"):
         MmGroundingDino(every_box(copy)).load()
+
+
+@torch.inference_mode()
+def test_what_is_shared_and_folded_changes_no_output_of_the_model(grounder, folder):
+    grounder.load()
+    plain = MMGroundingDinoForObjectDetection.from_pretrained(folder).eval()
+    captions = ["red ring .", "small green star . big blue square ."]
+    text = AutoTokenizer.from_pretrained(folder)(captions, padding=True, return_tensors="pt")
+    image_BCHW = torch.stack([grounder._pixels(draw_scene("val", 5000).image_HWC)] * 2)
+    expected, found = (model(pixel_values=image_BCHW, **text) for model in (plain, grounder._model))
+    assert expected.logits[..., 1].sigmoid().std() > 0.001
+    assert torch.allclose(found.logits.sigmoid(), expected.logits.sigmoid(), atol=1e-4)
+    assert torch.allclose(found.pred_boxes, expected.pred_boxes, atol=1e-4)

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from ivm_data.experts.grounding_dino import GroundingDino, GroundingDinoConfig
-from ivm_data.experts.shared_backbone import distinct_images
+from ivm_data.experts.shared_backbone import LastImage, distinct_images
 from ivm_data.worlds.scene import draw_scene
 from ivm_data.zoo.shelf import WEIGHTS
 
@@ -30,3 +30,24 @@ def test_four_instructions_about_an_image_need_one_pass_of_the_backbone_and_get_
         (alone,) = grounder.ground([image], [asked])
         assert [hit.phrase for hit in row] == [hit.phrase for hit in alone] and row
         assert np.allclose([hit.score for hit in row], [hit.score for hit in alone], atol=1e-4)
+
+
+def test_the_last_image_is_remembered_until_its_pixels_or_its_mask_change():
+    image_BCHW, mask_BHW = torch.rand(1, 3, 4, 4), torch.ones(1, 4, 4)
+    seen = []
+
+    def compute(*given):
+        seen.append(given)
+        return [given]
+
+    last = LastImage()
+    other_BCHW, other_BHW = image_BCHW + 1, mask_BHW * 0
+    again = (image_BCHW.clone(), mask_BHW.clone())
+    for image, mask in ((image_BCHW, mask_BHW), again, (image_BCHW, other_BHW), (other_BCHW, other_BHW)):
+        ((found_image, found_mask),) = last.levels(compute, image, mask)
+        assert torch.equal(found_image, image) and torch.equal(found_mask, mask)
+    assert len(seen) == 3
+    pair_BCHW, pair_BHW = image_BCHW.repeat(2, 1, 1, 1), mask_BHW.repeat(2, 1, 1)
+    for _ in range(2):
+        last.levels(compute, pair_BCHW, pair_BHW)
+    assert len(seen) == 5
