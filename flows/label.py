@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.events import emit_event
 from prefect.runtime import flow_run
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from flows.artifacts import ProgressBoard
+from flows.assets import tell_labels
 from flows.choices import RecipeName
 from flows.label_artifacts import rejected_samples, show_contact_sheet, show_quality, show_recipe
 from flows.limits import slots, wanted
@@ -57,6 +58,7 @@ def label(
     engine: Literal["local", "ray"] = "local",
     ray: dict[str, Any] | None = None,
     remote: str = "",
+    token_price: NonNegativeFloat = 0,
 ) -> str:
     """Label every pair of a manifest. A run that was killed or failed goes on where it stopped when it is run again.
 
@@ -72,6 +74,7 @@ def label(
         engine: Tasks of this run, or actors of Ray Data, which spread over the machines of a Ray cluster.
         ray: Fields of the Ray configuration to replace, for example {"address": "auto", "ground.gpus": 0.5}.
         remote: Object store where every part goes too, s3://BUCKET/FOLDER; parts that are there are skipped.
+        token_price: Price of a million tokens of the LMM endpoint; the progress then shows what the run costs.
 
     Returns:
         The hash of the recipe, under which the labels lie.
@@ -82,7 +85,7 @@ def label(
     chosen = named_recipe(recipe, overrides)
     run = prepare(manifest, data, chosen, part_size, image_root, fetch=fetching, remote=remote)
     show_recipe(run.recipe, run.recipe_hash)
-    progress, failed = Progress.of(run), dict[str, str]()
+    progress, failed = Progress.of(run, token_price), dict[str, str]()
     board = ProgressBoard("label-progress", progress.counts())
     for part, outcome in label_parts(run, config) if engine == "ray" else _by_tasks(run, concurrency):
         if isinstance(outcome, PartSummary):
@@ -97,9 +100,12 @@ def label(
         log.info(progress.line())
     show_quality(data, run.recipe_hash)
     show_contact_sheet(data, run.recipe_hash)
+    counts = label_counts(run)
+    if counts["inputs"]:
+        tell_labels(run, counts)
     if failed:
         raise PartsFailedError(failed, len(run.parts))
-    announce(run, progress.statuses[Status.ACCEPTED])
+    announce(run, counts, progress.statuses[Status.ACCEPTED])
     return run.recipe_hash
 
 
@@ -112,18 +118,18 @@ def _by_tasks(run: Run, concurrency: int) -> Iterator[tuple[Part, PartSummary | 
         yield part, outcome
 
 
-def announce(run: Run, accepted_new: int) -> None:
-    """Tell whoever listens that the labels are ready, with the whole data set's counts for this recipe."""
+def label_counts(run: Run) -> dict[str, int]:
+    """The whole data set's counts for this recipe."""
     with Catalog(run.data) as catalog:
         (summary,) = catalog.query("summary", recipe=run.recipe_hash).to_pylist()
     names = ("inputs", "rejections", "labels", "accepted", "review", "rejected", "no_target")
+    return {name: summary[name] for name in names}
+
+
+def announce(run: Run, counts: Mapping[str, int], accepted_new: int) -> None:
+    """Tell whoever listens that the labels are ready."""
     emit_event(
         LABELS_READY,
         resource={"prefect.resource.id": f"ivm.labels.{run.recipe_hash}", "prefect.resource.name": run.recipe.name},
-        payload={
-            "data": str(run.data.resolve()),
-            "recipe": run.recipe_hash,
-            "accepted_new": accepted_new,
-            **{name: summary[name] for name in names},
-        },
+        payload={"data": str(run.data.resolve()), "recipe": run.recipe_hash, "accepted_new": accepted_new, **counts},
     )

@@ -21,6 +21,7 @@ class Progress:
         statuses: labels by status and rejections by reason, of this run.
         failed: parts that ended with an error.
         tokens: that LMM endpoints counted in this run.
+        price: of a million tokens; 0 where it is not known.
     """
 
     parts: int
@@ -33,16 +34,17 @@ class Progress:
     pairs_now: int = 0
     failed: int = 0
     tokens: int = 0
+    price: float = 0.0
 
     def __post_init__(self) -> None:
         self._began = self.clock()
 
     @classmethod
-    def of(cls, run: Run) -> Progress:
+    def of(cls, run: Run, price: float = 0.0) -> Progress:
         """The state at the start of a run: what earlier runs committed is done already."""
         waiting = run.open_parts()
         pairs, left = (sum(part.records for part in parts) for parts in (run.parts, waiting))
-        return cls(len(run.parts), pairs, len(run.parts) - len(waiting), pairs - left)
+        return cls(len(run.parts), pairs, len(run.parts) - len(waiting), pairs - left, price=price)
 
     def add(self, summary: PartSummary) -> None:
         """Count a finished part."""
@@ -76,6 +78,7 @@ class Progress:
             "failed inputs": str(rejected_inputs),
             "failed parts": str(self.failed),
             **({"LMM tokens": f"{self.tokens:,}"} if self.tokens else {}),
+            **({"LMM cost": self._cost()} if self.tokens and self.price else {}),
             "pairs/s": f"{self.pairs_per_second:.2f}",
             "time left": self._time_left(),
         }
@@ -83,6 +86,11 @@ class Progress:
     def line(self) -> str:
         """One line for a log."""
         return " · ".join(f"{name} {value}" for name, value in self.counts().items())
+
+    def _cost(self) -> str:
+        spent = self.tokens * self.price / 1e6
+        expected = spent * (self.pairs - self.pairs_before) / self.pairs_now
+        return f"{spent:.2f} of about {expected:.2f}"
 
     def _time_left(self) -> str:
         left = self.pairs - self.pairs_before - self.pairs_now

@@ -31,6 +31,8 @@ READY_S = 180.0
 """Seconds that a server has to answer; a busy machine needs more than the usual ten."""
 MISSED_HEARTBEATS_S = 100
 """Seconds without a sign of life after which a run counts as crashed: three of prefect.toml's heartbeats, and some."""
+SILENT_STATES = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
+"""States after which no sign of life is expected: of runs that have ended, and of those that wait to be resumed."""
 _DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 
@@ -114,7 +116,7 @@ def answers(url: str) -> bool:
 def end_dead_runs(within_s: int) -> None:
     """Have the server end every run of which nothing is heard for so long: its process was killed with its worker."""
     name = "end runs that give no sign of life"
-    ends = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+    ends = {f"prefect.flow-run.{state}" for state in SILENT_STATES}
     heartbeat = "prefect.flow-run.heartbeat"
     wanted = AutomationCore(
         name=name,

@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
 from flows.artifacts import StageBoard
+from flows.assets import tell_checkpoint
 from flows.choices import Weighting
 from flows.limits import gpu, slots
 from flows.runtime import retried
@@ -62,5 +63,6 @@ def train(
     report = train_checkpoint(train_config(data, out, changes))
     remember(data, labels, settings(weighting, seed, overrides), report.checkpoint)
     show_training(report)
+    tell_checkpoint(report, data, labels.recipe)
     get_run_logger().info("checkpoint in %s", report.checkpoint)
     return report.checkpoint

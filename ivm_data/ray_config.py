@@ -28,6 +28,8 @@ class Pool:
             raise ConfigError(f"'actors' and 'waiting' must be at least 1, got {self.actors} and {self.waiting}")
         if self.cpus < 0 or self.gpus < 0:
             raise ConfigError(f"'cpus' and 'gpus' must not be negative, got {self.cpus} and {self.gpus}")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ConfigError(f"'gpus' must be a share of one GPU or a whole number of them, got {self.gpus}")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ from storage.errors import ConfigError, IvmError, TransientError
 from storage.records import Rejection, Sample
 
 *_, LAST = STAGES
+PLACED_S = 60.0
+"""Seconds that a cluster has to find a place for every actor, new machines of an autoscaler included."""
 _WORK = pa.schema([("work", pa.large_binary())])
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
@@ -144,7 +146,7 @@ def cluster(config: RayConfig) -> Iterator[None]:
 
 
 def _check_room(config: RayConfig) -> None:
-    """Ray would wait for ever for what the cluster does not have."""
+    """Ray would wait for ever for what the cluster does not have, in all or on one machine or one GPU."""
     import ray
 
     there, pools = ray.cluster_resources(), config.pools().values()
@@ -155,6 +157,28 @@ def _check_room(config: RayConfig) -> None:
                 f"the actors want {wanted:g} {resource}s in all and the cluster has {there.get(resource, 0):g}; "
                 f"lower '{name}' or 'actors' of a stage, or add machines"
             )
+    if not _placed([{"CPU": pool.cpus, "GPU": pool.gpus} for pool in pools for _ in range(pool.actors)]):
+        shares = ", ".join(
+            f"{name} {pool.actors} x ({pool.cpus:g}, {pool.gpus:g})" for name, pool in config.pools().items()
+        )
+        raise ConfigError(
+            f"the cluster has no place for all actors after {PLACED_S:g} s; actors x (cpus, gpus): {shares}. What one "
+            "actor wants lies on one machine, a share on one GPU, and other jobs hold theirs; lower it or add machines"
+        )
+
+
+def _placed(actors: Sequence[dict[str, float]]) -> bool:
+    """Whether Ray finds a place for such actors beside each other; nothing is kept."""
+    from ray.util import placement_group, remove_placement_group
+
+    counted = [bundle for actor in actors if (bundle := {name: share for name, share in actor.items() if share})]
+    if not counted:
+        return True
+    group = placement_group(counted)
+    try:
+        return bool(group.wait(PLACED_S))
+    finally:
+        remove_placement_group(group)
 
 
 def _pass_through(run: Run, parts: Sequence[Part], config: RayConfig, threads: int) -> Iterator[PartSummary | Failure]:

@@ -106,7 +106,7 @@ def ray_actor_killed(round: Round) -> None:
     process = labeler.start(round.data)
     for _ in range(round.rng.randrange(1, 3)):
         actors = wait_for(lambda: _actors(process) if process.is_running() else [None], "Ray actor")
-        time.sleep(round.rng.uniform(0, 4 * round.seconds))
+        _ray_moment(round, process)
         if victim := round.rng.choice(_actors(process) or actors):
             _kill(victim)
     assert labeler.end() == 0, "Ray did not mend it by itself"
@@ -116,11 +116,13 @@ def ray_driver_killed(round: Round) -> None:
     labeler = round.ray()
     process = labeler.start(round.data)
     wait_for(lambda: _actors(process), "Ray actor")
-    time.sleep(round.rng.uniform(0, 4 * round.seconds))
-    family = process.children(recursive=True)
+    _ray_moment(round, process)
+    # Two agents of Ray's own, without experts, try for a minute more to reach the cluster that is gone.
+    family = [each for each in _family(process) if "Agent" not in _title(each)]
     _kill(process)
     labeler.end()
-    assert not psutil.wait_procs(family, 60)[1], "Ray outlives its driver"
+    left = psutil.wait_procs(family, 60)[1]
+    assert not left, f"these outlive their driver: {[_title(each) for each in left]}"
 
 
 def flow_killed(round: Round) -> None:
@@ -159,13 +161,32 @@ def _kill(process: psutil.Process) -> None:
         process.kill()
 
 
-def _actors(process: psutil.Process) -> list[psutil.Process]:
-    """The processes of stages: Ray names a worker after what it runs."""
+def _title(process: psutil.Process) -> str:
     try:
-        found = process.children(recursive=True)
-        return [each for each in found if any("StageActor" in word for word in each.cmdline())]
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _actors(process: psutil.Process) -> list[psutil.Process]:
+    """The processes of stages: Ray names a worker after what it runs."""
+    return [each for each in _family(process) if "StageActor" in _title(each)]
+
+
+def _ray_moment(round: Round, process: psutil.Process) -> None:
+    """Wait until some moment while the actors come up or, in half of the rounds, after the first part."""
+    if round.rng.random() < 0.5:
+        time.sleep(round.rng.uniform(0, 4 * round.seconds))
+    else:
+        wait_for(lambda: _committed(round) or not process.is_running(), "part")
+        round.moment()
 
 
 def _committed(round: Round) -> int:

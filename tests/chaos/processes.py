@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,19 +132,26 @@ class PrefectWorld:
         return [] if worker is None else worker.children(recursive=True)
 
     def start(self, **parameters: object) -> str:
-        (deployment,) = self._post("/deployments/filter", {"deployments": {"name": {"any_": ["label-batch"]}}})
-        return self._post(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})["id"]
+        (deployment,) = self._ask("POST", "/deployments/filter", {"deployments": {"name": {"any_": ["label-batch"]}}})
+        wanted = {"parameters": parameters, "idempotency_key": str(uuid.uuid4())}
+        return self._ask("POST", f"/deployments/{deployment['id']}/create_flow_run", wanted)["id"]
 
     def state(self, run: str) -> str:
-        return httpx.get(f"{self.url}/flow_runs/{run}", timeout=60).json()["state"]["type"]
+        return self._ask("GET", f"/flow_runs/{run}")["state"]["type"]
 
     def wait(self, run: str) -> str:
         """The state in which a run ends."""
         wait_for(lambda: self.state(run) in ENDED, f"end of run {run}")
         return self.state(run)
 
-    def _post(self, path: str, body: object) -> Any:
-        return httpx.post(f"{self.url}{path}", json=body, timeout=60).raise_for_status().json()
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        """As Prefect's clients do, ask again where the server says that SQLite is busy."""
+
+        def answer() -> httpx.Response | None:
+            response = httpx.request(method, f"{self.url}{path}", json=body, timeout=60)
+            return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
+
+        return wait_for(answer, f"answer to {path}").raise_for_status().json()
 
     def _run(self, *options: str) -> None:
         command = [sys.executable, "-m", "flows.up", *options]

@@ -30,7 +30,7 @@ from storage.digest import content_hash
 from storage.verify import verify
 
 SCENES, PAIRS = 8, 3
-QUICK_TO_SLOW = 7
+QUICK_TO_SLOW = 2
 """Rounds of quick faults to one of a slow one, which starts Ray or Prefect."""
 
 

@@ -36,6 +36,14 @@ def test_tokens_are_told_where_an_endpoint_was_asked():
     assert "LMM tokens" not in progress.counts()
     progress.add(replace(summary(4, accepted=4), tokens=12_345))
     assert progress.counts()["LMM tokens"] == "12,345"
+    assert "LMM cost" not in progress.counts()
+
+
+def test_a_price_tells_what_was_spent_and_what_the_whole_run_will_cost():
+    progress = Progress(4, 16, 1, 4, price=2.0)
+    assert "LMM cost" not in progress.counts()
+    progress.add(replace(summary(4, accepted=4), tokens=500_000))
+    assert progress.counts()["LMM cost"] == "1.00 of about 3.00"
 
 
 def test_a_failed_part_is_told_and_is_not_done():

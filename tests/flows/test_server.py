@@ -1,4 +1,4 @@
-"""The product as an operator uses it: `make up`, deployment runs, the trigger, cancel, retry, `make down`."""
+"""The product as an operator uses it: `make up`, runs, the trigger, cancel, retry, suspend, resume, `make down`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -148,7 +148,7 @@ def test_labels_start_one_training_and_make_down_ends_everything(operator, manif
     assert not answers(operator.url)
 
 
-def test_runs_that_are_cancelled_retried_or_started_twice_leave_the_same_labels(operator, tmp_path):
+def test_runs_that_are_cancelled_suspended_or_started_twice_leave_the_same_labels(operator, tmp_path):
     manifest = write_world(tmp_path / "world", "val", scenes=20, pairs_per_scene=3, human_share=0.5)
     operator.make()
     options = {"manifest": str(manifest), "part_size": 1, "concurrency": 1}
@@ -170,18 +170,51 @@ def test_runs_that_are_cancelled_retried_or_started_twice_leave_the_same_labels(
     assert content_hash(cut) == content_hash(twice)
     assert len(list_parts(cut, labels.name)) == 60
 
-    assert crashed_by_silence(operator)["message"].startswith("no sign of life for 10 s")
+    night = operator.folder / "runs" / "night"
+    run = operator.start("label-batch", **options, data="runs/night")
+    operator.wait_for(lambda: (night / "labels").exists() and list_parts(night, labels.name), "part")
+    suspend(operator, run)
+    before = len(list_parts(night, labels.name))
+    time.sleep(10)
+    assert len(list_parts(night, labels.name)) <= before + 5
+    assert operator.run_state(run)["name"] == "Suspended"
+    operator.post(f"/flow_runs/{run}/resume", {})
+    assert operator.ended(run)["type"] == "COMPLETED"
+    assert content_hash(night) == content_hash(twice)
 
 
-def crashed_by_silence(operator) -> dict:
-    """The end of a run that gave one sign of life and then no more, with ten seconds of patience."""
+def test_a_run_that_falls_silent_has_crashed_and_one_that_is_suspended_has_not(operator):
+    operator.make()
+    patience(operator, 10)
+    silent, suspended = (run_with_one_sign_of_life(operator) for _ in range(2))
+    suspend(operator, suspended)
+    operator.wait_for(lambda: operator.run_state(silent)["type"] == "CRASHED", "crash", limit_s=60)
+    assert operator.run_state(silent)["message"].startswith("no sign of life for 10 s")
+    time.sleep(5)
+    assert operator.run_state(suspended)["name"] == "Suspended"
+
+
+def suspend(operator, run):
+    """What the button "Suspend" does."""
+    details = {"pause_timeout": (datetime.now(UTC) + timedelta(hours=1)).isoformat(), "pause_reschedule": True}
+    state = {"type": "PAUSED", "name": "Suspended", "state_details": details}
+    assert operator.post(f"/flow_runs/{run}/set_state", {"state": state})["status"] == "ACCEPT"
+
+
+def patience(operator, seconds):
+    """Have the server wait so long for a sign of life."""
     for automation in operator.post("/automations/filter", {}):
         if automation["name"].startswith("end runs"):
             httpx.delete(f"{operator.url}/automations/{automation['id']}").raise_for_status()
     with temporary_settings({PREFECT_API_URL: operator.url}):
-        end_dead_runs(10)
-    flow = operator.flow_runs("label")[0]["flow_id"]
-    run = operator.post("/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING", "name": "Running"}})["id"]
+        end_dead_runs(seconds)
+
+
+def run_with_one_sign_of_life(operator) -> str:
+    """A run that nobody runs."""
+    deployment = operator.deployments()["label-batch"]
+    body = {"flow_id": deployment["flow_id"], "deployment_id": deployment["id"], "state": {"type": "RUNNING"}}
+    run = operator.post("/flow_runs/", body)["id"]
     heartbeat = {
         "id": str(uuid.uuid4()),
         "occurred": datetime.now(UTC).isoformat(),
@@ -189,8 +222,7 @@ def crashed_by_silence(operator) -> dict:
         "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
     }
     httpx.post(f"{operator.url}/events", json=[heartbeat]).raise_for_status()
-    operator.wait_for(lambda: operator.run_state(run)["type"] == "CRASHED", "crash", limit_s=60)
-    return operator.run_state(run)
+    return run
 
 
 def test_one_terminal_serves_everything_until_ctrl_c(operator, manifest):

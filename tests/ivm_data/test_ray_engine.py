@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+import ray
 
 from ivm_data import ray_engine
 from ivm_data.experts.registry import ExpertSpec
@@ -29,7 +31,14 @@ def test_every_stage_has_a_pool_in_the_order_of_the_stages():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Pool(actors=0), lambda: Pool(waiting=0), lambda: Pool(gpus=-1), lambda: RayConfig(retries=-1)]
+    "make",
+    [
+        lambda: Pool(actors=0),
+        lambda: Pool(waiting=0),
+        lambda: Pool(gpus=-1),
+        lambda: Pool(gpus=1.5),
+        lambda: RayConfig(retries=-1),
+    ],
 )
 def test_a_config_that_cannot_be_used_is_refused(make):
     with pytest.raises(ConfigError, match="must"):
@@ -83,3 +92,51 @@ def digests(data):
     """Of every label file."""
     files = sorted((data / "labels").rglob("*.parquet"))
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_actors_hold_their_shares_of_a_gpu_and_shares_that_no_gpu_has_left_are_refused(tmp_path, lmm, monkeypatch):
+    manifest = write_world(tmp_path / "world", "val", scenes=2, pairs_per_scene=2, human_share=0.5)
+    run = prepare(manifest, tmp_path / "data", replace(recipe("demo"), rewriter=lmm, verifier=lmm), part_size=2)
+    monkeypatch.setattr(ray_engine, "PLACED_S", 5.0)
+    # Ray counts with the GPUs that it is told of, and asks for none.
+    ray.init(
+        num_cpus=2,
+        num_gpus=2,
+        object_store_memory=300 * 2**20,
+        include_dashboard=False,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+    )
+    try:
+        crowded = RayConfig(ground=Pool(gpus=0.6), segment=Pool(gpus=0.6), verify=Pool(gpus=0.6))
+        with pytest.raises(ConfigError, match=r"no place for all actors.*segment 1 x \(0\.25, 0\.6\)"):
+            next(ray_engine.label_parts(run, crowded))
+        with pytest.raises(ConfigError, match=r"want 3 GPUs in all and the cluster has 2"):
+            next(ray_engine.label_parts(run, RayConfig(segment=Pool(gpus=1.0, actors=3))))
+        shared = RayConfig(ground=Pool(gpus=0.5), segment=Pool(gpus=0.5), verify=Pool(gpus=1.0), retry_s=0.0)
+        with watched(lambda: ray.available_resources().get("GPU", 0)) as left:
+            ray_engine.label_manifest(run, shared)
+    finally:
+        ray.shutdown()
+    assert min(left) == 0
+    assert run.open_parts() == []
+
+
+@contextmanager
+def watched(read):
+    """What `read` gave, again and again, while this lasts."""
+    seen, over = [], threading.Event()
+
+    def watch():
+        while not over.wait(0.1):
+            seen.append(read())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()

@@ -1,0 +1,30 @@
+"""The label flow over actors of Ray, on a real Ray on loopback and a real server."""
+
+import hashlib
+
+import pytest
+
+from flows.label import label
+from ivm_data.labeling import label_manifest, prepare
+from ivm_data.recipes import recipe
+from ivm_data.worlds.world import write_world
+
+RAY = {"local_cpus": 2, "store_mib": 300}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ray_under_the_flow_leaves_the_files_of_the_plain_loop(prefect_server, tmp_path):
+    manifest = write_world(tmp_path / "world", "val", scenes=4, pairs_per_scene=2, human_share=0.5)
+    label_manifest(prepare(manifest, tmp_path / "plain", recipe("demo"), part_size=4))
+    state = label(manifest, tmp_path / "ray", part_size=4, engine="ray", ray=RAY, return_state=True)
+    assert state.is_completed(), state.message
+    assert digests(tmp_path / "ray") == digests(tmp_path / "plain")
+    refused = label(manifest, tmp_path / "none", engine="ray", ray=RAY | {"segment.gpus": 0.5}, return_state=True)
+    assert refused.is_failed()
+    assert "the actors want 0.5 GPUs in all and the cluster has 0" in refused.message
+
+
+def digests(data):
+    """Of every label file."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (data / "labels").rglob("*.parquet")}
