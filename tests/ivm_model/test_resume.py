@@ -44,7 +44,7 @@ def config(bases, data, tmp_path) -> TrainConfig:
 
 def wait_for_state(config: TrainConfig, step: int) -> None:
     """Until the state of a step is there; the process must not have finished before."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not any(int(path.name) >= step for path in (config.out / "state").glob("[0-9]*")):
         assert time.monotonic() < deadline and not (config.out / "config.json").exists()
         time.sleep(0.005)
