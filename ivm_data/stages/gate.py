@@ -80,12 +80,13 @@ def decide(scores: Scores, absent: bool, incomplete: bool, config: GateConfig) -
         return Status.REJECTED, "low_quality"
     if not absent and not config.min_area_ratio <= scores.area_ratio <= config.max_area_ratio:
         return Status.REJECTED, "area_outlier"
-    if scores.understood < config.min_understood:
-        return Status.REVIEW, "not_understood"
-    if incomplete:
-        return Status.REVIEW, "incomplete"
-    if scores.agreement < config.min_agreement:
-        return Status.REVIEW, "experts_disagree"
-    if scores.quality < config.accept:
-        return Status.REVIEW, "uncertain"
+    doubts = {
+        "not_understood": scores.understood < config.min_understood,
+        "incomplete": incomplete,
+        "experts_disagree": scores.agreement < config.min_agreement,
+        "uncertain": scores.quality < config.accept,
+    }
+    for reason, holds in doubts.items():
+        if holds:
+            return Status.REVIEW, reason
     return (Status.NO_TARGET, "target_absent") if absent else (Status.ACCEPTED, "ok")

@@ -34,7 +34,8 @@ def test_a_mask_of_some_of_the_phrases_is_for_a_person_however_good_it_looks():
 
 
 def test_a_single_proposer_has_no_agreement_and_is_not_punished_for_it():
-    assert decide(Scores(quality=0.95, area_ratio=0.1, understood=1.0), False, False, GateConfig())[0] == Status.ACCEPTED
+    scores = Scores(quality=0.95, area_ratio=0.1, understood=1.0)
+    assert decide(scores, False, False, GateConfig())[0] == Status.ACCEPTED
 
 
 def test_crossed_thresholds_are_refused_with_both_values():
