@@ -8,14 +8,20 @@ The rows are synthetic but of the real schema, written through the real writer; 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.results import markdown
 from ivm_data.quality.rules import RULES
 from storage import layout, schema
 from storage.catalog import Catalog
@@ -25,6 +31,10 @@ from storage.queries import named_queries
 _CLEAN = "SELECT source, status, count(*), avg(quality) FROM clean_labels GROUP BY ALL"
 RECIPE = "benchmark"
 EXPERTS = ("dino@1+sam@1", "heat@1")
+REVIEWERS = ("anna", "ben")
+PAIRS_PER_IMAGE = 3
+COPIES = 0.01
+"""Share of the images that are a near copy of another one."""
 
 
 def main() -> None:
@@ -33,6 +43,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=100, help="parts that they are spread over")
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of each query")
     parser.add_argument("--data", type=Path, help="folder to keep the data set in, and to find it again")
+    parser.add_argument("--out", type=Path, help="JSON file for the times, as in benchmarks/results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         data = options.data or Path(scratch)
@@ -40,25 +51,36 @@ def main() -> None:
             seconds, _ = timed(lambda: write(data, options.rows, options.files))
             print(f"wrote {options.rows:,} rows in {options.files} parts in {seconds:.1f} s")
         print(f"light files: {sum(path.stat().st_size for path in data.rglob('*.light.parquet')) / 1e6:.0f} MB")
-        report(data, options.repeats)
+        load = os.getloadavg()
+        medians = report(data, options.repeats)
+    if options.out:
+        told = {"command": f"python -m benchmarks.catalog_queries --rows {options.rows} --files {options.files}"}
+        told |= {"cores": os.cpu_count(), "load before": load[0], "duckdb": duckdb.__version__, "queries": medians}
+        options.out.write_text(json.dumps(told, indent=1) + "\n")
 
 
-def report(data: Path, repeats: int) -> None:
-    print(f"open the catalog: {1000 * timed(lambda: Catalog(data).close())[0]:.0f} ms")
-    print("\n| query | ms | CPU ms |\n|---|---|---|")
+def report(data: Path, repeats: int) -> dict[str, dict[str, float]]:
+    """Print and return the medians."""
+    print(f"open the catalog: {1000 * timed(lambda: Catalog(data).close())[0]:.0f} ms", flush=True)
+    medians = {}
     with Catalog(data) as catalog:
         if catalog.error:
             raise SystemExit(str(catalog.error))
-        medians = {
-            query.name: np.median([timed(lambda name=query.name: catalog.query(name)) for _ in range(repeats)], axis=0)
-            for query in named_queries()
-        }
-        for rule in RULES:
-            call = lambda rule=rule: catalog.sql(rule.query.sql, **rule.query.bind({}))  # noqa: E731
-            medians[f"rule {rule.name}"] = np.median([timed(call) for _ in range(repeats)], axis=0)
-        medians["clean_labels"] = np.median([timed(lambda: catalog.sql(_CLEAN)) for _ in range(repeats)], axis=0)
-    for name, (wall, cpu) in sorted(medians.items(), key=lambda item: -item[1][1]):
-        print(f"| {name} | {1000 * wall:.0f} | {1000 * cpu:.0f} |")
+        for name, call in calls(catalog):
+            medians[name] = np.median([timed(call) for _ in range(repeats)], axis=0)
+            print(f"{name}: {medians[name][1]:.2f} s of CPU", file=sys.stderr, flush=True)
+    slowest_first = sorted(medians.items(), key=lambda item: -item[1][1])
+    rows = [[name, *(f"{1000 * seconds:.0f}" for seconds in both)] for name, both in slowest_first]
+    print("\n" + markdown(["query", "ms", "CPU ms"], rows))
+    return {name: {"s": round(wall, 3), "CPU s": round(cpu, 3)} for name, (wall, cpu) in slowest_first}
+
+
+def calls(catalog: Catalog) -> Iterator[tuple[str, Callable[[], object]]]:
+    for query in named_queries():
+        yield query.name, partial(catalog.query, query.name)
+    for rule in RULES:
+        yield f"rule {rule.name}", partial(catalog.sql, rule.query.sql, **rule.query.bind({}))
+    yield "clean_labels", partial(catalog.sql, _CLEAN)
 
 
 def timed(call: Callable[[], object]) -> tuple[float, float]:
@@ -82,8 +104,10 @@ def write(data: Path, rows: int, files: int) -> None:
             ("timings", timings_table(part, count, index)),
             ("measures", measures_table(table, index)),
             ("decisions", decisions_table(table)),
+            ("evaluation", evaluation_table(index)),
+            *(("reviews/" + person, reviews_table(table, person, index)) for person in REVIEWERS),
         ):
-            path = data / folder / RECIPE / f"{part}.parquet"
+            path = data / folder / ("" if "/" in folder else RECIPE) / f"{part}.parquet"
             with alone_in(path.parent):
                 write_table(path, facts)
 
@@ -96,6 +120,7 @@ def light_table(part: str, rows: int, rng: np.random.Generator) -> pa.Table:
     status = np.array(["rejected", "review", "accepted"])[np.digitize(quality, [0.3, 0.6])]
     area = rng.lognormal(-2.5, 1.0, rows).clip(1e-4, 1)
     ids = [rng.bytes(16).hex() for _ in range(rows)]
+    images = [ids[row - row % PAIRS_PER_IMAGE] for row in range(rows)]
     columns = {
         "recipe": [RECIPE] * rows,
         "part": [part] * rows,
@@ -106,8 +131,8 @@ def light_table(part: str, rows: int, rng: np.random.Generator) -> pa.Table:
         "kind": np.array(["attribute", "relation", "question"])[rng.integers(0, 3, rows)],
         "difficulty": np.array(["easy", "medium", "hard"])[rng.integers(0, 3, rows)],
         "held_out": human & (rng.random(rows) < 0.5),
-        "image_uri": [f"images/{name[:12]}.jpg" for name in ids],
-        "image_sha": ids,
+        "image_uri": [f"images/{name[:12]}.jpg" for name in images],
+        "image_sha": images,
         "width": masked(np.full(rows, 640, dtype=np.int32), label),
         "height": masked(np.full(rows, 480, dtype=np.int32), label),
         "instruction": [f"Put the red ring number {name[:6]} on the green star." for name in ids],
@@ -171,15 +196,19 @@ def weights_table(light: pa.Table, seed: int) -> pa.Table:
 
 
 def measures_table(light: pa.Table, seed: int) -> pa.Table:
-    """Random hashes: near ones are as rare as chance makes them."""
+    """Random hashes, but for near copies: those have the hash of the image before with one bit turned over."""
     labels = light.filter(pa.compute.equal(light["outcome"], "label"))
     rng, rows = np.random.default_rng(seed), len(labels)
+    _, image_N = np.unique(labels["image_sha"].to_numpy(), return_inverse=True)
+    hash_I = rng.integers(0, 2**64, image_N.max() + 1, dtype=np.uint64)
+    copy_C = np.flatnonzero(rng.random(len(hash_I) - 1) < COPIES) + 1
+    hash_I[copy_C] = hash_I[copy_C - 1] ^ (np.uint64(1) << rng.integers(0, 64, len(copy_C), dtype=np.uint64))
     box = {side: rng.random(rows) * 400 + (100 if side.endswith("1") else 0) for side in ("x0", "y0", "x1", "y1")}
     votes = pa.ListArray.from_arrays(
         np.arange(rows + 1, dtype=np.int32), values(schema.MEASURES.field("votes").type.value_type, rows, rng)
     )
     columns = {name: labels[name] for name in ("recipe", "part", "position", "sample_id", "image_sha")} | {
-        "image_hash": pa.array(rng.integers(0, 2**64, rows, dtype=np.uint64)),
+        "image_hash": pa.array(hash_I[image_N]),
         "components": pa.array(rng.integers(1, 12, rows, dtype=np.int32)),
         "largest": pa.array(rng.random(rows)),
         "extent": pa.StructArray.from_arrays(
@@ -212,8 +241,35 @@ def decisions_table(light: pa.Table) -> pa.Table:
 def timings_table(part: str, rows: int, seed: int) -> pa.Table:
     rng = np.random.default_rng(seed)
     stages = ("rewrite", "ground", "resolve", "segment", "fuse", "verify", "gate")
-    facts = [{"part": part, "recipe": RECIPE, "stage": s, "seconds": 9 * rng.random(), "rows": rows} for s in stages]
+    tokens = {"requests": rows, "prompt_tokens": 700 * rows, "completion_tokens": 20 * rows}
+    same = {"part": part, "recipe": RECIPE, "rows": rows} | tokens
+    facts = [same | {"stage": stage, "seconds": 9 * rng.random()} for stage in stages]
     return pa.Table.from_pylist(facts, schema=schema.TIMINGS)
+
+
+def evaluation_table(seed: int) -> pa.Table:
+    """A hundred images that no training may see."""
+    rng = np.random.default_rng(seed)
+    same = {"evaluation_set": RECIPE}
+    images = [
+        same | {"image_uri": f"{i}.jpg", "image_sha": rng.bytes(16).hex(), "image_hash": int(hashed)}
+        for i, hashed in enumerate(rng.integers(0, 2**64, 100, dtype=np.uint64))
+    ]
+    return pa.Table.from_pylist(images, schema=schema.EVALUATION)
+
+
+def reviews_table(light: pa.Table, person: str, seed: int) -> pa.Table:
+    """Every fiftieth label, the same ones for every person, so that there are pairs to compare."""
+    rng = np.random.default_rng([seed, REVIEWERS.index(person)])
+    few = light.filter(pa.compute.equal(light["outcome"], "label"))["sample_id"].to_pylist()[::50]
+    same = {"recipe": RECIPE, "reviewer": person, "note": "", "mask": None}
+    opinions = [
+        same
+        | {"sample_id": one, "verdict": ("right", "wrong")[rng.integers(2)]}
+        | {"reviewed_at": f"2025-01-01T00:{second // 60 % 60:02d}:{second % 60:02d}.000000Z"}
+        for second, one in enumerate(few)
+    ]
+    return pa.Table.from_pylist(opinions, schema=schema.REVIEWS)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,37 @@
 """A round of review, simulated with the true masks: does the ranked queue teach the model more than random order?
 
-Run: python -m benchmarks.review_round [--scenes 120] [--test-scenes 60] [--reviews 30,90] [--seeds 3] [--steps 200]
+Run: python -m benchmarks.review_round [--scenes 120] [--test-scenes 100] [--reviews 40,120] [--seeds 3] [--steps 150]
 
 The embedded experts label one split of the procedural world; all its true masks are held out. A simulated person takes
 labels from the queue, accepts those whose IoU with the truth is at least 0.9 and replaces the mask of the others by the
 truth; every opinion is a shard, as `ivm review` writes it. Then the masking model is trained with the same number of
 steps, the same seed and the same rows in the same order of ids, and scored on another split. Each seed draws its own
-random order. Intervals are at 95 %, over seeds and test rows resampled together.
+random order; "all" reviews every label, which is what any order comes to. Intervals are at 95 %, over seeds and test
+images resampled together.
+
+Labels and the scores of each training stay in `--work`: a run that was stopped goes on with the next training.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from benchmarks.results import markdown
 from ivm_data.labeling import label_manifest, prepare
 from ivm_data.recipes import recipe
 from ivm_data.training import train_config
 from ivm_data.worlds.world import write_world
-from ivm_model.dataset import DataConfig, Row, load_rows
+from ivm_model.dataset import DataConfig, Row, Rows, load_rows
 from ivm_model.evaluation import score_heatmaps
 from ivm_model.evidence import weigh
 from ivm_model.features import Features, encode_rows, to_frame
@@ -35,94 +40,135 @@ from ivm_model.model import MaskingModel
 from ivm_model.trainer import TrainConfig
 from storage import reviews, rle
 from storage.catalog import Catalog
+from storage.errors import ConfigError
 from storage.reader import iter_labels
-from storage.records import Label
+from storage.records import Label, Status
 
 ACCEPT_IOU = 0.9
+RIGHT_IOU = 0.5
 RESAMPLES = 2000
 BATCH = 32
 ROWS = DataConfig(test_sources=("world-test",), test_share=0.0)
+TRAINED_ON, SCORED_ON = "val", "test"
+ORDERS = ("ranked", "random")
+
+
+class Training(NamedTuple):
+    """Which labels were reviewed before a training: the first `count` of an order, as `seed` draws it."""
+
+    order: str
+    seed: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.order}-{self.seed}-{self.count}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=120, help="images to train on, three instructions each")
-    parser.add_argument("--test-scenes", type=int, default=60, help="images to score on, three instructions each")
-    parser.add_argument("--reviews", default="30,90", help="numbers of reviewed labels, beside none")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200, help="of each training")
-    parser.add_argument("--weighting", default="verification", help="of the machine labels; one that needs no D")
-    options = parser.parse_args()
+    options = _options()
     counts = sorted(int(count) for count in options.reviews.split(","))
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as scratch:
-        data = label(Path(scratch), options.scenes, options.test_scenes)
-        print(f"labeled after {time.perf_counter() - began:.0f} s", flush=True)
-        config = train_config(data, Path(scratch) / "model", {"generator.steps": options.steps})
-        bench = Bench(replace(config, rows=ROWS, weighting=options.weighting))
-        scores = {}
-        for seed in range(options.seeds):
-            unreviewed_N = bench.train(data, seed)
-            print(f"seed {seed}, no review: gIoU {unreviewed_N.mean():.3f}", flush=True)
-            for order in ("ranked", "random"):
-                scores[order, seed, 0] = unreviewed_N
-                scores |= {(order, seed, count): iou_N for count, iou_N in bench.round(order, seed, counts)}
-    print_table(scores, [0, *counts], options.seeds)
-    print(f"\n{time.perf_counter() - began:.0f} s in all")
+    _same_settings(options.work, {name: str(value) for name, value in vars(options).items() if name in SETTINGS})
+    label(options.work, options.scenes, options.test_scenes)
+    config = train_config(options.work / "data", options.work / "model", {"generator.steps": options.steps})
+    bench = Bench(replace(config, rows=ROWS, weighting=options.weighting), options.work / "scores")
+    for seed in range(options.seeds):
+        bench.train(Training("none", seed, 0))
+        for count in counts:
+            for order in ORDERS:
+                bench.train(Training(order, seed, count))
+        bench.train(Training("all", seed, len(bench.labels)))
+    print_queue(bench, counts)
+    print_scores(bench, counts, options.seeds)
 
 
-def label(folder: Path, scenes: int, test_scenes: int) -> Path:
-    for split, count in (("val", scenes), ("test", test_scenes)):
-        manifest = write_world(folder / split, split, scenes=count, pairs_per_scene=3, human_share=0.0)
-        label_manifest(prepare(manifest, folder / "data", recipe("demo", {}), part_size=64))
-    return folder / "data"
+SETTINGS = ("scenes", "test_scenes", "steps", "weighting")
+"""Options that scores depend on; seeds and counts may grow in a later run."""
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("build/review-round"), help="folder of labels and scores")
+    parser.add_argument("--scenes", type=int, default=120, help="images to train on, three instructions each")
+    parser.add_argument("--test-scenes", type=int, default=100, help="images to score on, three instructions each")
+    parser.add_argument("--reviews", default="40,120", help="numbers of reviewed labels, beside none and all")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=150, help="of each training")
+    parser.add_argument("--weighting", default="verification", help="of the machine labels; one that needs no D")
+    return parser.parse_args()
+
+
+def _same_settings(work: Path, settings: dict[str, str]) -> None:
+    """Refuse to mix the scores of two different runs in one folder."""
+    path = work / "settings.json"
+    work.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.write_text(json.dumps(settings))
+    elif (before := json.loads(path.read_text())) != settings:
+        raise ConfigError(f"'{work}' holds scores of {before}, now {settings}; give another --work")
+
+
+def label(work: Path, scenes: int, test_scenes: int) -> None:
+    for split, count in ((TRAINED_ON, scenes), (SCORED_ON, test_scenes)):
+        manifest = work / split / "manifest.jsonl"
+        if not manifest.exists():
+            write_world(manifest.parent, split, scenes=count, pairs_per_scene=3, human_share=0.0)
+        label_manifest(prepare(manifest, work / "data", recipe("demo", {}), part_size=64))
 
 
 class Bench:
-    """Encodes every image once; each training starts from the same weights."""
+    """Encodes every image once; each training starts from the same weights, and its scores are kept."""
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, config: TrainConfig, scores: Path) -> None:
+        self.config, self.scores = config, scores
+        scores.mkdir(exist_ok=True)
         rows = load_rows(config.data, config.rows)
         model = MaskingModel(config.model)
-        self.encoded = encode_rows(model, rows.train)
-        self.image = {row.image_key: i for row, i in zip(rows.train, self.encoded.image_N, strict=True)}
+        self.labels = {
+            one.sample.id: one for one in iter_labels(config.data) if one.sample.source == f"world-{TRAINED_ON}"
+        }
+        self.image_N = np.unique([row.image_key for row in rows.test], return_inverse=True)[1]
+        every = load_rows(config.data, replace(config.rows, statuses=tuple(Status))).train
+        self.encoded = encode_rows(model, every)
+        self.image = {row.image_key: i for row, i in zip(every, self.encoded.image_N, strict=True)}
         self.test = encode_rows(model, rows.test)
-        self.labels = {one.sample.id: one for one in iter_labels(config.data) if one.sample.source == "world-val"}
-        right = np.mean([rle.iou(row.mask, row.truth) >= ACCEPT_IOU for row in rows.machine if row.truth])
-        print(f"{len(rows.train)} labels train, {right:.0%} with IoU >= {ACCEPT_IOU}; {len(rows.test)} score")
+        right = np.mean([rle.iou(row.mask, row.truth) >= RIGHT_IOU for row in rows.machine if row.truth])
+        told = f"{right:.0%} of them with IoU >= {RIGHT_IOU}; {len(rows.test)} score"
+        print(f"{len(self.labels)} labels, {len(rows.train)} of them train without review, {told}", flush=True)
 
-    def round(self, order: str, seed: int, counts: list[int]) -> list[tuple[int, np.ndarray]]:
-        """IoU of each test row after each number of reviews."""
+    def train(self, one: Training) -> np.ndarray:
+        """IoU of each test row, after a training from fresh weights or as it was kept."""
+        kept = self.scores / f"{one.name}.npy"
+        if kept.exists():
+            return np.load(kept)
+        began = time.process_time()
         with tempfile.TemporaryDirectory() as scratch:
             data = Path(scratch)
             for kind in self.config.data.iterdir():
-                (data / kind.name).symlink_to(kind)
-            queue = self.queue(data, order, seed, counts[-1])
-            found = []
-            for before, count in pairwise([0, *counts]):
-                corrected = sum(review(data, self.labels[one]) for one in queue[before:count])
-                found.append((count, self.train(data, seed)))
-                told = f"gIoU {found[-1][1].mean():.3f}, {corrected} of the last {count - before} corrected"
-                print(f"{order}, seed {seed}, {count} reviews: {told}", flush=True)
-        return found
+                (data / kind.name).symlink_to(kind.resolve())
+            for sample_id in self.queue(one):
+                review(data, self.labels[sample_id])
+            iou_N = self._trained(load_rows(data, self.config.rows), one.seed)
+        np.save(kept, iou_N)
+        seconds = time.process_time() - began
+        print(f"{one.name}: gIoU {iou_N.mean():.3f}, {seconds:.0f} s of a core", flush=True)
+        return iou_N
 
-    def queue(self, data: Path, order: str, seed: int, limit: int) -> list[str]:
-        with Catalog(data) as catalog:
-            asked = {"random": order == "random", "seed": seed, "source": "world-val", "limit": limit}
-            return catalog.query("review_queue", **asked)["sample_id"].to_pylist()
+    def queue(self, one: Training) -> list[str]:
+        """Sample ids in the order in which they are reviewed."""
+        with Catalog(self.config.data) as catalog:
+            asked = {"random": one.order == "random", "seed": one.seed, "source": f"world-{TRAINED_ON}"}
+            return catalog.query("review_queue", **asked, limit=one.count)["sample_id"].to_pylist()
 
-    def train(self, data: Path, seed: int) -> np.ndarray:
-        """IoU of each test row, after a training from fresh weights."""
-        rows = load_rows(data, self.config.rows)
+    def _trained(self, rows: Rows, seed: int) -> np.ndarray:
         torch.manual_seed(seed)
         model = MaskingModel(self.config.model)
-        trainer = GeneratorTrainer(model, self.features(rows.train, model.side), self.config.generator, seed)
+        trainer = GeneratorTrainer(model, self._features(rows.train, model.side), self.config.generator, seed)
         trainer.run(weigh(self.config.weighting, rows, None), self.config.generator.steps)
         with trainer.evaluating() as trained, torch.inference_mode():
             return np.array(score_heatmaps(heatmaps(trained, self.test), self.test.rows).iou_N)
 
-    def features(self, rows: tuple[Row, ...], side: int) -> Features:
+    def _features(self, rows: tuple[Row, ...], side: int) -> Features:
         """The rows with the images as they were encoded."""
         image_N = np.array([self.image[row.image_key] for row in rows])
         frames = [self.encoded.encoded.frames[i] for i in image_N]
@@ -130,13 +176,11 @@ class Bench:
         return Features(rows, image_N, self.encoded.encoded, torch.from_numpy(target_NHW))
 
 
-def review(data: Path, label: Label) -> bool:
-    """The simulated person's opinion, appended; True where the mask is corrected."""
+def review(data: Path, label: Label) -> None:
+    """The simulated person's opinion, appended."""
     truth = label.sample.human_mask
-    wrong = rle.iou(label.mask, truth) < ACCEPT_IOU
-    verdict = ("wrong", truth) if wrong else ("right", None)
+    verdict = ("wrong", truth) if label.human_iou < ACCEPT_IOU else ("right", None)
     reviews.append(data, label.lineage.recipe, label.sample.id, "simulated", verdict[0], mask=verdict[1])
-    return wrong
 
 
 def heatmaps(model: MaskingModel, features: Features) -> Iterator[np.ndarray]:
@@ -145,25 +189,49 @@ def heatmaps(model: MaskingModel, features: Features) -> Iterator[np.ndarray]:
         yield from model.decode(features.encoded_rows(index_B), [features.rows[i].instruction for i in index_B])
 
 
-def print_table(scores: dict[tuple[str, int, int], np.ndarray], counts: list[int], seeds: int) -> None:
+def print_queue(bench: Bench, counts: list[int]) -> None:
+    """What the orders bring, whatever a training makes of it."""
+    rows = []
+    for count in [*counts, len(bench.labels)]:
+        for order in ORDERS if count < len(bench.labels) else ("all",):
+            found = [bench.labels[one] for one in bench.queue(Training(order, 0, count))]
+            iou_N = np.array([one.human_iou for one in found])
+            no_target = np.mean([not rle.area(one.sample.human_mask) for one in found])
+            unused = np.mean([one.status not in ROWS.statuses for one in found])
+            shares = [(iou_N < RIGHT_IOU).mean(), (iou_N < ACCEPT_IOU).mean(), 1 - iou_N.mean(), no_target, unused]
+            rows.append([str(count), order, *map(float, shares)])
+    head = ["reviewed labels", "order", f"IoU < {RIGHT_IOU}", f"IoU < {ACCEPT_IOU}", "mean correction, 1 - IoU"]
+    print("\n" + markdown([*head, "without target", "did not train before"], rows))
+
+
+def print_scores(bench: Bench, counts: list[int], seeds: int) -> None:
     def iou(order: str, count: int) -> np.ndarray:
-        return np.stack([scores[order, seed, count] for seed in range(seeds)])
+        return np.stack([bench.train(Training(order, seed, count)) for seed in range(seeds)])
 
-    print("\n| reviewed labels | gIoU, ranked | gIoU, random order | ranked - random | ranked - no review |")
-    print("|---|---|---|---|---|")
+    none_SN = iou("none", 0)
+    rows = [["0", "none", float(none_SN.mean()), "", ""]]
     for count in counts:
-        ranked_SN, random_SN, none_SN = iou("ranked", count), iou("random", count), iou("ranked", 0)
-        cells = [f"{ranked_SN.mean():.3f}", f"{random_SN.mean():.3f}"]
-        print(f"| {' | '.join([str(count), *cells, interval(ranked_SN - random_SN), interval(ranked_SN - none_SN)])} |")
+        random_SN = iou("random", count)
+        for order in ORDERS:
+            scored_SN = iou(order, count)
+            gains = [interval(scored_SN - none_SN, bench.image_N)]
+            gains += ["" if order == "random" else interval(scored_SN - random_SN, bench.image_N)]
+            rows.append([str(count), order, float(scored_SN.mean()), *gains])
+    all_SN = iou("all", len(bench.labels))
+    rows.append([str(len(bench.labels)), "all", float(all_SN.mean()), interval(all_SN - none_SN, bench.image_N), ""])
+    print("\n" + markdown(["reviewed labels", "order", "gIoU", "against no review", "against random order"], rows))
 
 
-def interval(gain_SN: np.ndarray) -> str:
-    """Mean and 95 % bootstrap interval over seeds S and rows N together."""
+def interval(gain_SN: np.ndarray, image_N: np.ndarray) -> str:
+    """Mean and 95 % bootstrap interval over seeds S and the images of the rows N together."""
     rng = np.random.default_rng(0)
-    seeds, rows = gain_SN.shape
-    means = [
-        gain_SN[rng.integers(seeds, size=seeds)][:, rng.integers(rows, size=rows)].mean() for _ in range(RESAMPLES)
-    ]
+    seeds, images = len(gain_SN), int(image_N.max()) + 1
+    sum_SI = np.stack([np.bincount(image_N, gain_N, images) for gain_N in gain_SN])
+    rows_I = np.bincount(image_N, minlength=images)
+    means = []
+    for _ in range(RESAMPLES):
+        drawn_S, drawn_I = rng.integers(seeds, size=seeds), rng.integers(images, size=images)
+        means.append(sum_SI[drawn_S][:, drawn_I].sum() / (seeds * rows_I[drawn_I].sum()))
     low, high = np.quantile(means, [0.025, 0.975])
     return f"{gain_SN.mean():+.3f} ({low:+.3f} to {high:+.3f})"
 

@@ -42,12 +42,13 @@ REASONS: dict[str, str] = {
     "expert_failed": "an expert raised an error on this sample alone",
     "not_rewritten": "the rewriter's answer names no target phrase",
     "not_understood": "too few of the instruction's words are known to the rewriter",
-    "no_box": "the grounder found no box for a phrase although the target seems present",
+    "no_box": "the grounder found no box for any phrase although the target seems present",
     "empty_mask": "no pixel reached the consensus",
     "target_absent": "grounder and LMM agree that the target is not in the image",
     "area_outlier": "the mask covers nearly nothing or nearly everything",
     "low_quality": "the calibrated quality is below the gate's reject threshold",
     "uncertain": "the calibrated quality lies between the gate's thresholds",
+    "incomplete": "the grounder found a box for some of the phrases only",
     "experts_disagree": "the proposals overlap too little",
 }
 """Closed set of reason codes of rejections and gate decisions, with their meaning."""

@@ -101,8 +101,8 @@ WHERE starts_with(recipe, $recipe) AND area > 0 AND (stability < $stability OR p
 
 _CONTRADICTION = """-- Masks that the verifier contradicts: no on what is kept, or yes on what is left.
 -- $recipe = "": only recipes whose hash starts with this
--- $kept = 0.5: found where P(yes) on the kept pixels is below this
--- $complement = 0.5: or where P(yes) on the complement is above this
+-- $kept = 0.3: found where P(yes) on the kept pixels is below this
+-- $complement = 0.7: or where P(yes) on the complement is above this
 SELECT recipe, sample_id, verification AS value
 FROM labels
 WHERE starts_with(recipe, $recipe) AND area > 0 AND (p_yes_kept < $kept OR p_yes_complement > $complement)"""

@@ -30,6 +30,19 @@ class Draft:
     mask: Rle | None = None
     scores: Scores = field(default_factory=Scores)
 
+    @property
+    def unfound(self) -> tuple[str, ...]:
+        """Target phrases that no chosen box shows; none where the target is absent or a person drew the boxes.
+
+        An instruction that asks for all that match needs one box of any phrase.
+        """
+        if self.absent or self.sample.human_boxes:
+            return ()
+        found = {c.phrase for c in self.candidates if c.chosen and c.role == "target"}
+        if self.rewrite.quantity == "all" and found:
+            return ()
+        return tuple(phrase for phrase in self.rewrite.phrases if phrase not in found)
+
     def scored(self, **scores: float) -> Self:
         """A copy with some scores filled in."""
         return replace(self, scores=replace(self.scores, **{name: float(value) for name, value in scores.items()}))

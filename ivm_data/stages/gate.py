@@ -61,7 +61,7 @@ class GateStage:
     def _label(self, draft: Draft) -> Label:
         sample = draft.sample
         draft = draft.scored(quality=self.calibration.quality(draft.scores, draft.absent))
-        status, reason = decide(draft.scores, draft.absent, self.config)
+        status, reason = decide(draft.scores, draft.absent, bool(draft.unfound), self.config)
         mask = draft.mask or rle.encode(np.zeros(draft.image_HWC.shape[:2], bool))
         human_iou = MISSING if sample.human_mask is None else rle.iou(mask, sample.human_mask)
         return Label(
@@ -70,16 +70,23 @@ class GateStage:
         )  # fmt: skip
 
 
-def decide(scores: Scores, absent: bool, config: GateConfig) -> tuple[Status, str]:
-    """Status and reason code; a rule that sends to review never hides a worse one."""
+def decide(scores: Scores, absent: bool, incomplete: bool, config: GateConfig) -> tuple[Status, str]:
+    """Status and reason code; a rule that sends to review never hides a worse one.
+
+    Args:
+        incomplete: a target phrase has no box, so the mask can hold only a part of what is asked for.
+    """
     if scores.quality < config.reject:
         return Status.REJECTED, "low_quality"
     if not absent and not config.min_area_ratio <= scores.area_ratio <= config.max_area_ratio:
         return Status.REJECTED, "area_outlier"
-    if scores.understood < config.min_understood:
-        return Status.REVIEW, "not_understood"
-    if scores.agreement < config.min_agreement:
-        return Status.REVIEW, "experts_disagree"
-    if scores.quality < config.accept:
-        return Status.REVIEW, "uncertain"
+    doubts = {
+        "not_understood": scores.understood < config.min_understood,
+        "incomplete": incomplete,
+        "experts_disagree": scores.agreement < config.min_agreement,
+        "uncertain": scores.quality < config.accept,
+    }
+    for reason, holds in doubts.items():
+        if holds:
+            return Status.REVIEW, reason
     return (Status.NO_TARGET, "target_absent") if absent else (Status.ACCEPTED, "ok")

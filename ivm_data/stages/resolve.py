@@ -22,8 +22,9 @@ class ResolveConfig:
     Attributes:
         max_candidates: verify at most this many boxes a phrase; the rest is dropped.
         crop_context: margin around a candidate's box in the verifier's crop, as a share of the box.
-        absent_below: a phrase seems absent when neither its presence nor its best support reaches this; the target
-            is absent when every phrase seems so.
+        absent_below: a phrase seems absent when neither its presence, nor the grounder's own score of a box, nor a
+            box's support reaches this; the target is absent when every phrase seems so. The score speaks for itself
+            because presence and P(yes) come from one LMM and err together: without it the LMM outvotes a sure grounder.
         choose: see `ChooseConfig`.
     """
 
@@ -42,7 +43,8 @@ class ResolveConfig:
 class ResolveStage:
     """Grounded draft -> draft with chosen candidates or `absent`, or a rejection `no_box`.
 
-    A person's boxes are chosen already: neither verified nor dropped.
+    A draft with a box for some of its phrases goes on: a person can mend half a mask, not a rejection. A person's boxes
+    are chosen already: neither verified nor dropped.
     """
 
     name = "resolve"
@@ -58,11 +60,10 @@ class ResolveStage:
         kept, rejected = [], []
         for draft, present in zip(self._verified(batch), presence, strict=True):
             resolved = decide(draft, present, self.config)
-            unfound = [] if resolved.absent or draft.sample.human_boxes else unfound_phrases(resolved)
-            if not unfound:
+            if len(resolved.unfound) < len(draft.rewrite.phrases):
                 kept.append(resolved)
             else:
-                detail = f"P(present) = {min(present):.2f}, but no box for {', '.join(map(repr, unfound))}"
+                detail = f"P(present) = {max(present):.2f}, but no box for {', '.join(map(repr, resolved.unfound))}"
                 rejected.append(draft.reject(self.name, "no_box", detail))
         return Outcome(kept, rejected)
 
@@ -118,7 +119,8 @@ def decide(draft: Draft, present: Sequence[float], config: ResolveConfig) -> Dra
         return scored
     choice = choose(draft.candidates, draft.rewrite, config.choose)
     targets = [c for c in draft.candidates if c.role == "target"]
-    if max(*present, *map(support, targets), 0.0) < config.absent_below:
+    signs = [*present, *(c.score for c in targets), *map(support, targets)]
+    if max(signs) < config.absent_below:
         return replace(scored, absent=True).scored(grounding=max((c.score for c in targets), default=0.0))
     chosen = choice.chosen
     if not chosen:
@@ -130,11 +132,3 @@ def decide(draft: Draft, present: Sequence[float], config: ResolveConfig) -> Dra
         candidate=min(c.p_yes for c in chosen),
         relation=min(relations, default=MISSING),
     )
-
-
-def unfound_phrases(draft: Draft) -> list[str]:
-    """Target phrases without a chosen box; an instruction that asks for all that match needs one of any phrase."""
-    found = {c.phrase for c in draft.candidates if c.chosen and c.role == "target"}
-    if draft.rewrite.quantity == "all" and found:
-        return []
-    return [phrase for phrase in draft.rewrite.phrases if phrase not in found]

@@ -46,5 +46,5 @@ SELECT
     status,
     instruction
 FROM entropies
-ORDER BY CASE WHEN $random THEN 0 ELSE -information END, md5(sample_id || $seed), recipe, part, position
+ORDER BY CASE WHEN $random THEN 0 ELSE -information END, CASE WHEN $random THEN md5(sample_id || $seed) END, recipe, part, position
 LIMIT $limit

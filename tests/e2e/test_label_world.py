@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from storage.catalog import Catalog
 from storage.digest import content_hash
 from storage.errors import ConfigError
 from storage.reader import iter_labels
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "examples").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +119,28 @@ def test_an_image_root_that_is_not_there_is_refused_before_any_work(world, tmp_p
     with pytest.raises(ConfigError, match="image root"):
         prepare(world, tmp_path / "data", recipe("demo"), part_size=8, image_root=tmp_path / "nowhere")
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_of_a_notebook_runs_beside_a_demo(notebook, labeled, tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "data").symlink_to(labeled.data)
+    (tmp_path / "examples").mkdir()
+    monkeypatch.chdir(tmp_path / "examples")
+    namespace = {}
+    for source in code_cells(notebook):
+        exec(compile(source, notebook.name, "exec"), namespace)
+    assert (tmp_path / "demo" / "area.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_kept_as_one_run_from_top_to_bottom_left_it(notebook):
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+
+
+def code_cells(notebook):
+    return [
+        "".join(cell["source"]) for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"
+    ]

@@ -1,6 +1,7 @@
 import io
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -8,10 +9,13 @@ from ivm_data.quality import cleaning
 from ivm_data.quality.measures import add_evaluation, measure
 from ivm_data.quality.rules import RULES
 from ivm_model.dataset import DataConfig, load_rows
+from storage import layout
 from storage.catalog import Catalog
 from storage.compact import compact
 from storage.errors import ConfigError
 from storage.records import Box
+from storage.rows import image_sha
+from storage.shards import write_measures
 
 DATA = DataConfig(test_share=0.0)
 
@@ -71,6 +75,42 @@ def test_near_duplicates_are_found_and_the_first_image_stays(make, commit, sound
     measure(data)
     found = names(data, "near_duplicate_images")
     assert found in (["a copy"], ["a picture", "asked twice"])
+
+
+@pytest.mark.parametrize("bits", [0, 1, 2, 5])
+def test_near_duplicates_and_leaks_are_those_that_a_comparison_of_every_two_images_finds(make, commit, build, bits):
+    rng = np.random.default_rng(bits)
+    labels = [make(f"thing {i}", held_out=i % 7 == 0, human=dot() if i % 5 == 0 else None) for i in range(60)]
+    seeds = rng.integers(0, 2**64, 12, dtype=np.uint64).tolist()
+    hashes = [seeds[i % 12] ^ sum(1 << int(bit) for bit in rng.choice(64, i % 4, replace=False)) for i in range(60)]
+    data = commit(labels)
+    measure(data)
+    (kept,) = (data / "measures" / build.RECIPE).iterdir()
+    rows = pq.read_table(kept).to_pylist()
+    hash_of = {row["sample_id"]: hashes[i] for i, row in enumerate(rows)}
+    write_measures(data, build.RECIPE, layout.scan(data).parts[kept], [
+        row | {"image_hash": hash_of[row["sample_id"]]} for row in rows
+    ])  # fmt: skip
+
+    def rank(label):
+        return 0 if label.sample.held_out else 1 if label.sample.human_mask else 2, image_sha(label.sample.image)
+
+    def near(label, others):
+        known = hash_of[label.sample.id]
+        distances = [(known ^ hash_of[other.sample.id]).bit_count() for other in others]
+        return min((d for d in distances if d <= bits), default=None)
+
+    training = [label for label in labels if not label.sample.held_out]
+    earlier = {one.sample.id: near(one, [o for o in labels if rank(o) < rank(one)]) for one in training}
+    held_out = {one.sample.id: near(one, [o for o in labels if o.sample.held_out]) for one in training}
+    with Catalog(data) as catalog:
+        for rule, expected in (("near_duplicate_images", earlier), ("split_leakage", held_out)):
+            query = cleaning.rule(rule).query
+            found = catalog.sql(query.sql, **query.bind({"bits": bits})).to_pylist()
+            assert {row["sample_id"]: row["value"] for row in found} == {
+                k: v for k, v in expected.items() if v is not None
+            }
+            assert len(found) == len({row["sample_id"] for row in found})
 
 
 def test_an_image_with_a_human_mask_stays_whichever_of_the_copies_it_is(make, commit):

@@ -24,12 +24,18 @@ GOOD = {"quality": 0.95, "area_ratio": 0.1, "understood": 1.0, "agreement": 0.9}
     ],
 )
 def test_each_rule_gives_its_status_and_reason(scores, absent, status, reason):
-    assert decide(Scores(**GOOD | scores), absent, GateConfig(min_agreement=0.3)) == (status, reason)
+    assert decide(Scores(**GOOD | scores), absent, False, GateConfig(min_agreement=0.3)) == (status, reason)
     assert reason in REASONS
 
 
+def test_a_mask_of_some_of_the_phrases_is_for_a_person_however_good_it_looks():
+    assert decide(Scores(**GOOD), False, True, GateConfig()) == (Status.REVIEW, "incomplete")
+    assert decide(Scores(**GOOD | {"quality": 0.1}), False, True, GateConfig()) == (Status.REJECTED, "low_quality")
+
+
 def test_a_single_proposer_has_no_agreement_and_is_not_punished_for_it():
-    assert decide(Scores(quality=0.95, area_ratio=0.1, understood=1.0), False, GateConfig())[0] == Status.ACCEPTED
+    scores = Scores(quality=0.95, area_ratio=0.1, understood=1.0)
+    assert decide(scores, False, False, GateConfig())[0] == Status.ACCEPTED
 
 
 def test_crossed_thresholds_are_refused_with_both_values():
