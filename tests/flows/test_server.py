@@ -68,14 +68,19 @@ class Operator:
         return self.says(sys.executable, "-m", "flows.up", *options)
 
     def post(self, path: str, body: object) -> list[dict] | dict:
-        return httpx.post(f"{self.url}{path}", json=body, timeout=60).raise_for_status().json()
+        def answer() -> httpx.Response | None:
+            response = httpx.post(f"{self.url}{path}", json=body, timeout=60)
+            return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
+
+        # As Prefect's own clients do, ask again where the server says that SQLite is busy.
+        return self.wait_for(answer, f"answer to {path}").raise_for_status().json()
 
     def deployments(self) -> dict[str, dict]:
         return {each["name"]: each for each in self.post("/deployments/filter", {})}
 
     def start(self, deployment: str, **parameters: object) -> str:
         """Start a run of a deployment; returns its id."""
-        body = {"parameters": parameters}
+        body = {"parameters": parameters, "idempotency_key": str(uuid.uuid4())}
         return self.post(f"/deployments/{self.deployments()[deployment]['id']}/create_flow_run", body)["id"]
 
     def run_state(self, run: str) -> dict:
