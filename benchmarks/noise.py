@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.noise_labels import TEST_SOURCE, NoiseConfig, cases, write_labels
-from benchmarks.noise_page import Found, write_page
+from benchmarks.noise_page import WITHOUT_MACHINE, Found, write_page
 from ivm_data.training import train_config
 from ivm_model.dataset import DataConfig, truth_iou
 from ivm_model.experiment import ARMS, Contest, compare, prepare
@@ -34,8 +34,6 @@ from storage import files
 from storage.records import Status
 
 PAGE = Path(__file__).parents[1] / "docs" / "noise.md"
-WITHOUT_MACHINE = ("human_only",)
-"""Arms that see no machine label, so that their training is the same at every noise level: it is done at the first."""
 JUDGED_SEED = 0
 """The seed whose opinions of single labels are kept."""
 

@@ -24,6 +24,8 @@ BINS = 20
 COLOURS = {"right": "#0072b2", "wrong": "#d55e00"}
 JUDGES = {"D": "d", "verification": "verification", "quality": "quality"}
 AUDITS = ("right_wrong_auc", "good_bad_auc", "leakage_auc", "shuffled_win", "calibration_error")
+WITHOUT_MACHINE = ("human_only",)
+"""Arms that see no machine label, so that their training is the same at every noise level: it is done at the first."""
 BASELINES = ("verification", "quality")
 """Weights that the engine has without any discriminator."""
 
@@ -156,7 +158,8 @@ def _head(found: Sequence[Found], options: argparse.Namespace) -> str:
     command = f"--noise {noise} --human {options.human} --rows {options.rows} --tests {options.tests}"
     if options.arms != list(ARMS):
         command += f" --arms {' '.join(options.arms)}"
-    runs = options.seeds * (len(found) * len(options.arms) - (len(found) - 1) * ("human_only" in options.arms))
+    shared = sum(arm in WITHOUT_MACHINE for arm in options.arms)
+    runs = options.seeds * (len(found) * len(options.arms) - (len(found) - 1) * shared)
     seconds = sum(seed["seconds"] for each in found for seed in each.seeds)
     return (
         "# Known noise\n\n"

@@ -67,24 +67,24 @@ class Operator:
         """What `make up` and `make down` run."""
         return self.says(sys.executable, "-m", "flows.up", *options)
 
-    def post(self, path: str, body: object) -> list[dict] | dict:
+    def ask(self, method: str, path: str, body: object = None) -> list[dict] | dict:
         def answer() -> httpx.Response | None:
-            response = httpx.post(f"{self.url}{path}", json=body, timeout=60)
+            response = httpx.request(method, f"{self.url}{path}", json=body, timeout=60)
             return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
 
         # As Prefect's own clients do, ask again where the server says that SQLite is busy.
         return self.wait_for(answer, f"answer to {path}").raise_for_status().json()
 
     def deployments(self) -> dict[str, dict]:
-        return {each["name"]: each for each in self.post("/deployments/filter", {})}
+        return {each["name"]: each for each in self.ask("POST", "/deployments/filter", {})}
 
     def start(self, deployment: str, **parameters: object) -> str:
         """Start a run of a deployment; returns its id."""
         body = {"parameters": parameters, "idempotency_key": str(uuid.uuid4())}
-        return self.post(f"/deployments/{self.deployments()[deployment]['id']}/create_flow_run", body)["id"]
+        return self.ask("POST", f"/deployments/{self.deployments()[deployment]['id']}/create_flow_run", body)["id"]
 
     def run_state(self, run: str) -> dict:
-        return httpx.get(f"{self.url}/flow_runs/{run}", timeout=60).json()["state"]
+        return self.ask("GET", f"/flow_runs/{run}")["state"]
 
     def ended(self, run: str) -> dict:
         """The state in which a run ends."""
@@ -92,7 +92,7 @@ class Operator:
         return self.run_state(run)
 
     def flow_runs(self, flow: str) -> list[dict]:
-        return self.post("/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_ASC"})
+        return self.ask("POST", "/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_ASC"})
 
     def wait_for(self, condition, what: str, limit_s: float = 240.0):
         """The first true answer of `condition`."""
@@ -164,7 +164,7 @@ def test_runs_that_are_cancelled_suspended_or_started_twice_leave_the_same_label
 
     run = operator.start("label-batch", **options, data="runs/cut")
     operator.wait_for(lambda: (cut / "labels").exists() and list_parts(cut, labels.name), "part")
-    operator.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    operator.ask("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     assert operator.ended(run)["type"] == "CANCELLED"
     assert verify(cut) == ()
     left = set(list_parts(twice, labels.name)) - set(list_parts(cut, labels.name))
@@ -183,7 +183,7 @@ def test_runs_that_are_cancelled_suspended_or_started_twice_leave_the_same_label
     time.sleep(10)
     assert len(list_parts(night, labels.name)) <= before + 5
     assert operator.run_state(run)["name"] == "Suspended"
-    operator.post(f"/flow_runs/{run}/resume", {})
+    operator.ask("POST", f"/flow_runs/{run}/resume", {})
     assert operator.ended(run)["type"] == "COMPLETED"
     assert content_hash(night) == content_hash(twice)
 
@@ -203,12 +203,12 @@ def suspend(operator, run):
     """What the button "Suspend" does."""
     details = {"pause_timeout": (datetime.now(UTC) + timedelta(hours=1)).isoformat(), "pause_reschedule": True}
     state = {"type": "PAUSED", "name": "Suspended", "state_details": details}
-    assert operator.post(f"/flow_runs/{run}/set_state", {"state": state})["status"] == "ACCEPT"
+    assert operator.ask("POST", f"/flow_runs/{run}/set_state", {"state": state})["status"] == "ACCEPT"
 
 
 def patience(operator, seconds):
     """Have the server wait so long for a sign of life."""
-    for automation in operator.post("/automations/filter", {}):
+    for automation in operator.ask("POST", "/automations/filter", {}):
         if automation["name"].startswith("end runs"):
             httpx.delete(f"{operator.url}/automations/{automation['id']}").raise_for_status()
     with temporary_settings({PREFECT_API_URL: operator.url}):
@@ -219,7 +219,7 @@ def run_with_one_sign_of_life(operator) -> str:
     """A run that nobody runs."""
     deployment = operator.deployments()["label-batch"]
     body = {"flow_id": deployment["flow_id"], "deployment_id": deployment["id"], "state": {"type": "RUNNING"}}
-    run = operator.post("/flow_runs/", body)["id"]
+    run = operator.ask("POST", "/flow_runs/", body)["id"]
     heartbeat = {
         "id": str(uuid.uuid4()),
         "occurred": datetime.now(UTC).isoformat(),
