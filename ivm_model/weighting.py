@@ -75,10 +75,7 @@ def dwbc_ratio(evidence: Evidence) -> np.ndarray:
     With balanced batches d / (1 - d) estimates the density ratio human / machine, whose mean over machine labels is 1:
     the division restores that, so that the average machine label weighs as much as a human one.
     """
-    d_N = np.clip(_need(evidence, "d_N"), 0.1, 0.9)
-    ratio_N = np.where(d_N >= 0.5, d_N / (1 - d_N), 0.0)
-    mean = ratio_N.mean()
-    return (ratio_N / mean if mean > 0 else ratio_N).astype(np.float32)
+    return _ratio(_need(evidence, "d_N"))
 
 
 def nnpu(evidence: Evidence) -> np.ndarray:
@@ -124,6 +121,11 @@ def verification(evidence: Evidence) -> np.ndarray:
     return np.clip(_need(evidence, "verification_N"), 0.1, 0.9).astype(np.float32)
 
 
+def verification_ratio(evidence: Evidence) -> np.ndarray:
+    """`dwbc_ratio` with the verification score in D's place: the control that tells D from the form of the ratio."""
+    return _ratio(_need(evidence, "verification_N"))
+
+
 def quality(evidence: Evidence) -> np.ndarray:
     """clip(calibrated quality, 0.1, 0.9): the strongest control, all of the engine's scores in one."""
     return np.clip(_need(evidence, "quality_N"), 0.1, 0.9).astype(np.float32)
@@ -151,6 +153,7 @@ WEIGHTINGS: dict[str, Weighting] = {
         self_paced,
         co_teaching,
         verification,
+        verification_ratio,
         quality,
         gate,
         oracle,
@@ -183,6 +186,14 @@ def get_weighting(name: str) -> Weighting:
     if name not in WEIGHTINGS:
         raise ConfigError(f"weighting must be one of {', '.join(WEIGHTINGS)}, got {name!r}")
     return WEIGHTINGS[name]
+
+
+def _ratio(score_N: np.ndarray) -> np.ndarray:
+    """s / (1 - s) with s clipped to [0.1, 0.9], 0 below 0.5, divided by its mean."""
+    score_N = np.clip(score_N, 0.1, 0.9)
+    ratio_N = np.where(score_N >= 0.5, score_N / (1 - score_N), 0.0)
+    mean = ratio_N.mean()
+    return (ratio_N / mean if mean > 0 else ratio_N).astype(np.float32)
 
 
 def _need(evidence: Evidence, field: str) -> np.ndarray:

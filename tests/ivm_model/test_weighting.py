@@ -54,6 +54,12 @@ def test_the_ratio_is_all_zero_where_nothing_looks_human():
     assert not WEIGHTINGS["dwbc_ratio"](_evidence(d_N=np.full(50, 0.2))).any()
 
 
+def test_the_ratio_of_the_verification_score_has_the_form_of_the_discriminators():
+    np.testing.assert_array_equal(
+        WEIGHTINGS["verification_ratio"](_evidence(verification_N=D_N)), WEIGHTINGS["dwbc_ratio"](_evidence(d_N=D_N))
+    )
+
+
 def test_the_oracle_splits_at_half_overlap():
     np.testing.assert_array_equal(WEIGHTINGS["oracle"](_full()), (D_N >= 0.5).astype(np.float32))
 
