@@ -9,33 +9,26 @@ The page is written from what was written down, so the same command with fewer s
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from benchmarks import arms
 from benchmarks.noise_labels import TEST_SOURCE, NoiseConfig, cases, write_labels
 from benchmarks.noise_page import WITHOUT_MACHINE, Found, write_page
 from ivm_data.training import train_config
-from ivm_model.dataset import DataConfig, truth_iou
-from ivm_model.experiment import ARMS, Contest, compare, prepare
-from ivm_model.generator import GeneratorTrainer
-from ivm_model.model import MaskingModel
-from ivm_model.stage_one import run_stage_one
+from ivm_model.dataset import DataConfig
+from ivm_model.experiment import ARMS, Contest, prepare
 from ivm_model.trainer import TrainConfig
-from storage import files
 from storage.records import Status
 
 PAGE = Path(__file__).parents[1] / "docs" / "noise.md"
-JUDGED_SEED = 0
-"""The seed whose opinions of single labels are kept."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ def main() -> None:
         Found(
             level.labels,
             seeds=[_of_all_levels(levels[0], level, seed) for seed in range(options.seeds)],
-            judged=_read(level.result("judged")),
+            judged=arms.read(level.result("judged")),
         )
         for level in levels
     ]
@@ -84,7 +77,7 @@ def main() -> None:
 
 def _of_all_levels(first: Level, level: Level, seed: int) -> dict[str, Any]:
     """What is written down of a seed, with the arms that only the first level trained."""
-    found, shared = (_read(each.result(f"seed-{seed}")) for each in (level, first))
+    found, shared = (arms.read(each.result(f"seed-{seed}")) for each in (level, first))
     return found | {
         "arms": {arm: shared["arms"][arm] for arm in WITHOUT_MACHINE if arm in shared["arms"]} | found["arms"]
     }
@@ -108,27 +101,15 @@ def _label(level: Level) -> None:
 
 
 def _judge(level: Level) -> None:
-    """Write down D of each machine label: the same rows and random draws, so the same D as in the comparison."""
-    path, config = level.result("judged"), level.config
+    """Write down what is thought of each machine label, and how it is wrong."""
+    path = level.result("judged")
     if path.exists():
         return
     began = time.perf_counter()
-    contest = _prepared(level)
-    rows, features = contest.rows, contest.features
-    torch.manual_seed(JUDGED_SEED)
-    model = MaskingModel(config.model)
-    trainer = GeneratorTrainer(model, features, config.generator, JUDGED_SEED)
-    trainer.run(np.ones(len(rows.train), np.float32), config.generator.warmup_steps)
-    opinions = run_stage_one(model, features, contest.views, config.discriminator, seed=JUDGED_SEED)
+    judged = arms.judge(_prepared(level))
     way = {case.draft.sample.id: case.way for case in cases("machine", level.labels.machine)}
-    told = {
-        "d": opinions.of("machine").tolist(),
-        "verification": [row.verification for row in rows.machine],
-        "quality": [row.quality for row in rows.machine],
-        "truth_iou": truth_iou(rows.machine).tolist(),
-        "way": [way[row.sample_id] for row in rows.machine],
-    }
-    _write(path, told)
+    ways = [way[row.sample_id] for row in _prepared(level).rows.machine]
+    arms.write(path, judged | {"way": ways})
     _tell(level, "judged", began)
 
 
@@ -138,32 +119,15 @@ def _prepared(level: Level) -> Contest:
     return prepare(level.config)
 
 
-def _train(level: Level, seed: int, arms: Sequence[str]) -> None:
-    """Train the arms that are not written down yet; they share stage I."""
-    path = level.result(f"seed-{seed}")
-    done = _read(path) if path.exists() else {"arms": {}, "seconds": 0.0}
-    missing = [arm for arm in arms if arm not in done["arms"]]
-    if not missing:
-        return
+def _train(level: Level, seed: int, names: Sequence[str]) -> None:
     began = time.perf_counter()
-    comparison = compare(_prepared(level), (seed,), missing)
-    done["arms"] |= {run.arm: asdict(run.scores) for run in comparison.runs}
-    done["seconds"] += time.perf_counter() - began
-    _write(path, done | {"audit": asdict(comparison.audits[0])})
-    _tell(level, f"seed {seed}, {len(missing)} arms", began)
+    trained = arms.train(level.result(f"seed-{seed}"), partial(_prepared, level), seed, names)
+    if trained:
+        _tell(level, f"seed {seed}, {len(trained)} arms", began)
 
 
 def _tell(level: Level, what: str, began: float) -> None:
     print(f"noise {level.labels.noise:.0%}, {what}: {time.perf_counter() - began:.0f} s", flush=True)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    with files.alone_in(path.parent):
-        files.replace(path, lambda hidden: hidden.write_text(json.dumps(values) + "\n"))
 
 
 def _level(noise: float, options: argparse.Namespace) -> Level:

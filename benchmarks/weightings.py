@@ -1,37 +1,42 @@
 """Reproduce docs/weightings.md: the masking model trained on the engine's own labels, one arm for each weighting.
 
-    python -m benchmarks.weightings --seeds 4
+    python -m benchmarks.weightings --seeds 5
 
 It trains on the labels that `benchmarks.results` makes, and makes them where they are missing. An arm of one seed takes
-about four minutes of a core; seeds run in processes of their own.
+about a minute and a half of a core; seeds run in processes of their own. A seed is written down as soon as its arms
+are trained; a run that was stopped goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from benchmarks import arms, opinions
 from benchmarks.results import add_world_options, labeled_world, markdown
 from ivm_data.training import train_config
-from ivm_model.dataset import load_rows, truth_iou
+from ivm_model.dataset import load_rows
 from ivm_model.evaluation import evaluate_labels
-from ivm_model.experiment import ARMS, Comparison, compare, prepare
+from ivm_model.experiment import ARMS, Comparison, Contest, prepare
 from ivm_model.trainer import TrainConfig
 from storage.catalog import Catalog
 from storage.records import Status
 
 PAGE = Path(__file__).parents[1] / "docs" / "weightings.md"
+PICTURE = "weightings-d.png"
 NOISY = (Status.ACCEPTED, Status.NO_TARGET, Status.REVIEW, Status.REJECTED)
 """Every label that has a mask, also those that the gate would throw away: the engine's own noise."""
+BASELINES = ("uniform", "verification", "quality")
 EXPERTS = """
     select p.expert, count(*) as rows, avg(p.human_iou) as giou, avg(l.human_iou) as consensus
     from proposals p join labels l using (sample_id, recipe)
@@ -39,66 +44,108 @@ EXPERTS = """
 """
 
 
+@dataclass(frozen=True)
+class Trial:
+    """The labels, how long an arm trains, and where its results are written down."""
+
+    data: Path
+    steps: int
+    folder: Path
+
+    @property
+    def config(self) -> TrainConfig:
+        """More than a third of the scenes is kept to score on."""
+        changes = {"generator.steps": self.steps, "rows.test_share": 0.35}
+        config = train_config(self.data, self.folder / "unused", changes)
+        return replace(config, rows=replace(config.rows, statuses=NOISY))
+
+    def result(self, name: str) -> Path:
+        """Where a result is written down."""
+        return self.folder / f"{self.steps}-{name}.json"
+
+
 def main() -> None:
-    """Train every arm under every seed, write the page."""
+    """Train what is missing of every arm and seed, write the page."""
     options = _options()
     run, _ = labeled_world(options.work, options.scenes, options.human_share, options.processes)
-    PAGE.write_text("\n\n".join(_sections(run.data, options)) + "\n")
+    trial = Trial(run.data, options.steps, options.work / "weightings" / run.recipe_hash)
+    work = [partial(_judge, trial), *(partial(_train, trial, seed, options.arms) for seed in range(options.seeds))]
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        for _ in pool.imap_unordered(_call, work):
+            pass
+    PAGE.write_text("\n\n".join(_sections(trial, options)) + "\n")
     print(PAGE.read_text())
 
 
-def _sections(data: Path, options: argparse.Namespace) -> list[str]:
-    config = train_config(data, options.work / "unused", {"generator.steps": options.steps, "rows.test_share": 0.35})
-    noisy = replace(config, rows=replace(config.rows, statuses=NOISY))
-    comparison = compare_in_processes(noisy, options.seeds, options.arms, options.processes)
-    rows = load_rows(data, noisy.rows)
-    (options.work / "dwsl.json").write_text(json.dumps(comparison.facts(), indent=1))
-    wrong = sum(
-        r.truth is not None and iou < 0.5 for r, iou in zip(rows.machine, truth_iou(rows.machine).tolist(), strict=True)
-    )
-    arms = [
-        (s.arm, s.giou, s.giou_std, s.ciou, f"{s.gain:+.3f} [{s.gain_low:+.3f}, {s.gain_high:+.3f}]")
-        for s in comparison.summary()
-    ]
-    kinds = sorted({kind for run in comparison.runs for kind in run.scores.by_kind})
+def _call(piece: Any) -> None:
+    torch.set_num_threads(1)
+    piece()
+
+
+@cache
+def _prepared(trial: Trial) -> Contest:
+    """A process that trains several seeds encodes its rows once."""
+    return prepare(trial.config)
+
+
+def _judge(trial: Trial) -> None:
+    path = trial.result("judged")
+    if not path.exists():
+        arms.write(path, arms.judge(_prepared(trial)))
+
+
+def _train(trial: Trial, seed: int, names: Sequence[str]) -> None:
+    began = time.perf_counter()
+    trained = arms.train(trial.result(f"seed-{seed}"), partial(_prepared, trial), seed, names)
+    print(f"seed {seed}, {len(trained)} arms: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def _sections(trial: Trial, options: argparse.Namespace) -> list[str]:
+    rows = load_rows(trial.data, trial.config.rows)
+    seeds = [arms.read(trial.result(f"seed-{seed}")) for seed in range(options.seeds)]
+    comparison, judged = arms.comparison(seeds, options.arms), arms.read(trial.result("judged"))
+    opinions.draw(PAGE.parent / "images" / PICTURE, {"the engine's own labels": judged})
+    wrong = int(opinions.wrong(judged).sum())
+    aucs = [(judge, opinions.judge_auc(judged, judge)) for judge in opinions.JUDGES]
     return [
-        _head(options),
+        _head(options, sum(seed["seconds"] for seed in seeds)),
         f"{len(rows.human)} human and {len(rows.machine)} machine labels, {wrong} of the machine's "
         f"({wrong / len(rows.machine):.0%}) with an IoU under 0.5: all that the gate accepted, reviewed, rejected. "
         f"{len(rows.test)} test pairs on other scenes, {options.seeds} seeds, {options.steps} steps in every arm. "
-        "Gain is over `uniform`, paired by row and seed, with a 95 % bootstrap interval over both.",
-        markdown(("arm", "gIoU", "std over seeds", "cIoU", "gain [95 %]"), arms),
+        "Gains are paired by row and seed, with a 95 % bootstrap interval over both, bold where it leaves out 0. "
+        "Nothing is corrected for the number of comparisons.",
+        _scores(comparison, options.arms),
         "gIoU by kind of instruction, mean over seeds:",
-        markdown(("arm", *kinds), [(arm, *_by_kind(comparison.runs, arm, kinds)) for arm in options.arms]),
+        _by_kind(comparison, options.arms),
+        "## The engine and its experts",
         "The labeling engine and its single experts on the same test pairs. An expert has no mask where the engine "
         "found no target or gave up; the last column is the engine's gIoU on the rows that the expert has.",
-        markdown(("labels", "rows", "gIoU", "consensus, same rows"), _engine(data, rows.test)),
+        markdown(("labels", "rows", "gIoU", "consensus, same rows"), _engine(trial.data, rows.test)),
+        "## Who tells right from wrong",
+        "AUC of right against wrong machine labels. D is that of the first seed.",
+        markdown(("judge", "AUC"), aucs),
+        f"![D of right and wrong machine labels](images/{PICTURE})",
         "The discriminators, audited (one line a seed):",
         markdown(tuple(vars(comparison.audits[0])), [tuple(vars(each).values()) for each in comparison.audits]),
     ]
 
 
-def compare_in_processes(config: TrainConfig, seeds: int, arms: Sequence[str], processes: int) -> Comparison:
-    """One process for each seed at a time."""
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        each = pool.starmap(_compare_one, [(config, seed, arms) for seed in range(seeds)], chunksize=1)
-    return Comparison(
-        tuple(run for comparison in each for run in comparison.runs),
-        tuple(audit for comparison in each for audit in comparison.audits),
-    )
+def _scores(comparison: Comparison, names: Sequence[str]) -> str:
+    baselines = [arm for arm in BASELINES if arm in names]
+    gains = [[arms.gain(line) for line in comparison.summary(baseline)] for baseline in baselines]
+    cells = [(line.arm, arms.score(line), line.ciou) for line in comparison.summary(names[0])]
+    head = ("arm", "gIoU", "cIoU", *(f"gain over `{baseline}`" for baseline in baselines))
+    return markdown(head, [(*left, *right) for left, *right in zip(cells, *gains, strict=True)])
 
 
-def _compare_one(config: TrainConfig, seed: int, arms: Sequence[str]) -> Comparison:
-    torch.set_num_threads(1)
-    began = time.perf_counter()
-    comparison = compare(prepare(config), (seed,), arms)
-    print(f"seed {seed}: {time.perf_counter() - began:.0f} s", *comparison.summary(), sep="\n  ", flush=True)
-    return comparison
-
-
-def _by_kind(runs: Iterable[Any], arm: str, kinds: Sequence[str]) -> list[float]:
-    mine = [run.scores.by_kind for run in runs if run.arm == arm]
-    return [sum(scores[kind].giou for scores in mine) / len(mine) for kind in kinds]
+def _by_kind(comparison: Comparison, names: Sequence[str]) -> str:
+    kinds = sorted({kind for run in comparison.runs for kind in run.scores.by_kind})
+    of_arm = {arm: [run.scores.by_kind for run in comparison.runs if run.arm == arm] for arm in names}
+    cells = [
+        (arm, *(float(np.mean([scores[kind].giou for scores in seeds])) for kind in kinds))
+        for arm, seeds in of_arm.items()
+    ]
+    return markdown(("arm", *kinds), cells)
 
 
 def _engine(data: Path, test: Sequence[Any]) -> list[tuple[str, int, float, float]]:
@@ -109,19 +156,20 @@ def _engine(data: Path, test: Sequence[Any]) -> list[tuple[str, int, float, floa
     return [("consensus of both", len(test), fused, fused), *alone]
 
 
-def _head(options: argparse.Namespace) -> str:
-    arms = "" if options.arms == list(ARMS) else f" --arms {' '.join(options.arms)}"
+def _head(options: argparse.Namespace, seconds: float) -> str:
+    named = "" if options.arms == list(ARMS) else f" --arms {' '.join(options.arms)}"
     return (
         "# Weightings on the engine's own noise\n\n"
         f"Written by `python -m benchmarks.weightings --scenes {options.scenes} --seeds {options.seeds} "
-        f"--steps {options.steps}{arms}` on {os.cpu_count()} CPU cores, from the labels of [results.md](results.md)."
+        f"--steps {options.steps}{named}` on {os.cpu_count()} CPU cores, {seconds / 3600:.1f} process hours, from the "
+        "labels of [results.md](results.md)."
     )
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_world_options(parser)
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     return parser.parse_args()

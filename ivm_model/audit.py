@@ -10,11 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivm_model.calibration import ReliabilityBin, calibration_error, reliability
-from ivm_model.metrics import auc, paired_win_rate
+from ivm_model.metrics import RIGHT_IOU, auc, paired_win_rate
 from ivm_model.stage_one import Opinions, batch_shares
 from storage import rle
-
-RIGHT_IOU = 0.5
 
 
 @dataclass(frozen=True)

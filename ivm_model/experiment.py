@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from ivm_model.dataset import Rows, load_rows, truth_iou
 from ivm_model.discriminator import DiscriminatorConfig
 from ivm_model.evaluation import Evaluation, score_heatmaps
 from ivm_model.evidence import weigh
-from ivm_model.features import Features, encode_rows
+from ivm_model.features import Features, decode_rows, encode_rows
 from ivm_model.generator import GeneratorTrainer
 from ivm_model.metrics import CONFIDENCE, RESAMPLES
 from ivm_model.model import MaskingModel
@@ -27,7 +27,6 @@ from ivm_model.weighting import WEIGHTINGS
 from storage.errors import ConfigError
 
 ARMS = tuple(WEIGHTINGS)
-EVALUATE_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ class _Heat:
         self.trainer.run(weight_N, self.steps - (0 if from_start else self.warmup), self.progress)
         test = self.contest.test
         with self.trainer.evaluating() as model:
-            return score_heatmaps(_heatmaps(model, test), test.rows)
+            return score_heatmaps(decode_rows(model, test), test.rows)
 
     def _weigh(self, arm: str) -> np.ndarray:
         opinions = (
@@ -191,13 +190,6 @@ class _Heat:
         return run_stage_one(
             self.model, contest.features, contest.views, settings, seed=self.seed, progress=self.progress
         )
-
-
-def _heatmaps(model: MaskingModel, features: Features) -> Iterator[np.ndarray]:
-    for start in range(0, len(features.rows), EVALUATE_BATCH):
-        index_B = np.arange(start, min(start + EVALUATE_BATCH, len(features.rows)))
-        instructions = [features.rows[i].instruction for i in index_B]
-        yield from model.decode(features.encoded_rows(index_B), instructions)
 
 
 def _two_level_interval(value_SN: np.ndarray, seed: int = 0) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from storage.records import Rle
 from storage.rows import image_sha
 
 ENCODE_BATCH = 16
+DECODE_BATCH = 32
 
 
 class Feed(Protocol):
@@ -139,6 +140,13 @@ def encode_rows(
         to_frame(rle.decode(row.mask), encoded.frames[i], model.side) for row, i in zip(rows, image_N, strict=True)
     ]
     return Features(tuple(rows), image_N, encoded, torch.from_numpy(np.stack(targets)))
+
+
+def decode_rows(model: MaskingModel, features: Features) -> Iterator[np.ndarray]:
+    """The model's heatmap of each row, HW float32 in [0, 1] of the image's size."""
+    for start in range(0, len(features.rows), DECODE_BATCH):
+        index_B = np.arange(start, min(start + DECODE_BATCH, len(features.rows)))
+        yield from model.decode(features.encoded_rows(index_B), [features.rows[i].instruction for i in index_B])
 
 
 def _pixels(row: Row, side: int) -> np.ndarray:

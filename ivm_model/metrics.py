@@ -9,6 +9,8 @@ import numpy as np
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+RIGHT_IOU = 0.5
+"""A mask that overlaps its truth by as much is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def score_masks(overlaps: Sequence[Overlap], seed: int = 0) -> MaskScores:
         giou_low=low,
         giou_high=high,
         ciou=sum(each.intersection for each in overlaps) / union if union else 1.0,
-        found=float((iou_N >= 0.5).mean()),
+        found=float((iou_N >= RIGHT_IOU).mean()),
     )
 
 

@@ -12,6 +12,7 @@ from ivm_model.dataset import Row
 from ivm_model.features import Features
 from ivm_model.generator import GeneratorTrainer
 from ivm_model.losses import mask_loss
+from ivm_model.metrics import RIGHT_IOU
 from ivm_model.model import MaskingModel
 from ivm_model.optimization import Progress, silent
 from ivm_model.weighting import NEEDS_MEASURER, NEEDS_PEERS
@@ -19,7 +20,6 @@ from storage import rle
 from storage.errors import ConfigError
 
 SCORE_BATCH = 32
-RIGHT_IOU = 0.5
 
 
 def ask_generators(

@@ -1,0 +1,91 @@
+"""The arms of a comparison, written down seed by seed, so that a benchmark that was stopped goes on from there."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ivm_model.audit import Audit
+from ivm_model.dataset import truth_iou
+from ivm_model.evaluation import Evaluation
+from ivm_model.experiment import ArmSummary, Comparison, Contest, Run, compare
+from ivm_model.generator import GeneratorTrainer
+from ivm_model.metrics import MaskScores
+from ivm_model.model import MaskingModel
+from ivm_model.stage_one import run_stage_one
+from storage import files
+
+JUDGED_SEED = 0
+"""The seed whose opinions of single labels are kept."""
+
+
+def train(path: Path, contest: Callable[[], Contest], seed: int, arms: Sequence[str]) -> list[str]:
+    """Train the arms of a seed that `path` does not hold yet; they share stage I. Returns their names."""
+    done = read(path) if path.exists() else {"arms": {}, "seconds": 0.0}
+    missing = [arm for arm in arms if arm not in done["arms"]]
+    if missing:
+        began = time.perf_counter()
+        comparison = compare(contest(), (seed,), missing)
+        done["arms"] |= {run.arm: asdict(run.scores) for run in comparison.runs}
+        done["seconds"] += time.perf_counter() - began
+        write(path, done | {"audit": asdict(comparison.audits[0])})
+    return missing
+
+
+def judge(contest: Contest) -> dict[str, list[Any]]:
+    """D, the engine's own scores and the truth of each machine label; D is the one that the first seed's arms hear."""
+    config, rows, features = contest.config, contest.rows, contest.features
+    torch.manual_seed(JUDGED_SEED)
+    model = MaskingModel(config.model)
+    trainer = GeneratorTrainer(model, features, config.generator, JUDGED_SEED)
+    trainer.run(np.ones(len(rows.train), np.float32), config.generator.warmup_steps)
+    opinions = run_stage_one(model, features, contest.views, config.discriminator, seed=JUDGED_SEED)
+    return {
+        "d": opinions.of("machine").tolist(),
+        "verification": [row.verification for row in rows.machine],
+        "quality": [row.quality for row in rows.machine],
+        "truth_iou": truth_iou(rows.machine).tolist(),
+    }
+
+
+def comparison(seeds: Sequence[dict[str, Any]], arms: Sequence[str]) -> Comparison:
+    """What was written down of each seed, as `ivm_model.experiment.compare` gave it."""
+    return Comparison(
+        tuple(Run(arm, seed, _evaluation(kept["arms"][arm])) for seed, kept in enumerate(seeds) for arm in arms),
+        tuple(Audit(**kept["audit"]) for kept in seeds),
+    )
+
+
+def score(line: ArmSummary) -> str:
+    """gIoU ± its standard deviation over seeds."""
+    return f"{line.giou:.3f}" + ("" if math.isnan(line.giou_std) else f" ± {line.giou_std:.3f}")
+
+
+def gain(line: ArmSummary) -> str:
+    """Gain and its interval, bold where that leaves out 0."""
+    text = f"{line.gain:+.3f} [{line.gain_low:+.3f}, {line.gain_high:+.3f}]"
+    return f"**{text}**" if line.gain_low > 0 or line.gain_high < 0 else text
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def write(path: Path, values: dict[str, Any]) -> None:
+    with files.alone_in(path.parent):
+        files.replace(path, lambda hidden: hidden.write_text(json.dumps(values) + "\n"))
+
+
+def _evaluation(values: dict[str, Any]) -> Evaluation:
+    kinds, difficulties = (
+        {name: MaskScores(**scores) for name, scores in values[group].items()} for group in ("by_kind", "by_difficulty")
+    )
+    return Evaluation(MaskScores(**values["overall"]), kinds, difficulties, tuple(values["iou_N"]))
