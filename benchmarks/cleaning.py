@@ -24,6 +24,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks import intervals
 from benchmarks.results import label_in_processes, markdown
 from ivm_data.labeling import prepare
 from ivm_data.quality import cleaning
@@ -173,11 +174,8 @@ def out_of_fold(model: object, table: Table) -> np.ndarray:
 
 def interval(table: Table, difference: Callable[[np.ndarray], float]) -> str:
     """A difference over all rows, given as their indices, with its interval."""
-    rng, images = np.random.default_rng(0), table.image_N.max() + 1
-    rows_of = [np.flatnonzero(table.image_N == image) for image in range(images)]
-    draws = [np.concatenate([rows_of[i] for i in rng.integers(0, images, images)]) for _ in range(RESAMPLES)]
-    low, high = np.nanquantile([difference(draw) for draw in draws], [0.025, 0.975])
-    return f"{difference(np.arange(len(table.wrong_N))):+.3f} ({low:+.3f} to {high:+.3f})"
+    draws = intervals.draws(table.image_N, RESAMPLES, np.random.default_rng(0))
+    return intervals.told(difference(np.arange(len(table.wrong_N))), [difference(draw) for draw in draws])
 
 
 def precision(wrong_N: np.ndarray, suspect_N: np.ndarray, coverage: float) -> float:

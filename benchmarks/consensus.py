@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import intervals
 from benchmarks.results import label_in_processes, markdown
 from ivm_data.evaluation.systems import system
 from ivm_data.labeling import prepare
@@ -24,11 +25,11 @@ from ivm_data.recipes import recipe
 from ivm_data.sources.manifest import read_part
 from ivm_data.sources.parts import Part
 from ivm_data.worlds.world import write_world
+from ivm_model.metrics import RESAMPLES
 from storage import rle
 from storage.reader import iter_labels
 from storage.records import Label, Rle, Sample
 
-RESAMPLES = 2000
 STEPS = ("absent, and so it is", "absent, but it is there", "no mask", "choice among boxes", "vote of the experts")
 
 
@@ -82,25 +83,19 @@ def _steps(label: Label | None, alone: float, truth: Rle) -> Iterator[tuple[str,
 
 
 def report(found: list[Charge]) -> None:
-    images, image_C = np.unique([charge.image for charge in found], return_inverse=True)
+    image_C = np.unique([charge.image for charge in found], return_inverse=True)[1]
     step_C, gain_C = np.array([charge.step for charge in found]), np.array([charge.gain for charge in found])
     pair_C = step_C != "vote of the experts"
-    pairs_I = np.bincount(image_C[pair_C], minlength=len(images))
+    draws = list(intervals.draws(image_C, RESAMPLES, np.random.default_rng(0)))
     rows = []
     for step in (*STEPS, "all"):
         of_step_C = step_C == step if step != "all" else np.ones(len(found), bool)
-        gain_I = np.bincount(image_C[of_step_C], gain_C[of_step_C], len(images))
-        pairs = of_step_C.sum() if step != "all" else pair_C.sum()
-        rows.append([step, str(pairs), interval(gain_I, pairs_I)])
+        share_C = np.where(of_step_C, gain_C, 0)
+        gain = intervals.told(
+            share_C.sum() / pair_C.sum(), [share_C[draw].sum() / pair_C[draw].sum() for draw in draws]
+        )
+        rows.append([step, str((of_step_C if step != "all" else pair_C).sum()), gain])
     print(markdown(["step", "pairs", "gIoU against the boxes alone"], rows))
-
-
-def interval(gain_I: np.ndarray, pairs_I: np.ndarray) -> str:
-    """Mean over pairs, and its interval over the images I."""
-    rng, images = np.random.default_rng(0), len(pairs_I)
-    draws = [rng.integers(images, size=images) for _ in range(RESAMPLES)]
-    low, high = np.quantile([gain_I[draw].sum() / pairs_I[draw].sum() for draw in draws], [0.025, 0.975])
-    return f"{gain_I.sum() / pairs_I.sum():+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from benchmarks import intervals
 from benchmarks.results import markdown
 from ivm_data.labeling import label_manifest, prepare
 from ivm_data.recipes import recipe
@@ -34,8 +34,9 @@ from ivm_data.worlds.world import write_world
 from ivm_model.dataset import DataConfig, Row, Rows, load_rows
 from ivm_model.evaluation import score_heatmaps
 from ivm_model.evidence import weigh
-from ivm_model.features import Features, encode_rows, to_frame
+from ivm_model.features import Features, decode_rows, encode_rows, to_frame
 from ivm_model.generator import GeneratorTrainer
+from ivm_model.metrics import RESAMPLES, RIGHT_IOU
 from ivm_model.model import MaskingModel
 from ivm_model.trainer import TrainConfig
 from storage import reviews, rle
@@ -45,9 +46,6 @@ from storage.reader import iter_labels
 from storage.records import Label, Status
 
 ACCEPT_IOU = 0.9
-RIGHT_IOU = 0.5
-RESAMPLES = 2000
-BATCH = 32
 ROWS = DataConfig(test_sources=("world-test",), test_share=0.0)
 TRAINED_ON, SCORED_ON = "val", "test"
 ORDERS = ("ranked", "random")
@@ -166,7 +164,7 @@ class Bench:
         trainer = GeneratorTrainer(model, self._features(rows.train, model.side), self.config.generator, seed)
         trainer.run(weigh(self.config.weighting, rows, None), self.config.generator.steps)
         with trainer.evaluating() as trained, torch.inference_mode():
-            return np.array(score_heatmaps(heatmaps(trained, self.test), self.test.rows).iou_N)
+            return np.array(score_heatmaps(decode_rows(trained, self.test), self.test.rows).iou_N)
 
     def _features(self, rows: tuple[Row, ...], side: int) -> Features:
         """The rows with the images as they were encoded."""
@@ -181,12 +179,6 @@ def review(data: Path, label: Label) -> None:
     truth = label.sample.human_mask
     verdict = ("wrong", truth) if label.human_iou < ACCEPT_IOU else ("right", None)
     reviews.append(data, label.lineage.recipe, label.sample.id, "simulated", verdict[0], mask=verdict[1])
-
-
-def heatmaps(model: MaskingModel, features: Features) -> Iterator[np.ndarray]:
-    for start in range(0, len(features.rows), BATCH):
-        index_B = np.arange(start, min(start + BATCH, len(features.rows)))
-        yield from model.decode(features.encoded_rows(index_B), [features.rows[i].instruction for i in index_B])
 
 
 def print_queue(bench: Bench, counts: list[int]) -> None:
@@ -224,16 +216,9 @@ def print_scores(bench: Bench, counts: list[int], seeds: int) -> None:
 
 def interval(gain_SN: np.ndarray, image_N: np.ndarray) -> str:
     """Mean and 95 % bootstrap interval over seeds S and the images of the rows N together."""
-    rng = np.random.default_rng(0)
-    seeds, images = len(gain_SN), int(image_N.max()) + 1
-    sum_SI = np.stack([np.bincount(image_N, gain_N, images) for gain_N in gain_SN])
-    rows_I = np.bincount(image_N, minlength=images)
-    means = []
-    for _ in range(RESAMPLES):
-        drawn_S, drawn_I = rng.integers(seeds, size=seeds), rng.integers(images, size=images)
-        means.append(sum_SI[drawn_S][:, drawn_I].sum() / (seeds * rows_I[drawn_I].sum()))
-    low, high = np.quantile(means, [0.025, 0.975])
-    return f"{gain_SN.mean():+.3f} ({low:+.3f} to {high:+.3f})"
+    rng, seeds = np.random.default_rng(0), len(gain_SN)
+    draws = intervals.draws(image_N, RESAMPLES, rng)
+    return intervals.told(gain_SN.mean(), [gain_SN[rng.integers(seeds, size=seeds)][:, draw].mean() for draw in draws])
 
 
 if __name__ == "__main__":
