@@ -21,7 +21,7 @@ from ivm_model.generator import GeneratorTrainer
 from ivm_model.metrics import MaskScores
 from ivm_model.model import MaskingModel
 from ivm_model.stage_one import run_stage_one
-from storage import files
+from storage import files, rle
 
 JUDGED_SEED = 0
 """The seed whose opinions of single labels are kept."""
@@ -53,6 +53,7 @@ def judge(contest: Contest) -> dict[str, list[Any]]:
         "verification": [row.verification for row in rows.machine],
         "quality": [row.quality for row in rows.machine],
         "truth_iou": truth_iou(rows.machine).tolist(),
+        "area": [rle.area(row.mask) for row in rows.machine],
     }
 
 

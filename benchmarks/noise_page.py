@@ -21,7 +21,7 @@ PICTURE = "noise-d.png"
 AUDITS = ("right_wrong_auc", "good_bad_auc", "leakage_auc", "shuffled_win", "calibration_error")
 WITHOUT_MACHINE = ("human_only",)
 """Arms that see no machine label, so that their training is the same at every noise level: it is done at the first."""
-BASELINES = ("verification", "quality")
+BASELINES = ("verification", "verification_ratio", "quality")
 """Weights that the engine has without any discriminator."""
 
 

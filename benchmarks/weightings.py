@@ -28,6 +28,7 @@ from ivm_data.training import train_config
 from ivm_model.dataset import load_rows
 from ivm_model.evaluation import evaluate_labels
 from ivm_model.experiment import ARMS, Comparison, Contest, prepare
+from ivm_model.metrics import auc
 from ivm_model.trainer import TrainConfig
 from storage.catalog import Catalog
 from storage.records import Status
@@ -36,7 +37,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "weightings.md"
 PICTURE = "weightings-d.png"
 NOISY = (Status.ACCEPTED, Status.NO_TARGET, Status.REVIEW, Status.REJECTED)
 """Every label that has a mask, also those that the gate would throw away: the engine's own noise."""
-BASELINES = ("uniform", "verification", "quality")
+BASELINES = ("uniform", "verification", "verification_ratio", "quality")
 EXPERTS = """
     select p.expert, count(*) as rows, avg(p.human_iou) as giou, avg(l.human_iou) as consensus
     from proposals p join labels l using (sample_id, recipe)
@@ -106,7 +107,6 @@ def _sections(trial: Trial, options: argparse.Namespace) -> list[str]:
     comparison, judged = arms.comparison(seeds, options.arms), arms.read(trial.result("judged"))
     opinions.draw(PAGE.parent / "images" / PICTURE, {"the engine's own labels": judged})
     wrong = int(opinions.wrong(judged).sum())
-    aucs = [(judge, opinions.judge_auc(judged, judge)) for judge in opinions.JUDGES]
     return [
         _head(options, sum(seed["seconds"] for seed in seeds)),
         f"{len(rows.human)} human and {len(rows.machine)} machine labels, {wrong} of the machine's "
@@ -122,8 +122,9 @@ def _sections(trial: Trial, options: argparse.Namespace) -> list[str]:
         "found no target or gave up; the last column is the engine's gIoU on the rows that the expert has.",
         markdown(("labels", "rows", "gIoU", "consensus, same rows"), _engine(trial.data, rows.test)),
         "## Who tells right from wrong",
-        "AUC of right against wrong machine labels. D is that of the first seed.",
-        markdown(("judge", "AUC"), aucs),
+        "AUC of right against wrong machine labels: of all, of those with a mask, and of those that say that there is "
+        "no target; and the mean of what is said of the right ones. D is that of the first seed.",
+        markdown(("judge", "all", "masks", "no target", "mean, right masks", "mean, right no target"), _judges(judged)),
         f"![D of right and wrong machine labels](images/{PICTURE})",
         "The discriminators, audited (one line a seed):",
         markdown(tuple(vars(comparison.audits[0])), [tuple(vars(each).values()) for each in comparison.audits]),
@@ -136,6 +137,17 @@ def _scores(comparison: Comparison, names: Sequence[str]) -> str:
     cells = [(line.arm, arms.score(line), line.ciou) for line in comparison.summary(names[0])]
     head = ("arm", "gIoU", "cIoU", *(f"gain over `{baseline}`" for baseline in baselines))
     return markdown(head, [(*left, *right) for left, *right in zip(cells, *gains, strict=True)])
+
+
+def _judges(judged: opinions.Judged) -> list[tuple[str, *tuple[float, ...]]]:
+    empty_N, right_N = np.array(judged["area"]) == 0, opinions.right(judged)
+    cells = []
+    for judge, field in opinions.JUDGES.items():
+        score_N = np.array(judged[field], float)
+        aucs = [auc(score_N[right_N & each_N], score_N[~right_N & each_N]) for each_N in (True, ~empty_N, empty_N)]
+        means = [float(score_N[right_N & each_N].mean()) for each_N in (~empty_N, empty_N)]
+        cells.append((judge, *aucs, *means))
+    return cells
 
 
 def _by_kind(comparison: Comparison, names: Sequence[str]) -> str:

@@ -59,8 +59,8 @@ def train(
     """
     out = out or data / "checkpoints" / f"{weighting}-{seed}"
     changes = {"rows.recipe": recipe, "weighting": weighting, "seed": seed, **(overrides or {})}
-    labels = LabelState.of(data, recipe)
     report = train_checkpoint(train_config(data, out, changes))
+    labels = LabelState.of(data, recipe, report.snapshot)
     remember(data, labels, settings(weighting, seed, overrides), report.checkpoint)
     show_training(report)
     tell_checkpoint(report, data, labels.recipe)

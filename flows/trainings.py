@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from storage import snapshots
 from storage.catalog import Catalog
 from storage.files import alone_in, replace
 from storage.reader import only_recipe
@@ -37,14 +38,15 @@ class LabelState:
     digest: str
 
     @classmethod
-    def of(cls, data: Path, recipe: str = "") -> LabelState:
-        """The labels now.
+    def of(cls, data: Path, recipe: str = "", snapshot: str | None = None) -> LabelState:
+        """The labels now, or those of a snapshot.
 
         Raises:
             ConfigError: no data set, or several recipes and none is chosen.
         """
-        chosen = only_recipe(data, recipe or None) or ""
-        with Catalog(data) as catalog:
+        frozen = snapshots.load(data, snapshot) if snapshot else None
+        chosen = only_recipe(data, recipe or None, frozen) or ""
+        with Catalog(data, snapshot) as catalog:
             (row,) = catalog.sql(_STATE, recipe=chosen).to_pylist()
         return cls(chosen, row["accepted"], f"{row['digest'] or 0:016x}")
 

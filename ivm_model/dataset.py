@@ -15,12 +15,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ivm_model.admission import Side, admit
-from storage import rle
+from storage import rle, snapshots
 from storage.decisions import excluded
 from storage.errors import ConfigError
 from storage.reader import iter_labels, only_recipe
 from storage.records import Label, Rle, Scope, Status
 from storage.reviews import Ruling, rulings
+from storage.snapshots import Snapshot
 
 Origin = Literal["human", "machine"]
 
@@ -36,6 +37,7 @@ class DataConfig:
         test_share: share of the other images with held-out truth that only score; chosen by the image's hash, so that
             no image is on both sides.
         max_rows: most rows to train on, an even choice; each costs about 0.1 MB beside its encoded image.
+        snapshot: name of a snapshot; then the rows are those of its labels, reviews and decisions. "" for those of now.
     """
 
     recipe: str = ""
@@ -43,6 +45,7 @@ class DataConfig:
     test_sources: tuple[str, ...] = ()
     test_share: float = 0.2
     max_rows: int = 20_000
+    snapshot: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.test_share < 1:
@@ -51,6 +54,10 @@ class DataConfig:
             raise ConfigError(f"'max_rows' must be at least 2, got {self.max_rows}")
         if not self.statuses:
             raise ConfigError(f"'statuses' must name at least one of {', '.join(Status)}")
+
+    def moment(self, data: Path) -> Snapshot | None:
+        """The snapshot that is named; None for the data set as it is."""
+        return snapshots.load(data, self.snapshot) if self.snapshot else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +128,13 @@ def load_rows(data: Path, config: DataConfig) -> Rows:
     corrected one; what was found wrong does not train. Reviews change nothing on the test side.
 
     Raises:
-        ConfigError: the folder holds no row to train on, or several recipes' labels and none is chosen.
+        ConfigError: no row to train on, no such snapshot, or several recipes' labels and none is chosen.
+        ShardError: a file is torn or incomplete, or lacks what the snapshot lists.
     """
-    recipe = only_recipe(data, config.recipe or None)
-    return split_rows(iter_labels(data, recipe=recipe), config, excluded(data, recipe), rulings(data, recipe))
+    frozen = config.moment(data)
+    recipe = only_recipe(data, config.recipe or None, frozen)
+    labels = iter_labels(data, recipe=recipe, snapshot=frozen)
+    return split_rows(labels, config, excluded(data, recipe, frozen), rulings(data, recipe, frozen))
 
 
 def split_rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,13 +22,16 @@ from ivm_model.weighting import NEEDS_GENERATORS
 from storage.records import Weight
 from storage.shards import write_weights
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
-def train_in_memory(config: TrainConfig, progress: Progress, stop: Stop) -> TrainReport:
+
+def train_in_memory(config: TrainConfig, accelerator: Accelerator, progress: Progress, stop: Stop) -> TrainReport:
     """As `trainer.train_dwsl`."""
     rows, validation = load_rows(config.data, config.rows), tuple[Row, ...]()
     if config.run.evaluate_every:
         rows, validation = hold_back(rows, config.run.validation_share)
-    training = Training(config, rows, validation, stop=stop, progress=progress)
+    training = Training(config, rows, validation, accelerator=accelerator, stop=stop, progress=progress)
     with training.phase("encode"):
         features = encode_rows(training.model, rows.train, training.progress, training.cache("whole"))
     trainer = training.generator(features)

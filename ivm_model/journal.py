@@ -36,11 +36,12 @@ class Journal:
         accelerator: Accelerator,
         *,
         stop: Stop,
+        snapshot: str = "",
         validation: Sequence[Row] = (),
     ) -> None:
         self.out, self.config, self.accelerator, self.stop = out, config, accelerator, stop
         self.validation = validation
-        self.store = StateStore(out, identity | {"processes": accelerator.num_processes})
+        self.store = StateStore(out, identity | {"processes": accelerator.num_processes}, snapshot)
         self.losses: list[float] = []
         self.best: dict[str, Any] | None = None
         self.opinions: dict[str, Any] | None = None

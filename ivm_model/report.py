@@ -26,7 +26,7 @@ class TrainReport:
         seconds: wall-clock time of each phase.
         loss: the weighted loss of each generator step.
         mean_weight: mean weight of the machine rows.
-        snapshot: name of what the data folder held at the start, as `storage.snapshots` names it.
+        snapshot: name of the snapshot that the rows are of.
         skipped: rows of a stream that could not be read.
         validation: gIoU on the validation rows and step of the model that was kept; None where the last was.
         discriminator: `discriminator@content-hash` under which the weights were appended; "" without stage I.

@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 
 from ivm_model.admission import Side, admit
 from ivm_model.dataset import DataConfig, Row, split_test
-from storage import layout
+from storage import layout, snapshots
 from storage.decisions import excluded
 from storage.errors import ConfigError, ShardError
 from storage.files import CONTENT
 from storage.reader import iter_labels, only_recipe
 from storage.records import Scope
 from storage.reviews import Ruling, rulings
+from storage.snapshots import Snapshot
 
 _REPEATED = ["recipe", "part", "source", "kind", "difficulty", "status"]
 _COLUMNS = [
@@ -120,14 +121,16 @@ def index_shards(data: Path, config: DataConfig) -> ShardIndex:
 
     Raises:
         ConfigError: no row to train on, or several recipes' labels and none is chosen.
-        ShardError: a file is torn or incomplete.
+        ShardError: a file is torn or incomplete, or lacks what the snapshot lists.
     """
-    recipe = only_recipe(data, config.recipe or None)
+    frozen = config.moment(data)
+    recipe = only_recipe(data, config.recipe or None, frozen)
     candidates = pc.field("has_human") & pc.field("held_out")
-    test = split_test(iter_labels(data, candidates, recipe), config)
-    sides = _Sides(config, pa.array([row.sample_id for row in test], pa.string()), data, recipe)
+    test = split_test(iter_labels(data, candidates, recipe, frozen), config)
+    sides = _Sides(config, pa.array([row.sample_id for row in test], pa.string()), data, recipe, frozen)
     shards, tables = [], []
-    for number, light in enumerate(layout.label_files(data, recipe)):
+    lights = [path for path in snapshots.trusted(data, "light", frozen) if recipe in (None, path.parent.name)]
+    for number, light in enumerate(lights):
         shards.append(_shard(layout.heavy_path(light)))
         tables.append(_training_rows(light, number, sides))
     facts = pa.concat_tables(tables).unify_dictionaries() if tables else None
@@ -148,10 +151,13 @@ def _index(
 class _Sides:
     """What the labels of a recipe are to a training; `heeded` collects the reviews that made a row human."""
 
-    def __init__(self, config: DataConfig, scored: pa.Array, data: Path, recipe: str | None) -> None:
+    def __init__(
+        self, config: DataConfig, scored: pa.Array, data: Path, recipe: str | None, frozen: Snapshot | None
+    ) -> None:
         self.statuses, self.scored = pa.array(list(config.statuses)), scored
-        self.kept_out: dict[str, Scope] = excluded(data, recipe)
-        self.rulings = rulings(data, recipe)
+        self.parts = None if frozen is None else pa.array(frozen.parts(recipe or ""), pa.string())
+        self.kept_out: dict[str, Scope] = excluded(data, recipe, frozen)
+        self.rulings = rulings(data, recipe, frozen)
         self.special = pa.array(sorted(self.kept_out.keys() | self.rulings.keys()), pa.string())
         self.heeded: dict[str, Ruling] = {}
 
@@ -160,6 +166,8 @@ class _Sides:
         human = pc.and_(labels["has_human"], pc.invert(labels["held_out"]))
         usable = pc.is_in(labels["status"].cast(pa.string()), self.statuses)
         side_N = np.where(human, "human", np.where(usable, "machine", "")).astype(object)
+        if self.parts is not None:
+            side_N[~np.array(pc.is_in(labels["part"].cast(pa.string()), self.parts), bool)] = ""
         side_N[np.array(pc.is_in(labels["sample_id"], self.scored), bool)] = "test"
         ids = labels["sample_id"]
         for i in np.flatnonzero(pc.is_in(ids, self.special)):

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ class StateStore:
     Args:
         out: directory of the checkpoint to come.
         identity: whatever must be equal for a state to be gone on from; JSON values.
+        snapshot: the rows that train; noted beside the state, for whoever goes on from it.
     """
 
-    def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
-        self.folder = out / FOLDER
+    def __init__(self, out: Path, identity: Mapping[str, Any], snapshot: str = "") -> None:
+        self.folder, self.snapshot = out / FOLDER, snapshot
         text = json.dumps(identity, sort_keys=True, default=str)
         self.identity = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -41,7 +43,7 @@ class StateStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         hidden = Path(tempfile.mkdtemp(dir=self.folder, prefix="."))
         torch.save(dict(state), hidden / _TENSORS)
-        facts = {"identity": self.identity, "hash": _hash(hidden / _TENSORS)}
+        facts = {"identity": self.identity, "hash": _hash(hidden / _TENSORS), "snapshot": self.snapshot}
         (hidden / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
         final = self.folder / f"{number:08d}"
         for path in (hidden / _TENSORS, hidden / _FACTS, hidden):
@@ -49,7 +51,7 @@ class StateStore:
         shutil.rmtree(final, ignore_errors=True)
         os.replace(hidden, final)
         sync(self.folder)
-        for old in self._found()[_KEPT:]:
+        for old in _found(self.folder)[_KEPT:]:
             shutil.rmtree(old)
         for remains in self.folder.glob(".*"):
             shutil.rmtree(remains, ignore_errors=True)
@@ -61,7 +63,7 @@ class StateStore:
         Raises:
             ConfigError: it is the state of another configuration or of other data.
         """
-        for path in self._found():
+        for path in _found(self.folder):
             try:
                 facts = json.loads((path / _FACTS).read_text(encoding="utf-8"))
                 identity, expected = facts["identity"], facts["hash"]
@@ -80,9 +82,18 @@ class StateStore:
             return torch.load(path / _TENSORS, map_location="cpu", weights_only=True)
         return None
 
-    def _found(self) -> list[Path]:
-        """The states, the last first."""
-        return sorted((path for path in self.folder.glob("[0-9]*") if path.is_dir()), reverse=True)
+
+def begun_with(out: Path) -> str:
+    """The snapshot that an unfinished training in `out` began with; "" where none began, or it noted none."""
+    for path in _found(out / FOLDER):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return str(json.loads((path / _FACTS).read_text(encoding="utf-8"))["snapshot"])
+    return ""
+
+
+def _found(folder: Path) -> list[Path]:
+    """The states, the last first."""
+    return sorted((path for path in folder.glob("[0-9]*") if path.is_dir()), reverse=True)
 
 
 def _hash(path: Path) -> str:

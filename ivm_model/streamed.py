@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,11 +24,14 @@ from ivm_model.stream import Stream
 from ivm_model.train_config import TrainConfig
 from ivm_model.training import Training
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
-def train_streamed(config: TrainConfig, progress: Progress, stop: Stop) -> TrainReport:
+
+def train_streamed(config: TrainConfig, accelerator: Accelerator, progress: Progress, stop: Stop) -> TrainReport:
     """As `trainer.train_dwsl`."""
     index, validation = _read(config)
-    training = Training(config, index, validation, stop=stop, progress=progress)
+    training = Training(config, index, validation, accelerator=accelerator, stop=stop, progress=progress)
     feed = Stream(training.model, index, config.stream, config.seed, training.cache("shrunk"))
     trainer = training.generator(feed)
     taken = training.warm_up(trainer, len(index))

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ivm_model.audit import audit, reliability_bins
-from ivm_model.checkpoint import heal, save_checkpoint
+from ivm_model.checkpoint import save_checkpoint
 from ivm_model.dataset import Row, Rows, truth_iou
 from ivm_model.ema import fill
 from ivm_model.embedding_cache import EmbeddingCache
@@ -23,7 +23,7 @@ from ivm_model.generator import GeneratorTrainer
 from ivm_model.journal import Journal
 from ivm_model.model import MaskingModel
 from ivm_model.optimization import Progress, silent
-from ivm_model.process import Stop, join_processes
+from ivm_model.process import Stop
 from ivm_model.report import TrainReport, model_card
 from ivm_model.shard_index import ShardIndex
 from ivm_model.sharding import split_frozen
@@ -31,12 +31,17 @@ from ivm_model.stage_one import Opinions, pack_opinions, prepare_views, restore_
 from ivm_model.train_config import TrainConfig
 from storage.snapshots import current
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 
 class Training:
     """One training of a masking model on given rows.
 
     Args:
+        config: with the snapshot that the rows are of.
         validation: rows whose scores choose the model that is kept.
+        accelerator: the processes that train together.
     """
 
     def __init__(
@@ -45,15 +50,15 @@ class Training:
         rows: Rows | ShardIndex,
         validation: Sequence[Row],
         *,
+        accelerator: Accelerator,
         stop: Stop,
         progress: Progress = silent,
     ) -> None:
         self.config, self.rows, self.stop = config, rows, stop
         self.seconds: dict[str, float] = {}
-        self.accelerator = join_processes(config.run.precision)
+        self.accelerator = accelerator
         self.progress = progress if self.accelerator.is_main_process else silent
-        heal(config.out)
-        self.snapshot = current(config.data).name
+        self.snapshot = config.rows.snapshot or current(config.data).name
         torch.manual_seed(config.seed)
         self.model = MaskingModel(config.model)
         if config.run.shard:
@@ -62,7 +67,13 @@ class Training:
         if config.run.gradient_checkpointing:
             self.model.lmm.model.activation_checkpointing_enable()
         self.journal = Journal(
-            config.out, self._identity(), config.run, self.accelerator, stop=stop, validation=validation
+            config.out,
+            self._identity(),
+            config.run,
+            self.accelerator,
+            stop=stop,
+            snapshot=config.rows.snapshot,
+            validation=validation,
         )
 
     def cache(self, pixels: str) -> EmbeddingCache | None:

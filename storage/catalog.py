@@ -18,7 +18,6 @@ from storage import layout, queries, snapshots
 from storage.errors import ConfigError, ShardError
 from storage.layout import Problem
 from storage.mask_functions import register
-from storage.snapshots import Snapshot
 from storage.views import VIEWS
 
 _REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
@@ -49,7 +48,7 @@ class Catalog:
         self.problems: tuple[Problem, ...] = (*found.problems, *unreadable)
         self._connection = duckdb.connect(":memory:", config={"autoload_known_extensions": False})
         frozen = snapshots.load(data, snapshot) if snapshot else None
-        by_kind = found.by_kind if frozen is None else _listed(found, frozen)
+        by_kind = found.by_kind if frozen is None else snapshots.listed(found, frozen)
         files = {kind: [str(path.resolve()) for path in paths] for kind, paths in by_kind.items()}
         register(self._connection)
         if frozen is not None:
@@ -129,22 +128,6 @@ class Catalog:
         self._connection.execute(f"SET allowed_paths = {_literal(files)}")
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET lock_configuration = true")
-
-
-def _listed(found: layout.Files, snapshot: Snapshot) -> dict[str, list[Path]]:
-    """The files that hold what the snapshot lists; of facts only those that it lists."""
-    there = {(e.kind, e.owner, e.part, e.content) for e in snapshots.entries(found)}
-    if gone := [e for e in snapshot.entries if (e.kind, e.owner, e.part, e.content) not in there]:
-        listed = ", ".join(f"{e.kind}/{e.owner}/{e.part}" for e in gone[:5])
-        raise ShardError(
-            f"snapshot {snapshot.name} lists {len(gone)} parts that are gone or have other contents: {listed}; "
-            "'ivm snapshot verify' names all"
-        )
-    facts = {(e.kind, e.owner, e.part) for e in snapshot.entries}
-    return {
-        kind: [p for p in paths if kind not in snapshots.FACTS or (kind, p.parent.name, p.stem) in facts]
-        for kind, paths in found.by_kind.items()
-    }
 
 
 def _literal(texts: Sequence[str]) -> str:

@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
-from storage import layout, schema
+from storage import layout, schema, snapshots
 from storage.errors import ShardError
 from storage.files import alone_in
 from storage.records import Decision, Scope
 from storage.shards import write_decisions
+from storage.snapshots import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +51,24 @@ def decide(
         return write_decisions(data, rule, f"{at.replace(':', '-')}-{digest}", facts)
 
 
-def standing(data: Path) -> list[Decision]:
-    """The decisions that count: for each rule and label the latest one.
+def standing(data: Path, snapshot: Snapshot | None = None) -> list[Decision]:
+    """The decisions that count, now or in a snapshot: for each rule and label the latest one.
 
     Raises:
         ShardError: a file of decisions cannot be used; an answer without it would mislead.
     """
-    files = layout.scan(data)
-    if error := layout.as_error([problem for problem in files.problems if problem.path.parts[0] == "decisions"]):
-        raise error
-    rows = [
-        row for path in files.by_kind["decisions"] for row in pq.read_table(path, schema=schema.DECISIONS).to_pylist()
-    ]
+    paths = snapshots.trusted(data, "decisions", snapshot)
+    rows = [row for path in paths for row in pq.read_table(path, schema=schema.DECISIONS).to_pylist()]
     latest: dict[tuple[str, str, str], Decision] = {}
     for row in sorted(rows, key=lambda row: row["decided_at"]):
         latest[row["rule"], row["recipe"], row["sample_id"]] = Decision(**row)
     return list(latest.values())
 
 
-def excluded(data: Path, recipe: str | None = None) -> dict[str, Scope]:
+def excluded(data: Path, recipe: str | None = None, snapshot: Snapshot | None = None) -> dict[str, Scope]:
     """Sample id -> scope of the labels that some rule excludes; "sample" where any of the rules says so."""
     scopes: dict[str, Scope] = {}
-    for decision in standing(data):
+    for decision in standing(data, snapshot):
         if decision.verdict == "exclude" and recipe in (None, decision.recipe):
             wider = scopes.get(decision.sample_id) == "sample"
             scopes[decision.sample_id] = "sample" if wider else decision.scope

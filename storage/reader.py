@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from storage import layout, parts, schema
+from storage import layout, parts, schema, snapshots
 from storage.errors import ConfigError, ShardError
 from storage.records import Label, Rejection, Rle
 from storage.rows import to_label, to_rejection
+from storage.snapshots import Snapshot
 
 _IS_LABEL = pc.field("outcome") == "label"
 
@@ -40,15 +41,20 @@ def iter_light(
     yield from dataset.to_batches(columns=columns, filter=where, batch_readahead=1, fragment_readahead=1)
 
 
-def iter_labels(data: Path, where: pc.Expression | None = None, recipe: str | None = None) -> Iterator[Label]:
-    """Stream whole labels with images and masks, in order of part and position.
+def iter_labels(
+    data: Path, where: pc.Expression | None = None, recipe: str | None = None, snapshot: Snapshot | None = None
+) -> Iterator[Label]:
+    """Stream whole labels with images and masks, of now or of a snapshot, in order of part and position.
 
     A heavy row group of which no row passes `where` is not read.
     """
-    for path in layout.label_files(data, recipe):
-        # Counting reads only the columns that `where` names, so files without a match cost little.
-        if where is None or ds.dataset(str(path)).count_rows(filter=where & _IS_LABEL):
-            yield from _read_pair(path, where)
+    for path in snapshots.trusted(data, "light", snapshot):
+        if recipe not in (None, path.parent.name):
+            continue
+        wanted = _and(where, snapshot and pc.field("part").isin(snapshot.parts(path.parent.name)))
+        # Counting reads only the columns that the condition names, so files without a match cost little.
+        if wanted is None or ds.dataset(str(path)).count_rows(filter=wanted & _IS_LABEL):
+            yield from _read_pair(path, wanted)
 
 
 def iter_rejections(data: Path, recipe: str | None = None) -> Iterator[Rejection]:
@@ -97,12 +103,16 @@ def read_masks(data: Path, sample_ids: Iterable[str], recipe: str | None = None)
     return {row["sample_id"]: Rle(row["height"], row["width"], row["mask"]) for row in table.to_pylist()}
 
 
-def only_recipe(data: Path, recipe: str | None) -> str | None:
-    """The given recipe, or the only one that has labels; None where nothing is labelled yet."""
-    recipes = sorted({path.parent.name for path in layout.label_files(data)})
+def only_recipe(data: Path, recipe: str | None, snapshot: Snapshot | None = None) -> str | None:
+    """The given recipe, or the only one that has labels, now or in a snapshot; None where nothing is labelled yet."""
+    recipes = sorted({path.parent.name for path in snapshots.trusted(data, "light", snapshot)})
     if recipe is None and len(recipes) > 1:
         raise ConfigError(f"'{data}' holds labels of {len(recipes)} recipes; choose one of {recipes}")
     return recipe or next(iter(recipes), None)
+
+
+def _and(first: pc.Expression | None, second: pc.Expression | None) -> pc.Expression | None:
+    return second if first is None else first if second is None else first & second
 
 
 def _read_pair(path: Path, where: pc.Expression | None) -> Iterator[Label]:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from storage import layout, schema
+from storage import layout, schema, snapshots
 from storage.errors import ShardError
 from storage.files import alone_in
 from storage.records import Review, Rle, Verdict
 from storage.shards import write_reviews
+from storage.snapshots import Snapshot
 
 _TIME, _NAME = "%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H-%M-%S.%fZ"
 """A moment in a row, and in a file's name."""
@@ -69,17 +70,14 @@ def standing(reviews: Sequence[Review]) -> list[Review]:
     return [review for review in latest.values() if review.verdict != "withdrawn"]
 
 
-def rulings(data: Path, recipe: str | None = None) -> dict[str, Ruling]:
+def rulings(data: Path, recipe: str | None = None, snapshot: Snapshot | None = None) -> dict[str, Ruling]:
     """Sample id -> what its reviews mean for training; labels that nobody judged, or all are unsure of, are left out.
 
     Raises:
         ShardError: a file of reviews cannot be used; an answer without it would mislead.
     """
-    files = layout.scan(data)
-    if error := layout.as_error([problem for problem in files.problems if problem.path.parts[0] == "reviews"]):
-        raise error
     said: dict[str, list[Review]] = defaultdict(list)
-    for review in standing(read_reviews(files.by_kind["reviews"])):
+    for review in standing(read_reviews(snapshots.trusted(data, "reviews", snapshot))):
         if recipe in (None, review.recipe):
             said[review.sample_id].append(review)
     found = {sample_id: rule(reviews) for sample_id, reviews in said.items()}

@@ -60,6 +60,10 @@ class Snapshot:
         """16 hex digits over all entries: what a checkpoint records as the data that it was trained on."""
         return combine(tuple(map(str, astuple(entry))) for entry in self.entries)[:16]
 
+    def parts(self, recipe: str) -> list[str]:
+        """The parts of a recipe's labels."""
+        return [entry.part for entry in self.entries if entry.kind == "labels" and entry.owner == recipe]
+
     def rows(self, kind: str) -> int:
         """Rows of a kind."""
         return sum(entry.rows for entry in self.entries if entry.kind == kind)
@@ -132,6 +136,44 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
     """What changed from one snapshot to another."""
     old, new = set(before.entries), set(after.entries)
     return Difference(tuple(sorted(old - new)), tuple(sorted(new - old)))
+
+
+def listed(files: layout.Files, snapshot: Snapshot) -> dict[str, list[Path]]:
+    """By kind, the files that hold what the snapshot lists. A file of labels may hold other parts as well.
+
+    Raises:
+        ShardError: something that the snapshot lists is not there any more.
+    """
+    there = {(entry.kind, entry.owner, entry.part, entry.content) for entry in entries(files)}
+    if gone := [e for e in snapshot.entries if (e.kind, e.owner, e.part, e.content) not in there]:
+        named = ", ".join(f"{entry.kind}/{entry.owner}/{entry.part}" for entry in gone[:5])
+        raise ShardError(
+            f"snapshot {snapshot.name} lists {len(gone)} parts that are gone or have other contents: {named}; "
+            "'ivm snapshot verify' names all"
+        )
+    names = {(entry.kind, entry.owner, entry.part) for entry in snapshot.entries}
+    kept = {
+        kind: [
+            path
+            for path in files.by_kind[kind]
+            if any((folder, path.parent.name, part.name) in names for part in files.parts[path])
+        ]
+        for kind, folder in (("light", "labels"), *((fact, fact) for fact in FACTS))
+    }
+    return files.by_kind | kept | {"heavy": [layout.heavy_path(path) for path in kept["light"]]}
+
+
+def trusted(data: Path, kind: str, snapshot: Snapshot | None = None) -> list[Path]:
+    """The light files, or those of one of `FACTS`: all of them, or those that hold what the snapshot lists.
+
+    Raises:
+        ShardError: a file of the kind cannot be used, or lacks something listed; an answer without it would mislead.
+    """
+    files = layout.scan(data)
+    folder = "labels" if kind == "light" else kind
+    if error := layout.as_error([problem for problem in files.problems if problem.path.parts[0] == folder]):
+        raise error
+    return (files.by_kind if snapshot is None else listed(files, snapshot))[kind]
 
 
 def verify(data: Path, snapshot: Snapshot) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,8 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from ivm_model.dataset import DataConfig, Rows, split_rows
 from ivm_model.model import MaskingModel, ModelConfig
 from ivm_model.trainer import TrainConfig
-from storage import rle
+from storage import reviews, rle
+from storage.decisions import Found, decide
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
 
@@ -121,6 +122,20 @@ def rows(labels: list[Label]) -> Rows:
 def data(labels: list[Label], tmp_path: Path) -> Path:
     commit_part(tmp_path / "data", PartResult("part-0", "recipe", tuple(labels)))
     return tmp_path / "data"
+
+
+@pytest.fixture
+def grow(labels: list[Label]) -> Callable[[Path], None]:
+    """Another part of labels, a review and a decision about old ones: what may happen while a training is down."""
+
+    def later(data: Path) -> None:
+        more = [replace(label, sample=replace(label.sample, id=f"new-{label.sample.id}")) for label in labels[:9]]
+        commit_part(data, PartResult("part-1", "recipe", tuple(more)))
+        first, second = (label.sample.id for label in labels[1:3])
+        reviews.append(data, "recipe", first, "someone", "wrong_instruction")
+        decide(data, "rule", "sample", "exclude", [Found("recipe", second, "seen")], parameters={}, who="test")
+
+    return later
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -25,7 +26,9 @@ from ivm_model.predictor import Predictor
 from ivm_model.process import RunConfig, TrainingStoppedError
 from ivm_model.shard_rows import StreamConfig
 from ivm_model.trainer import TrainConfig, train_dwsl
-from storage.errors import ConfigError
+from storage.errors import ConfigError, ShardError
+from storage.records import PartResult
+from storage.shards import commit_part
 
 
 @pytest.fixture
@@ -144,6 +147,39 @@ def test_the_state_of_another_config_or_other_data_is_refused(config, change):
         train_dwsl(config, kill_at("generator", 3))
     with pytest.raises(ConfigError, match="another configuration, data"):
         train_dwsl(dataclasses.replace(config, **change))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_happens_to_the_labels_meanwhile_does_not_change_a_training(config, grow, tmp_path, stream):
+    config = dataclasses.replace(
+        config,
+        weighting="verification",
+        generator=GeneratorConfig(steps=9, batch=4),
+        stream=StreamConfig(on=stream, workers=0),
+    )
+    whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
+    with pytest.raises(Killed):
+        train_dwsl(config, kill_at("generator", 5))
+    grow(config.data)
+    with pytest.warns(RuntimeWarning, match=f"goes on with the rows of snapshot {whole.snapshot}"):
+        report = train_dwsl(config)
+    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
+    assert (report.snapshot, report.rows, report.data_hash) == (whole.snapshot, whole.rows, whole.data_hash)
+    anew = train_dwsl(config)
+    assert anew.snapshot != whole.snapshot and sum(anew.rows.values()) > sum(whole.rows.values())
+
+
+def test_a_training_whose_rows_are_gone_says_how_to_go_on(config, labels):
+    with pytest.raises(Killed):
+        train_dwsl(config, kill_at("generator", 5))
+    shutil.rmtree(config.data / "labels")
+    commit_part(config.data, PartResult("part-1", "recipe", tuple(labels)))
+    with pytest.raises(
+        ShardError, match=r"labels/recipe/part-0[^$]*Bring them back, or remove '.*state' to begin anew"
+    ):
+        train_dwsl(config)
+    shutil.rmtree(config.out / "state")
+    assert train_dwsl(config).rows["human"] == 10
 
 
 def test_a_checkpoint_folder_that_was_moved_aside_comes_back(config):

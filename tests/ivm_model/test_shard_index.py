@@ -9,8 +9,10 @@ from ivm_model.admission import admit
 from ivm_model.dataset import DataConfig, load_rows
 from ivm_model.row_reader import RowReader
 from ivm_model.shard_index import index_shards
-from storage import reviews, rle
+from storage import reviews, rle, snapshots
+from storage.compact import compact
 from storage.decisions import Found, decide
+from storage.errors import ConfigError
 from storage.records import Rle
 from storage.reviews import Ruling
 
@@ -73,6 +75,26 @@ def test_what_people_and_rules_say_is_part_of_the_hash(data):
     decide(data, "rule", "sample", "exclude", [Found("recipe", row.sample_id, "")], parameters={}, who="test")
     hashes.append(index_shards(data, CONFIG).content_hash)
     assert len(set(hashes)) == 5
+
+
+def test_the_rows_of_a_snapshot_stay_the_same_in_memory_and_on_a_stream(data, grow):
+    config = dataclasses.replace(CONFIG, snapshot=snapshots.create(data).name[:8])
+    before, index = load_rows(data, CONFIG), index_shards(data, CONFIG)
+    grow(data)
+    assert load_rows(data, CONFIG).content_hash != before.content_hash
+    assert by_id(load_rows(data, config).train) == by_id(before.train)
+    then = index_shards(data, config)
+    assert then.content_hash == index.content_hash and by_id(then.test) == by_id(before.test)
+    compact(data)
+    rows, problems = RowReader(index_shards(data, config), 2).rows(range(len(index)))
+    assert by_id(rows) == by_id(before.train) == by_id(load_rows(data, config).train) and not problems
+
+
+def test_an_unknown_snapshot_names_the_known_ones(data):
+    name = snapshots.create(data).name
+    for read in (load_rows, index_shards):
+        with pytest.raises(ConfigError, match=f"named 'zz'; there are: {name}"):
+            read(data, dataclasses.replace(CONFIG, snapshot="zz"))
 
 
 @pytest.mark.parametrize(
