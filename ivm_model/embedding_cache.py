@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ivm_model.model import MaskingModel
-from storage.errors import ConfigError
+from storage.errors import ConfigError, IvmWarning
 
 
 class EmbeddingCache:
@@ -54,7 +54,7 @@ class EmbeddingCache:
             )
         if price:
             warnings.warn(
-                f"embeddings will take {price:,} bytes in '{self.folder}', of {free:,} free", UserWarning, stacklevel=2
+                f"embeddings will take {price:,} bytes in '{self.folder}', of {free:,} free", IvmWarning, stacklevel=2
             )
 
     def embed(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> torch.Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from storage.errors import ConfigError
+from storage.errors import ConfigError, IvmWarning
 from storage.files import sync
 
 FOLDER = "state"
@@ -71,7 +71,7 @@ class StateStore:
             except (OSError, ValueError, KeyError, TypeError):
                 whole = False
             if not whole:
-                warnings.warn(f"'{path}' is torn or not a training state; it is left out", RuntimeWarning, stacklevel=2)
+                warnings.warn(f"'{path}' is torn or not a training state; it is left out", IvmWarning, stacklevel=2)
                 continue
             if identity != self.identity:
                 raise ConfigError(

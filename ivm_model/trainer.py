@@ -16,7 +16,7 @@ from ivm_model.state import FOLDER, begun_with
 from ivm_model.streamed import train_streamed
 from ivm_model.train_config import TrainConfig
 from storage import snapshots
-from storage.errors import ConfigError, ShardError
+from storage.errors import ConfigError, IvmWarning, ShardError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -85,7 +85,7 @@ def _snapshot(config: TrainConfig) -> str:
         warnings.warn(
             f"the training in '{config.out}' goes on with the rows of snapshot {begun}, with which it began "
             f"({frozen.created_at}); labels that came later are not among them",
-            RuntimeWarning,
+            IvmWarning,
             stacklevel=2,
         )
     return begun

@@ -4,6 +4,10 @@ Every message says what went wrong, the value that was seen, what is allowed, an
 """
 
 
+class IvmWarning(RuntimeWarning):
+    """Something a person should know of a run that goes on."""
+
+
 class IvmError(Exception):
     """Root of every error that the engine raises on purpose."""
 

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 from ivm_data.cli.app import app
-from ivm_data.cli.console import fail
-from storage.errors import IvmError
+from ivm_data.cli.console import fail, warn
+from storage.errors import IvmError, IvmWarning
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; an error of the engine becomes one clean line and exit status 2."""
-    try:
-        app()
-    except IvmError as error:
-        fail(error)
-        sys.exit(2)
+    """Run the command line; an error of the engine becomes one clean line and exit status 2, a warning one line."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show(warnings.showwarning)
+        try:
+            app()
+        except IvmError as error:
+            fail(error)
+            sys.exit(2)
+
+
+def _show(otherwise: Callable[..., None]) -> Callable[..., None]:
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, IvmWarning):
+            warn(str(message))
+        else:
+            otherwise(message, category, *where)
+
+    return show

@@ -4,7 +4,7 @@ import torch
 
 from ivm_model.embedding_cache import EmbeddingCache
 from ivm_model.features import encode_rows
-from storage.errors import ConfigError
+from storage.errors import ConfigError, IvmWarning
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_kept_embeddings_are_those_that_are_made_and_sam_runs_once(model, rows, 
 
 
 def test_the_price_is_said_before_and_is_what_the_files_take(model, rows, cache):
-    with pytest.warns(UserWarning, match=r"will take 25,344 bytes"):
+    with pytest.warns(IvmWarning, match=r"will take 25,344 bytes"):
         encode_rows(model, rows.train[:6], cache=cache)
     assert sum(path.stat().st_size for path in files(cache)) == 25_344
     assert cache.price([path.stem for path in files(cache)]) == 0

@@ -26,7 +26,7 @@ from ivm_model.predictor import Predictor
 from ivm_model.process import RunConfig, TrainingStoppedError
 from ivm_model.shard_rows import StreamConfig
 from ivm_model.trainer import TrainConfig, train_dwsl
-from storage.errors import ConfigError, ShardError
+from storage.errors import ConfigError, IvmWarning, ShardError
 from storage.records import PartResult
 from storage.shards import commit_part
 
@@ -128,7 +128,7 @@ def test_a_torn_state_is_named_and_the_one_before_it_is_used(config, tmp_path):
         train_dwsl(config, kill_at("generator", 5))
     last = max((config.out / "state").iterdir())
     (last / "state.pt").write_bytes((last / "state.pt").read_bytes()[:-100])
-    with pytest.warns(RuntimeWarning, match=f"{last.name}.*torn"):
+    with pytest.warns(IvmWarning, match=f"{last.name}.*torn"):
         train_dwsl(config)
     train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
     assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
@@ -137,7 +137,7 @@ def test_a_torn_state_is_named_and_the_one_before_it_is_used(config, tmp_path):
 def test_a_foreign_folder_is_no_state(config):
     (config.out / "state" / "00000099").mkdir(parents=True)
     (config.out / "state" / "00000099" / "state.json").write_text(json.dumps([1]))
-    with pytest.warns(RuntimeWarning, match="not a training state"):
+    with pytest.warns(IvmWarning, match="not a training state"):
         train_dwsl(dataclasses.replace(config, weighting="uniform", generator=GeneratorConfig(steps=1, batch=4)))
 
 
@@ -161,7 +161,7 @@ def test_what_happens_to_the_labels_meanwhile_does_not_change_a_training(config,
     with pytest.raises(Killed):
         train_dwsl(config, kill_at("generator", 5))
     grow(config.data)
-    with pytest.warns(RuntimeWarning, match=f"goes on with the rows of snapshot {whole.snapshot}"):
+    with pytest.warns(IvmWarning, match=f"goes on with the rows of snapshot {whole.snapshot}"):
         report = train_dwsl(config)
     assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
     assert (report.snapshot, report.rows, report.data_hash) == (whole.snapshot, whole.rows, whole.data_hash)

@@ -1,12 +1,14 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import pytest
 from PIL import Image
 
 from ivm_data import cli
 from ivm_data.worlds.world import write_world
+from storage.errors import IvmWarning
 
 
 @pytest.fixture
@@ -77,3 +79,15 @@ def test_ivm_help_does_not_import_torch():
     ]
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_warning_of_the_engine_is_one_clean_line_and_those_of_others_stay_as_they_are(ivm, monkeypatch):
+    def command():
+        warnings.warn("labels came later", IvmWarning, stacklevel=1)
+        warnings.warn("of another library", ResourceWarning, stacklevel=1)
+        sys.exit(0)
+
+    monkeypatch.setattr(cli, "app", command)
+    with pytest.warns(ResourceWarning, match="of another library"):
+        status, _, err = ivm("train")
+    assert (status, err) == (0, "warning: labels came later\n")
