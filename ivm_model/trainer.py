@@ -17,6 +17,7 @@ from ivm_model.streamed import train_streamed
 from ivm_model.train_config import TrainConfig
 from storage import snapshots
 from storage.errors import ConfigError, IvmWarning, ShardError
+from storage.files import in_use
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -32,7 +33,8 @@ def train_dwsl(config: TrainConfig, progress: Progress = silent) -> TrainReport:
     The generator learns for a while with uniform weights; stage I then judges each machine label, also by how it agrees
     with that generator; stage II goes on with the judged weights. A training that was killed goes on from its last
     state in `out` and ends with the same parameters, whatever was labeled, reviewed or cleaned meanwhile: its rows are
-    those of a snapshot, which it makes where the config names none. Under a launcher, every process calls this.
+    those of a snapshot, which it makes where the config names none. A compaction leaves it the files that it reads.
+    Under a launcher, every process calls this.
 
     Raises:
         ConfigError: the data or the weighting cannot be used, or `out` holds the state of another training.
@@ -42,7 +44,7 @@ def train_dwsl(config: TrainConfig, progress: Progress = silent) -> TrainReport:
         TrainingStoppedError: SIGTERM came; the state is written.
     """
     train = train_streamed if config.stream.on else train_in_memory
-    with Stop() as stop:
+    with Stop() as stop, in_use(config.data / "labels"):
         accelerator = join_processes(config.run.precision)
         heal(config.out)
         snapshot = _first_says(accelerator, config)

@@ -2,7 +2,8 @@
 
 A file over one million rows costs DuckDB 30 ms, five thousand of them a second or two. A new file is written aside and
 checked against the hashes that its parts were committed with; then one rename puts it in force and takes what it
-replaces out of force (`storage.parts`). What a kill leaves behind is out of force, and the next compaction removes it.
+replaces out of force (`storage.parts`). What a kill leaves behind, and what a training or `iter_labels` is reading, is
+out of force and stays until the next compaction.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from storage import layout, schema
 from storage.digest import combine, part_digests
 from storage.errors import ConfigError, ShardError
-from storage.files import CONTENT, LIGHT_ROWS, adopt, alone_in, write_tables
+from storage.files import CONTENT, LIGHT_ROWS, adopt, alone_in, unused, write_tables
 from storage.parts import PARTS, Part, joint_name, listing, parts_of
 from storage.parts import replaced as replaced_by
 from storage.rows import HEAVY_ROWS, Row, image_sha, share_images
@@ -41,8 +42,8 @@ class Compaction:
 def compact(data: Path, recipe: str | None = None, target_rows: int = LIGHT_ROWS) -> list[Compaction]:
     """Join a recipe's label, timing and measure files, or every recipe's, into files of at most `target_rows` outcomes.
 
-    Files that are half full are left as they are. Labeling may go on meanwhile, and killing is safe at any moment;
-    who is reading the old label files meanwhile has to open the data set again.
+    Files that are half full are left as they are. Labeling and training may go on meanwhile, and killing is safe at any
+    moment; an open `Catalog` has to be opened again.
 
     Raises:
         ConfigError: no labels of that recipe, or `target_rows` is not positive.
@@ -182,8 +183,10 @@ def _heavy_rows(path: Path) -> Iterator[Row]:
 
 
 def _remove(paths: Iterable[Path]) -> None:
-    """Light files before heavy ones, so that none is ever seen without its other half."""
+    """Light files before heavy ones, so that none is ever seen without its other half; none that is being read."""
     for path in paths:
-        path.unlink()
-        if path.name.endswith(layout.LIGHT):
-            layout.heavy_path(path).unlink(missing_ok=True)
+        with unused(path.parent.parent) as free:
+            if free:
+                path.unlink()
+                if path.name.endswith(layout.LIGHT):
+                    layout.heavy_path(path).unlink(missing_ok=True)

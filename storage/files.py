@@ -49,6 +49,33 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Say that files below a folder are being read, if it is there; `unused` says no meanwhile."""
+    if not folder.is_dir():
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def unused(folder: Path) -> Iterator[bool]:
+    """Whether nobody is in `in_use` of the folder; if so, who comes waits until this ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(handle)
+
+
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a hidden file, then give it its name; call it inside `alone_in(path.parent)`."""
     hidden = path.with_name(f".{path.name}.tmp")

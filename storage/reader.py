@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from storage import layout, parts, schema, snapshots
 from storage.errors import ConfigError, ShardError
+from storage.files import in_use
 from storage.records import Label, Rejection, Rle
 from storage.rows import to_label, to_rejection
 from storage.snapshots import Snapshot
@@ -46,15 +47,16 @@ def iter_labels(
 ) -> Iterator[Label]:
     """Stream whole labels with images and masks, of now or of a snapshot, in order of part and position.
 
-    A heavy row group of which no row passes `where` is not read.
+    A heavy row group of which no row passes `where` is not read. A compaction meanwhile changes nothing.
     """
-    for path in snapshots.trusted(data, "light", snapshot):
-        if recipe not in (None, path.parent.name):
-            continue
-        wanted = _and(where, snapshot and pc.field("part").isin(snapshot.parts(path.parent.name)))
-        # Counting reads only the columns that the condition names, so files without a match cost little.
-        if wanted is None or ds.dataset(str(path)).count_rows(filter=wanted & _IS_LABEL):
-            yield from _read_pair(path, wanted)
+    with in_use(data / "labels"):
+        for path in snapshots.trusted(data, "light", snapshot):
+            if recipe not in (None, path.parent.name):
+                continue
+            wanted = _and(where, snapshot and pc.field("part").isin(snapshot.parts(path.parent.name)))
+            # Counting reads only the columns that the condition names, so files without a match cost little.
+            if wanted is None or ds.dataset(str(path)).count_rows(filter=wanted & _IS_LABEL):
+                yield from _read_pair(path, wanted)
 
 
 def iter_rejections(data: Path, recipe: str | None = None) -> Iterator[Rejection]:

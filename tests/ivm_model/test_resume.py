@@ -26,6 +26,7 @@ from ivm_model.predictor import Predictor
 from ivm_model.process import RunConfig, TrainingStoppedError
 from ivm_model.shard_rows import StreamConfig
 from ivm_model.trainer import TrainConfig, train_dwsl
+from storage.compact import compact
 from storage.errors import ConfigError, IvmWarning, ShardError
 from storage.records import PartResult
 from storage.shards import commit_part
@@ -167,6 +168,24 @@ def test_what_happens_to_the_labels_meanwhile_does_not_change_a_training(config,
     assert (report.snapshot, report.rows, report.data_hash) == (whole.snapshot, whole.rows, whole.data_hash)
     anew = train_dwsl(config)
     assert anew.snapshot != whole.snapshot and sum(anew.rows.values()) > sum(whole.rows.values())
+
+
+def test_a_compaction_leaves_a_streamed_training_its_files_and_the_next_one_removes_them(config, grow, tmp_path):
+    grow(config.data)
+    config = dataclasses.replace(
+        config,
+        weighting="verification",
+        generator=GeneratorConfig(steps=9, batch=4),
+        stream=StreamConfig(on=True, workers=0, buffer=1),
+    )
+    whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
+    files = set((config.data / "labels" / "recipe").iterdir())
+    train_dwsl(config, at("generator", 2, lambda: compact(config.data)))
+    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole")) and whole.skipped == 0
+    left = set((config.data / "labels" / "recipe").iterdir())
+    assert len(left) == len(files) + 2 == 6
+    compact(config.data)
+    assert set((config.data / "labels" / "recipe").iterdir()) == left - files
 
 
 def test_a_training_whose_rows_are_gone_says_how_to_go_on(config, labels):

@@ -56,6 +56,17 @@ def label_names(data):
     return [path.name for path in layout.label_files(data)]
 
 
+def test_who_streams_labels_meanwhile_reads_all_of_them_and_the_next_compaction_clears_up(many):
+    expected, before = list(iter_labels(many)), set((many / "labels").rglob("*.parquet"))
+    stream = iter_labels(many)
+    labels = [next(stream)]
+    (done,) = compact(many)
+    assert done.after == 1 and before < set((many / "labels").rglob("*.parquet"))
+    assert labels + list(stream) == expected == list(iter_labels(many))
+    compact(many)
+    assert not before & set((many / "labels").rglob("*.parquet"))
+
+
 def test_a_compaction_keeps_every_row_part_and_hash(many, build):
     labels, parts, content = list(iter_labels(many)), list_parts(many, build.RECIPE), content_hash(many)
     (done,) = compact(many)
