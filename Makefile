@@ -34,7 +34,7 @@ down:  ## Stop what `make up` started
 	$(BIN)/python -m flows.up --down
 
 test: setup  ## Run the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3 --maxschedchunk 1
 
 chaos: setup  ## Break labeling, LMM server, Ray and Prefect at random moments, sixty times (ROUNDS=60 MINUTES=60)
 	$(BIN)/python tests/chaos/storm.py --rounds $(or $(ROUNDS),60) --minutes $(or $(MINUTES),60)

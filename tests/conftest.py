@@ -10,6 +10,11 @@ TINY = Path(__file__).parent / "ivm_data" / "experts" / "tiny.py"
 PHOTOS_DEV = Path(__file__).parents[2] / "shared" / "data" / "photos_dev"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests come first, so that processes end together; most of their time is waiting for other processes."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def photos_dev() -> Path:
     """The folder of the real development photographs; skips where the checkout has no `shared` folder beside it."""
