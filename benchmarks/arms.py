@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -74,6 +75,18 @@ def gain(line: ArmSummary) -> str:
     """Gain and its interval, bold where that leaves out 0."""
     text = f"{line.gain:+.3f} [{line.gain_low:+.3f}, {line.gain_high:+.3f}]"
     return f"**{text}**" if line.gain_low > 0 or line.gain_high < 0 else text
+
+
+def in_processes(work: Sequence[Callable[[], object]], processes: int) -> None:
+    """Call each piece of work, on one thread, in a process of its own or one that did another before."""
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for _ in pool.imap_unordered(_call, work):
+            pass
+
+
+def _call(piece: Callable[[], object]) -> None:
+    torch.set_num_threads(1)
+    piece()
 
 
 def read(path: Path) -> dict[str, Any]:

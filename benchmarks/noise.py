@@ -9,15 +9,12 @@ The page is written from what was written down, so the same command with fewer s
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks import arms
 from benchmarks.noise_labels import TEST_SOURCE, NoiseConfig, cases, write_labels
@@ -55,14 +52,14 @@ def main() -> None:
     """Make the labels, judge them, train what is missing, write the page."""
     options = _options()
     levels = [_level(noise, options) for noise in options.noise]
-    _in_processes([partial(_label, level) for level in levels], options.processes)
+    arms.in_processes([partial(_label, level) for level in levels], options.processes)
     work = [partial(_judge, level) for level in levels]
     work += [
         partial(_train, level, seed, [arm for arm in options.arms if level is levels[0] or arm not in WITHOUT_MACHINE])
         for seed in range(options.seeds)
         for level in levels
     ]
-    _in_processes(work, options.processes)
+    arms.in_processes(work, options.processes)
     found = [
         Found(
             level.labels,
@@ -81,17 +78,6 @@ def _of_all_levels(first: Level, level: Level, seed: int) -> dict[str, Any]:
     return found | {
         "arms": {arm: shared["arms"][arm] for arm in WITHOUT_MACHINE if arm in shared["arms"]} | found["arms"]
     }
-
-
-def _in_processes(work: Sequence[Any], processes: int) -> None:
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for _ in pool.imap_unordered(_call, work):
-            pass
-
-
-def _call(piece: Any) -> None:
-    torch.set_num_threads(1)
-    piece()
 
 
 def _label(level: Level) -> None:

@@ -10,7 +10,6 @@ are trained; a run that was stopped goes on from there.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import time
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks import arms, opinions
 from benchmarks.results import add_world_options, labeled_world, markdown
@@ -71,16 +69,9 @@ def main() -> None:
     run, _ = labeled_world(options.work, options.scenes, options.human_share, options.processes)
     trial = Trial(run.data, options.steps, options.work / "weightings" / run.recipe_hash)
     work = [partial(_judge, trial), *(partial(_train, trial, seed, options.arms) for seed in range(options.seeds))]
-    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        for _ in pool.imap_unordered(_call, work):
-            pass
+    arms.in_processes(work, options.processes)
     PAGE.write_text("\n\n".join(_sections(trial, options)) + "\n")
     print(PAGE.read_text())
-
-
-def _call(piece: Any) -> None:
-    torch.set_num_threads(1)
-    piece()
 
 
 @cache

@@ -129,8 +129,7 @@ def index_shards(data: Path, config: DataConfig) -> ShardIndex:
     test = split_test(iter_labels(data, candidates, recipe, frozen), config)
     sides = _Sides(config, pa.array([row.sample_id for row in test], pa.string()), data, recipe, frozen)
     shards, tables = [], []
-    lights = [path for path in snapshots.trusted(data, "light", frozen) if recipe in (None, path.parent.name)]
-    for number, light in enumerate(lights):
+    for number, light in enumerate(snapshots.trusted(data, "light", frozen, recipe)):
         shards.append(_shard(layout.heavy_path(light)))
         tables.append(_training_rows(light, number, sides))
     facts = pa.concat_tables(tables).unify_dictionaries() if tables else None

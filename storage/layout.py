@@ -128,6 +128,18 @@ def scan(data: Path) -> Files:
             return files
 
 
+def scan_whole(data: Path, *folders: str) -> Files:
+    """As `scan`, where an answer without a file of these folders would mislead.
+
+    Raises:
+        ShardError: one of them cannot be used.
+    """
+    files = scan(data)
+    if error := as_error([problem for problem in files.problems if problem.path.parts[0] in folders]):
+        raise error
+    return files
+
+
 def is_fact(path: PurePath) -> bool:
     """Whether a path within a data set is that of a Parquet file other than labels."""
     return len(path.parts) == 3 and path.suffix == ".parquet" and path.parts[0] in _FACTS
@@ -139,10 +151,7 @@ def label_files(data: Path, recipe: str | None = None) -> list[Path]:
     Raises:
         ShardError: a label file cannot be used; an answer without it would mislead.
     """
-    files = scan(data)
-    if error := as_error([problem for problem in files.problems if problem.path.parts[0] == "labels"]):
-        raise error
-    return [path for path in files.by_kind["light"] if recipe in (None, path.parent.name)]
+    return [path for path in scan_whole(data, "labels").by_kind["light"] if recipe in (None, path.parent.name)]
 
 
 def parts_in(light: Path) -> tuple[Part, ...]:

@@ -50,9 +50,7 @@ def iter_labels(
     A heavy row group of which no row passes `where` is not read. A compaction meanwhile changes nothing.
     """
     with in_use(data / "labels"):
-        for path in snapshots.trusted(data, "light", snapshot):
-            if recipe not in (None, path.parent.name):
-                continue
+        for path in snapshots.trusted(data, "light", snapshot, recipe):
             wanted = _and(where, snapshot and pc.field("part").isin(snapshot.parts(path.parent.name)))
             # Counting reads only the columns that the condition names, so files without a match cost little.
             if wanted is None or ds.dataset(str(path)).count_rows(filter=wanted & _IS_LABEL):

@@ -83,10 +83,7 @@ def current(data: Path) -> Snapshot:
     Raises:
         ShardError: a label file or a fact file cannot be used; a snapshot without it would mislead.
     """
-    files = layout.scan(data)
-    kinds = ("labels", *FACTS)
-    if error := layout.as_error([problem for problem in files.problems if problem.path.parts[0] in kinds]):
-        raise error
+    files = layout.scan_whole(data, "labels", *FACTS)
     return Snapshot(tuple(sorted(entries(files))), datetime.now(UTC).isoformat(timespec="seconds"))
 
 
@@ -163,17 +160,18 @@ def listed(files: layout.Files, snapshot: Snapshot) -> dict[str, list[Path]]:
     return files.by_kind | kept | {"heavy": [layout.heavy_path(path) for path in kept["light"]]}
 
 
-def trusted(data: Path, kind: str, snapshot: Snapshot | None = None) -> list[Path]:
+def trusted(data: Path, kind: str, snapshot: Snapshot | None = None, owner: str | None = None) -> list[Path]:
     """The light files, or those of one of `FACTS`: all of them, or those that hold what the snapshot lists.
+
+    Args:
+        owner: only those of this recipe, reviewer or rule.
 
     Raises:
         ShardError: a file of the kind cannot be used, or lacks something listed; an answer without it would mislead.
     """
-    files = layout.scan(data)
-    folder = "labels" if kind == "light" else kind
-    if error := layout.as_error([problem for problem in files.problems if problem.path.parts[0] == folder]):
-        raise error
-    return (files.by_kind if snapshot is None else listed(files, snapshot))[kind]
+    files = layout.scan_whole(data, "labels" if kind == "light" else kind)
+    by_kind = files.by_kind if snapshot is None else listed(files, snapshot)
+    return [path for path in by_kind[kind] if owner in (None, path.parent.name)]
 
 
 def verify(data: Path, snapshot: Snapshot) -> tuple[str, ...]:
