@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from ivm_model.audit import Audit
-from ivm_model.dataset import truth_iou
-from ivm_model.evaluation import Evaluation
-from ivm_model.experiment import ArmSummary, Comparison, Contest, Run, compare
-from ivm_model.generator import GeneratorTrainer
-from ivm_model.metrics import MaskScores
-from ivm_model.model import MaskingModel
-from ivm_model.stage_one import run_stage_one
+from benchmarks.weighting_experiment import ArmSummary, Comparison, ComparisonData, SeedResult, compare
+from ivm_model.data.dataset import truth_iou
+from ivm_model.discriminator.audit import Audit
+from ivm_model.discriminator.stage_one import run_stage_one
+from ivm_model.metrics.evaluation import Evaluation
+from ivm_model.metrics.mask_scores import MaskScores
+from ivm_model.model.masking_model import MaskingModel
+from ivm_model.train.generator import GeneratorTrainer
 from storage import files, rle
 
 JUDGED_SEED = 0
 """The seed whose opinions of single labels are kept."""
 
 
-def train(path: Path, contest: Callable[[], Contest], seed: int, arms: Sequence[str]) -> list[str]:
+def train(path: Path, contest: Callable[[], ComparisonData], seed: int, arms: Sequence[str]) -> list[str]:
     """Train the arms of a seed that `path` does not hold yet; they share stage I. Returns their names."""
     done = read(path) if path.exists() else {"arms": {}, "seconds": 0.0}
     missing = [arm for arm in arms if arm not in done["arms"]]
@@ -41,7 +41,7 @@ def train(path: Path, contest: Callable[[], Contest], seed: int, arms: Sequence[
     return missing
 
 
-def judge(contest: Contest) -> dict[str, list[Any]]:
+def judge(contest: ComparisonData) -> dict[str, list[Any]]:
     """D, the engine's own scores and the truth of each machine label; D is the one that the first seed's arms hear."""
     config, rows, features = contest.config, contest.rows, contest.features
     torch.manual_seed(JUDGED_SEED)
@@ -59,9 +59,9 @@ def judge(contest: Contest) -> dict[str, list[Any]]:
 
 
 def comparison(seeds: Sequence[dict[str, Any]], arms: Sequence[str]) -> Comparison:
-    """What was written down of each seed, as `ivm_model.experiment.compare` gave it."""
+    """What was written down of each seed, as `benchmarks.weighting_experiment.compare` gave it."""
     return Comparison(
-        tuple(Run(arm, seed, _evaluation(kept["arms"][arm])) for seed, kept in enumerate(seeds) for arm in arms),
+        tuple(SeedResult(arm, seed, _evaluation(kept["arms"][arm])) for seed, kept in enumerate(seeds) for arm in arms),
         tuple(Audit(**kept["audit"]) for kept in seeds),
     )
 

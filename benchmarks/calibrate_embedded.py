@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.results import label_in_processes
-from ivm_data.labeling import prepare
+from ivm_data.engine.labeling import prepare
 from ivm_data.quality.calibration import calibrate
-from ivm_data.recipes import recipe
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
-from ivm_data.zoo.shelf import WEIGHTS
+from ivm_data.zoo.embedded import WEIGHTS
 from storage.reader import iter_labels
 
 ROUNDS = 2

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from benchmarks.results import markdown
-from ivm_data.pipeline import STAGES
+from ivm_data.engine.pipeline import STAGES
 from storage import layout
 from storage.catalog import Catalog
 from storage.errors import ConfigError

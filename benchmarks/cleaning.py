@@ -26,12 +26,12 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks import intervals
 from benchmarks.results import label_in_processes, markdown
-from ivm_data.labeling import prepare
+from ivm_data.engine.labeling import prepare
 from ivm_data.quality import cleaning
 from ivm_data.quality.calibration import RIGHT_IOU
 from ivm_data.quality.measures import measure
 from ivm_data.quality.rules import RULES
-from ivm_data.recipes import recipe
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
 

@@ -19,13 +19,13 @@ import numpy as np
 
 from benchmarks import intervals
 from benchmarks.results import label_in_processes, markdown
+from ivm_data.engine.labeling import prepare
 from ivm_data.evaluation.systems import system
-from ivm_data.labeling import prepare
-from ivm_data.recipes import recipe
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import read_part
-from ivm_data.sources.parts import Part
+from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.worlds.world import write_world
-from ivm_model.metrics import RESAMPLES
+from ivm_model.metrics.mask_scores import RESAMPLES
 from storage import rle
 from storage.reader import iter_labels
 from storage.records import Label, Rle, Sample
@@ -58,7 +58,7 @@ def main() -> None:
     report(list(charges(run.parts, labels)))
 
 
-def charges(parts: tuple[Part, ...], labels: dict[str, Label]) -> Iterator[Charge]:
+def charges(parts: tuple[ManifestPart, ...], labels: dict[str, Label]) -> Iterator[Charge]:
     """At least one of each pair."""
     boxes = system("boxes:demo")
     for part in parts:

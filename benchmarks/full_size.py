@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ivm_data.zoo.shelf import WEIGHTS
+from ivm_data.zoo.embedded import WEIGHTS
 
 SAM = {
     "vit-b": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "global": [2, 5, 8, 11]},

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ivm_model.metrics import CONFIDENCE
+from ivm_model.metrics.mask_scores import CONFIDENCE
 
 
 def draws(image_N: np.ndarray, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -21,9 +21,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ivm_model.dataset import DataConfig
-from ivm_model.shard_index import index_shards
-from ivm_model.shard_rows import ShardRows, StreamConfig
+from ivm_model.data.dataset import DataConfig
+from ivm_model.data.shard_index import index_shards
+from ivm_model.data.shard_rows import ShardRows, StreamConfig
 from storage import rle
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part

@@ -19,10 +19,10 @@ from typing import Any
 from benchmarks import arms
 from benchmarks.noise_labels import TEST_SOURCE, NoiseConfig, cases, write_labels
 from benchmarks.noise_page import WITHOUT_MACHINE, Found, write_page
-from ivm_data.training import train_config
-from ivm_model.dataset import DataConfig
-from ivm_model.experiment import ARMS, Contest, prepare
-from ivm_model.trainer import TrainConfig
+from benchmarks.weighting_experiment import ARMS, ComparisonData, prepare
+from ivm_data.recipes.training_recipes import train_config
+from ivm_model.data.dataset import DataConfig
+from ivm_model.train.trainer import TrainConfig
 from storage.records import Status
 
 PAGE = Path(__file__).parents[1] / "docs" / "noise.md"
@@ -100,7 +100,7 @@ def _judge(level: Level) -> None:
 
 
 @cache
-def _prepared(level: Level) -> Contest:
+def _prepared(level: Level) -> ComparisonData:
     """A process that trains several seeds of a level encodes its rows once."""
     return prepare(level.config)
 

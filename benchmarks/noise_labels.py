@@ -17,15 +17,15 @@ import numpy as np
 
 from ivm_data.experts.registry import get
 from ivm_data.quality.calibration import Calibration, Logistic
-from ivm_data.recipes import recipe
-from ivm_data.stages.base import Draft
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.stages.gate import GateStage
+from ivm_data.stages.stage import Draft
 from ivm_data.stages.verify import VerifyStage
-from ivm_data.worlds.grammar import KINDS, Pair
+from ivm_data.worlds.grammar import KINDS, WorldPair
 from ivm_data.worlds.scene import Scene
 from ivm_data.worlds.world import generate, png
-from ivm_model.audit import RIGHT_IOU
-from ivm_model.negatives import TRIES, wrong_mask
+from ivm_model.discriminator.audit import RIGHT_IOU
+from ivm_model.discriminator.negatives import TRIES, wrong_mask
 from storage import rle
 from storage.errors import ConfigError
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, sample_id
@@ -36,7 +36,7 @@ FIRST_SCENES = {"human": 20_000, "machine": 40_000, "test": 60_000}
 """Where the scenes of each part begin in the world's test split; other benchmarks use those below."""
 TEST_SOURCE = "world-exact"
 MIXTURE = {"elsewhere": 0.53, "extra": 0.25, "shifted": 0.16, "cut": 0.07}
-"""Ways of being wrong (`ivm_model.negatives`), by how often a detector with a segmenter was wrong like that."""
+"""Ways of being wrong (`ivm_model.discriminator.negatives`), by how often a detector with a segmenter was so."""
 WITH_TARGET = tuple(kind for kind in KINDS if kind != "absent")
 """Kinds of instruction that need a pixel: an empty mask cannot be shifted or cut."""
 QUALITY_FEATURES = ("area_ratio", "p_yes_kept", "p_yes_complement")
@@ -111,7 +111,7 @@ def write_labels(data: Path, config: NoiseConfig) -> None:
         commit_part(data, PartResult(part, config.recipe, labels))
 
 
-def _cases(part: str, pairs: Iterator[tuple[Scene, Pair, int]]) -> Iterator[Case]:
+def _cases(part: str, pairs: Iterator[tuple[Scene, WorldPair, int]]) -> Iterator[Case]:
     made: Counter[str] = Counter()
     for scene, pair, number in pairs:
         truth_HW = np.any([scene.things[i].mask_HW for i in pair.targets], axis=0)
@@ -135,7 +135,7 @@ def _wrong(
     return None
 
 
-def _draft(part: str, scene: Scene, pair: Pair, truth_HW: np.ndarray) -> Draft:
+def _draft(part: str, scene: Scene, pair: WorldPair, truth_HW: np.ndarray) -> Draft:
     image = png(scene)
     height, width = truth_HW.shape
     sample = Sample(

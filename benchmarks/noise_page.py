@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks import arms, opinions
 from benchmarks.noise_labels import MIXTURE, NoiseConfig, cases, wrong_rows
 from benchmarks.results import markdown
-from ivm_model.experiment import ARMS, ArmSummary
-from ivm_model.metrics import RIGHT_IOU
+from benchmarks.weighting_experiment import ARMS, ArmSummary
+from ivm_model.metrics.mask_scores import RIGHT_IOU
 
 PICTURE = "noise-d.png"
 AUDITS = ("right_wrong_auc", "good_bad_auc", "leakage_auc", "shuffled_win", "calibration_error")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ivm_model.audit import RIGHT_IOU
-from ivm_model.metrics import auc
+from ivm_model.discriminator.audit import RIGHT_IOU
+from ivm_model.metrics.mask_scores import auc
 
 BINS = 20
 COLOURS = {"right": "#0072b2", "wrong": "#d55e00"}

@@ -33,8 +33,8 @@ from benchmarks.results import markdown
 from flows.label import label
 from flows.runtime import in_flight, retried
 from flows.server import Server
-from ivm_data.labeling import label_manifest, prepare
-from ivm_data.recipes import recipe
+from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan
 from ivm_data.worlds.world import write_world
 from storage.digest import content_hash

@@ -19,9 +19,9 @@ from PIL import Image
 from torch.nn.modules import module as hooks
 
 from benchmarks.full_size import save_sam
+from ivm_data.engine.pipeline import Pipeline
 from ivm_data.experts.registry import ExpertSpec, get
-from ivm_data.pipeline import Pipeline
-from ivm_data.recipes import Recipe, recipe
+from ivm_data.recipes.labeling_recipes import Recipe, recipe
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.world import write_world
 

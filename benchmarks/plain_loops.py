@@ -36,7 +36,7 @@ def sam(folder: Path, device: str, images: Sequence[np.ndarray]) -> dict[str, Va
     from transformers import SamModel, SamProcessor
     from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-    from ivm_data.experts.sam import Sam, SamConfig
+    from ivm_data.experts.segmenters.sam import Sam, SamConfig
 
     model = SamModel.from_pretrained(folder).to(device).eval()
     processor = SamProcessor(SamImageProcessorPil.from_pretrained(folder))
@@ -71,8 +71,8 @@ def grounding_dino(folder: Path, device: str, images: Sequence[np.ndarray]) -> d
     from transformers import AutoTokenizer, GroundingDinoForObjectDetection, GroundingDinoProcessor
     from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 
-    from ivm_data.experts.grounding_dino import GroundingDino, GroundingDinoConfig
-    from ivm_data.experts.phrase_score import phrase_spans, span_scores
+    from ivm_data.experts.common.phrase_score import phrase_spans, span_scores
+    from ivm_data.experts.grounders.grounding_dino import GroundingDino, GroundingDinoConfig
 
     model = GroundingDinoForObjectDetection.from_pretrained(folder).to(device).eval()
     processor = GroundingDinoProcessor(
@@ -106,7 +106,7 @@ def clipseg(folder: Path, device: str, images: Sequence[np.ndarray]) -> dict[str
     from transformers import AutoTokenizer, CLIPSegForImageSegmentation, CLIPSegProcessor
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-    from ivm_data.experts.clipseg import ClipSeg, ClipSegConfig
+    from ivm_data.experts.proposers.clipseg import ClipSeg, ClipSegConfig
 
     model = CLIPSegForImageSegmentation.from_pretrained(folder).to(device).eval()
     processor = CLIPSegProcessor(ViTImageProcessorPil.from_pretrained(folder), AutoTokenizer.from_pretrained(folder))
@@ -140,7 +140,7 @@ def clipseg(folder: Path, device: str, images: Sequence[np.ndarray]) -> dict[str
 
 def llava(folder: Path, device: str, images: Sequence[np.ndarray]) -> dict[str, Variant]:
     """P(yes) for each question; both in bfloat16, and on one copy of the weights."""
-    from ivm_data.experts.lmm import HfLmm, LmmConfig
+    from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
 
     expert = HfLmm(LmmConfig(str(folder), device=device, dtype="bfloat16", batch=8))
     expert.load()

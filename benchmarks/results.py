@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from ivm_data.labeling import Run, label_part, prepare
-from ivm_data.recipes import recipe
+from ivm_data.engine.labeling import LabelingRun, label_part, prepare
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
 
@@ -39,7 +39,7 @@ def main() -> None:
     print(PAGE.read_text())
 
 
-def labeled_world(work: Path, scenes: int, human_share: float, processes: int) -> tuple[Run, float]:
+def labeled_world(work: Path, scenes: int, human_share: float, processes: int) -> tuple[LabelingRun, float]:
     """The labels that both pages are about, and the wall-clock seconds of what was missing."""
     torch.set_num_threads(1)
     manifest = work / "world" / "manifest.jsonl"
@@ -49,7 +49,7 @@ def labeled_world(work: Path, scenes: int, human_share: float, processes: int) -
     return run, label_in_processes(run, processes)
 
 
-def label_in_processes(run: Run, processes: int) -> float:
+def label_in_processes(run: LabelingRun, processes: int) -> float:
     """Label the open parts, one process a core; returns wall-clock seconds."""
     began = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
@@ -58,12 +58,12 @@ def label_in_processes(run: Run, processes: int) -> float:
     return time.perf_counter() - began
 
 
-def _label_one(work: tuple[Run, Any]) -> None:
+def _label_one(work: tuple[LabelingRun, Any]) -> None:
     torch.set_num_threads(1)
     label_part(*work)
 
 
-def _quality(run: Run, seconds: float) -> list[str]:
+def _quality(run: LabelingRun, seconds: float) -> list[str]:
     with Catalog(run.data) as catalog:
         total = catalog.sql("select count(*) as n from outcomes").to_pylist()[0]["n"]
         ece = catalog.query("calibration", held_out=True).to_pylist()

@@ -27,18 +27,18 @@ import torch
 
 from benchmarks import intervals
 from benchmarks.results import markdown
-from ivm_data.labeling import label_manifest, prepare
-from ivm_data.recipes import recipe
-from ivm_data.training import train_config
+from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.recipes.labeling_recipes import recipe
+from ivm_data.recipes.training_recipes import train_config
 from ivm_data.worlds.world import write_world
-from ivm_model.dataset import DataConfig, Row, Rows, load_rows
-from ivm_model.evaluation import score_heatmaps
-from ivm_model.evidence import weigh
-from ivm_model.features import Features, decode_rows, encode_rows, to_frame
-from ivm_model.generator import GeneratorTrainer
-from ivm_model.metrics import RESAMPLES, RIGHT_IOU
-from ivm_model.model import MaskingModel
-from ivm_model.trainer import TrainConfig
+from ivm_model.data.dataset import DataConfig, TrainingRow, TrainingRows, load_rows
+from ivm_model.data.features import Features, decode_rows, encode_rows, to_frame
+from ivm_model.metrics.evaluation import score_heatmaps
+from ivm_model.metrics.mask_scores import RESAMPLES, RIGHT_IOU
+from ivm_model.model.masking_model import MaskingModel
+from ivm_model.train.generator import GeneratorTrainer
+from ivm_model.train.signals import weigh
+from ivm_model.train.trainer import TrainConfig
 from storage import reviews, rle
 from storage.catalog import Catalog
 from storage.errors import ConfigError
@@ -158,7 +158,7 @@ class Bench:
             asked = {"random": one.order == "random", "seed": one.seed, "source": f"world-{TRAINED_ON}"}
             return catalog.query("review_queue", **asked, limit=one.count)["sample_id"].to_pylist()
 
-    def _trained(self, rows: Rows, seed: int) -> np.ndarray:
+    def _trained(self, rows: TrainingRows, seed: int) -> np.ndarray:
         torch.manual_seed(seed)
         model = MaskingModel(self.config.model)
         trainer = GeneratorTrainer(model, self._features(rows.train, model.side), self.config.generator, seed)
@@ -166,7 +166,7 @@ class Bench:
         with trainer.evaluating() as trained, torch.inference_mode():
             return np.array(score_heatmaps(decode_rows(trained, self.test), self.test.rows).iou_N)
 
-    def _features(self, rows: tuple[Row, ...], side: int) -> Features:
+    def _features(self, rows: tuple[TrainingRow, ...], side: int) -> Features:
         """The rows with the images as they were encoded."""
         image_N = np.array([self.image[row.image_key] for row in rows])
         frames = [self.encoded.encoded.frames[i] for i in image_N]

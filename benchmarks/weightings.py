@@ -22,12 +22,12 @@ import numpy as np
 
 from benchmarks import arms, opinions
 from benchmarks.results import add_world_options, labeled_world, markdown
-from ivm_data.training import train_config
-from ivm_model.dataset import load_rows
-from ivm_model.evaluation import evaluate_labels
-from ivm_model.experiment import ARMS, Comparison, Contest, prepare
-from ivm_model.metrics import auc
-from ivm_model.trainer import TrainConfig
+from benchmarks.weighting_experiment import ARMS, Comparison, ComparisonData, prepare
+from ivm_data.recipes.training_recipes import train_config
+from ivm_model.data.dataset import load_rows
+from ivm_model.metrics.evaluation import evaluate_labels
+from ivm_model.metrics.mask_scores import auc
+from ivm_model.train.trainer import TrainConfig
 from storage.catalog import Catalog
 from storage.records import Status
 
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 @cache
-def _prepared(trial: Trial) -> Contest:
+def _prepared(trial: Trial) -> ComparisonData:
     """A process that trains several seeds encodes its rows once."""
     return prepare(trial.config)
 

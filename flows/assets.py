@@ -17,8 +17,8 @@ from typing import Any
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
 
-from ivm_data.labeling import Run
-from ivm_model.report import TrainReport
+from ivm_data.engine.labeling import LabelingRun
+from ivm_model.train.model_card import TrainReport
 
 BY = "ivm-engine"
 _NOT_IN_A_KEY = re.compile(r"[^\w.~/:@=+,-]")
@@ -26,7 +26,7 @@ _NOT_IN_A_KEY = re.compile(r"[^\w.~/:@=+,-]")
 _LONGEST = 512
 
 
-def tell_labels(run: Run, counts: Mapping[str, int]) -> None:
+def tell_labels(run: LabelingRun, counts: Mapping[str, int]) -> None:
     """The labels that a manifest's run made, with counts over the whole data set."""
     recipe = {"recipe": run.recipe.name, "recipe_hash": run.recipe_hash, "parts": len(run.parts)}
     manifests = {asset(Path(part.manifest)) for part in run.parts}

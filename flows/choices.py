@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ivm_data.recipes import RECIPES
-from ivm_model.weighting import WEIGHTINGS
+from ivm_data.recipes.labeling_recipes import RECIPES
+from ivm_model.weighting.weightings import WEIGHTINGS
 
 if TYPE_CHECKING:
     RecipeName = str

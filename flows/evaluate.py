@@ -14,8 +14,8 @@ from flows.artifacts import as_cells
 from flows.limits import gpu, slots
 from flows.runtime import retried
 from flows.train_artifacts import score_rows
-from ivm_model.dataset import DataConfig, Row, load_rows
-from ivm_model.evaluation import Evaluation, evaluate, evaluate_labels
+from ivm_model.data.dataset import DataConfig, TrainingRow, load_rows
+from ivm_model.metrics.evaluation import Evaluation, evaluate, evaluate_labels
 from ivm_model.predictor import Predictor
 from storage.errors import ConfigError
 
@@ -27,7 +27,7 @@ def _run_name() -> str:
 
 
 @retried("{checkpoint.name}")
-def score_checkpoint(checkpoint: Path, rows: tuple[Row, ...]) -> Evaluation:
+def score_checkpoint(checkpoint: Path, rows: tuple[TrainingRow, ...]) -> Evaluation:
     """Load a checkpoint and let it mask every row."""
     import torch
 

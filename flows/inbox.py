@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from flows.choices import RecipeName
 from flows.runtime import start_once
-from ivm_data.sources.parts import SUFFIXES
+from ivm_data.sources.manifest_parts import SUFFIXES
 
 LABELING = "label/label-batch"
 

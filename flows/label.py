@@ -16,15 +16,15 @@ from flows.assets import tell_labels
 from flows.choices import RecipeName
 from flows.label_artifacts import rejected_samples, show_contact_sheet, show_quality, show_recipe
 from flows.limits import slots, wanted
-from flows.progress import Progress
+from flows.progress import LabelingProgress
 from flows.runtime import in_flight, retried
 from ivm_data.config import override
-from ivm_data.labeling import PartsFailedError, PartSummary, Run, label_part, prepare
-from ivm_data.ray_config import RayConfig
-from ivm_data.ray_engine import Failure, label_parts
-from ivm_data.recipes import recipe as named_recipe
+from ivm_data.engine.labeling import LabelingRun, PartsFailedError, PartSummary, label_part, prepare
+from ivm_data.engine.ray_config import RayConfig
+from ivm_data.engine.ray_engine import Failure, label_parts
+from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 from ivm_data.sources.fetch import FetchConfig
-from ivm_data.sources.parts import Part, dataset_name
+from ivm_data.sources.manifest_parts import ManifestPart, dataset_name
 from storage.catalog import Catalog
 from storage.records import Status
 
@@ -38,7 +38,7 @@ def _run_name() -> str:
 
 
 @retried("{part.name}")
-def label_one(run: Run, part: Part) -> PartSummary:
+def label_one(run: LabelingRun, part: ManifestPart) -> PartSummary:
     """Label and commit one part; safe to run again after anything."""
     with slots(wanted(run.recipe)):
         return label_part(run, part)
@@ -85,7 +85,7 @@ def label(
     chosen = named_recipe(recipe, overrides)
     run = prepare(manifest, data, chosen, part_size, image_root, fetch=fetching, remote=remote)
     show_recipe(run.recipe, run.recipe_hash)
-    progress, failed = Progress.of(run, token_price), dict[str, str]()
+    progress, failed = LabelingProgress.of(run, token_price), dict[str, str]()
     board = ProgressBoard("label-progress", progress.counts())
     for part, outcome in label_parts(run, config) if engine == "ray" else _by_tasks(run, concurrency):
         if isinstance(outcome, PartSummary):
@@ -109,7 +109,7 @@ def label(
     return run.recipe_hash
 
 
-def _by_tasks(run: Run, concurrency: int) -> Iterator[tuple[Part, PartSummary | Failure]]:
+def _by_tasks(run: LabelingRun, concurrency: int) -> Iterator[tuple[ManifestPart, PartSummary | Failure]]:
     """Every open part as a task; each comes when it is committed, or has failed."""
     for part, future in in_flight(label_one, run, run.open_parts(), concurrency):
         outcome = future.result(raise_on_failure=False)
@@ -118,7 +118,7 @@ def _by_tasks(run: Run, concurrency: int) -> Iterator[tuple[Part, PartSummary | 
         yield part, outcome
 
 
-def label_counts(run: Run) -> dict[str, int]:
+def label_counts(run: LabelingRun) -> dict[str, int]:
     """The whole data set's counts for this recipe."""
     with Catalog(run.data) as catalog:
         (summary,) = catalog.query("summary", recipe=run.recipe_hash).to_pylist()
@@ -126,7 +126,7 @@ def label_counts(run: Run) -> dict[str, int]:
     return {name: summary[name] for name in names}
 
 
-def announce(run: Run, counts: Mapping[str, int], accepted_new: int) -> None:
+def announce(run: LabelingRun, counts: Mapping[str, int], accepted_new: int) -> None:
     """Tell whoever listens that the labels are ready."""
     emit_event(
         LABELS_READY,

@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from flows.choices import RecipeName, Weighting
 from flows.label import label
 from flows.train import train
-from ivm_data.sources.parts import dataset_name
+from ivm_data.sources.manifest_parts import dataset_name
 
 
 def _run_name() -> str:

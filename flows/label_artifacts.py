@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.artifacts import as_cells
-from ivm_data.labeling import PartSummary, Run
-from ivm_data.recipes import Recipe
+from ivm_data.engine.labeling import LabelingRun, PartSummary
+from ivm_data.recipes.labeling_recipes import Recipe
 from ivm_data.report.contact_sheet import contact_sheet
 from ivm_data.report.gallery import data_uri
 from storage.catalog import Catalog
@@ -24,7 +24,7 @@ NAMED = 10
 """Rejected samples of a part that are named in the log; `ivm query rejections` names all."""
 
 
-def rejected_samples(run: Run, part: PartSummary) -> list[str]:
+def rejected_samples(run: LabelingRun, part: PartSummary) -> list[str]:
     """A line for each of the first inputs of a part that ended without a label, and one that counts the rest."""
     count = sum(part.statuses.values()) - sum(part.statuses[status] for status in Status)
     if not count:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from prefect.concurrency.sync import concurrency
 
 from ivm_data.experts.registry import ExpertSpec
-from ivm_data.recipes import Recipe
+from ivm_data.recipes.labeling_recipes import Recipe
 
 LMM = "ivm-lmm"
 """Limit of the parts, of all runs together, that ask an LMM endpoint at the same time."""

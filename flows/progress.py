@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ivm_data.labeling import PartSummary, Run
+from ivm_data.engine.labeling import LabelingRun, PartSummary
 from storage.records import Status
 
 
 @dataclass
-class Progress:
+class LabelingProgress:
     """Counts of one labeling run, fed part by part.
 
     Attributes:
@@ -40,7 +40,7 @@ class Progress:
         self._began = self.clock()
 
     @classmethod
-    def of(cls, run: Run, price: float = 0.0) -> Progress:
+    def of(cls, run: LabelingRun, price: float = 0.0) -> LabelingProgress:
         """The state at the start of a run: what earlier runs committed is done already."""
         waiting = run.open_parts()
         pairs, left = (sum(part.records for part in parts) for parts in (run.parts, waiting))

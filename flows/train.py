@@ -17,9 +17,9 @@ from flows.limits import gpu, slots
 from flows.runtime import retried
 from flows.train_artifacts import show_training
 from flows.trainings import LabelState, remember, settings
-from ivm_data.training import train_config
-from ivm_model.report import TrainReport
-from ivm_model.trainer import TrainConfig, train_dwsl
+from ivm_data.recipes.training_recipes import train_config
+from ivm_model.train.model_card import TrainReport
+from ivm_model.train.trainer import TrainConfig, train_dwsl
 
 
 def _run_name() -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.artifacts import as_cells
-from ivm_model.evaluation import Evaluation
-from ivm_model.report import TrainReport, model_card
+from ivm_model.metrics.evaluation import Evaluation
+from ivm_model.train.model_card import TrainReport, model_card
 
 
 def show_training(report: TrainReport) -> None:

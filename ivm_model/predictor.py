@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ivm_model.base_models import HUB_ID, first_line
-from ivm_model.checkpoint import load_checkpoint
 from ivm_model.masking import How, Masked, apply
-from ivm_model.model import MaskingModel
+from ivm_model.model.base_models import HUB_ID, first_line
+from ivm_model.model.checkpoint import load_checkpoint
+from ivm_model.model.masking_model import MaskingModel
 from storage.errors import WeightsError
 
 BATCH = 16

@@ -18,7 +18,7 @@ from storage import layout, queries, snapshots
 from storage.errors import ConfigError, ShardError
 from storage.layout import Problem
 from storage.mask_functions import register
-from storage.views import VIEWS
+from storage.sql_views import VIEWS
 
 _REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
 _OF_PARTS = {"light", "heavy", "timings", "measures"}

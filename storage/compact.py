@@ -1,9 +1,9 @@
 """Compaction: many small committed files become few large ones, with the same rows.
 
 A file over one million rows costs DuckDB 30 ms, five thousand of them a second or two. A new file is written aside and
-checked against the hashes that its parts were committed with; then one rename puts it in force and takes what it
-replaces out of force (`storage.parts`). What a kill leaves behind, and what a training or `iter_labels` is reading, is
-out of force and stays until the next compaction.
+checked against the hashes that its parts were committed with; then one rename makes it current and supersedes what it
+replaces (`storage.part_files`). What a kill leaves behind, and what a training or `iter_labels` is reading, is
+superseded and stays until the next compaction.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from storage import layout, schema
 from storage.digest import combine, part_digests
 from storage.errors import ConfigError, ShardError
 from storage.files import CONTENT, LIGHT_ROWS, adopt, alone_in, unused, write_tables
-from storage.parts import PARTS, Part, joint_name, listing, parts_of
-from storage.parts import replaced as replaced_by
-from storage.rows import HEAVY_ROWS, Row, image_sha, share_images
+from storage.part_files import PARTS, CommittedPart, joint_name, listing, parts_of
+from storage.part_files import replaced as replaced_by
+from storage.rows import HEAVY_ROWS, RowDict, image_sha, share_images
 
 SCRATCH = ".compacting"
 """Folder of a data set where new files are written; nothing reads it."""
@@ -73,7 +73,7 @@ def _compact(data: Path, recipe: str, target_rows: int) -> Compaction:
     return Compaction(recipe, len(before), len(after), rows)
 
 
-_Files = dict[Path, tuple[Part, ...]]
+_Files = dict[Path, tuple[CommittedPart, ...]]
 
 
 def _sweep(folder: Path, suffix: str) -> _Files:
@@ -167,7 +167,7 @@ def _heavy_tables(paths: Iterable[Path]) -> Iterator[pa.Table]:
         yield pa.Table.from_pylist(block, schema=schema.HEAVY)
 
 
-def _heavy_rows(path: Path) -> Iterator[Row]:
+def _heavy_rows(path: Path) -> Iterator[RowDict]:
     """The rows of a heavy file, each with its image."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):

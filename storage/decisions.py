@@ -21,7 +21,7 @@ from storage.snapshots import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundLabel:
     """A label that a rule is about, and what the rule saw."""
 
     recipe: str
@@ -34,7 +34,7 @@ def decide(
     rule: str,
     scope: Scope,
     verdict: Literal["exclude", "include"],
-    found: Sequence[Found],
+    found: Sequence[FoundLabel],
     *,
     parameters: Mapping[str, Any],
     who: str,

@@ -12,7 +12,7 @@ DATA/reliability/<recipe>/<part>.parquet        sensitivity and specificity of t
 DATA/snapshots/<name>.json                      which of all this there was at a moment
 DATA/recipes/<hash>.json                        whole configurations
 
-A compaction puts many parts of labels, timings and measures into one file; `storage.parts` knows which.
+A compaction puts many parts of labels, timings and measures into one file; `storage.part_files` knows which.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pathlib import Path, PurePath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import parts as held
+from storage import part_files as held
 from storage import schema
 from storage.errors import ConfigError, ShardError
-from storage.parts import Part
+from storage.part_files import CommittedPart
 
 LIGHT, HEAVY = ".light.parquet", ".heavy.parquet"
 
@@ -66,7 +66,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Files:
+class DataFiles:
     """The trusted files of a data set by kind, one of `KINDS`, and the problems.
 
     Attributes:
@@ -75,7 +75,7 @@ class Files:
 
     by_kind: dict[str, list[Path]]
     problems: tuple[Problem, ...]
-    parts: dict[Path, tuple[Part, ...]]
+    parts: dict[Path, tuple[CommittedPart, ...]]
 
 
 def as_error(problems: Sequence[Problem]) -> ShardError | None:
@@ -112,7 +112,7 @@ def name(text: str) -> str:
     return text
 
 
-def scan(data: Path) -> Files:
+def scan(data: Path) -> DataFiles:
     """Read the footer of every Parquet file and sort the usable from the torn, the foreign and the incomplete.
 
     Raises:
@@ -128,7 +128,7 @@ def scan(data: Path) -> Files:
             return files
 
 
-def scan_whole(data: Path, *folders: str) -> Files:
+def scan_whole(data: Path, *folders: str) -> DataFiles:
     """As `scan`, where an answer without a file of these folders would mislead.
 
     Raises:
@@ -154,7 +154,7 @@ def label_files(data: Path, recipe: str | None = None) -> list[Path]:
     return [path for path in scan_whole(data, "labels").by_kind["light"] if recipe in (None, path.parent.name)]
 
 
-def parts_in(light: Path) -> tuple[Part, ...]:
+def parts_in(light: Path) -> tuple[CommittedPart, ...]:
     """The parts of a light file."""
     footer = pq.read_metadata(light)
     return held.parts_of(light.name.removesuffix(LIGHT), footer.num_rows, footer.metadata)
@@ -171,7 +171,7 @@ def _compacted(data: Path) -> set[Path]:
     return {path for folder, suffix in folders for path in held.compacted(folder, suffix)}
 
 
-def _scan(data: Path) -> Files:
+def _scan(data: Path) -> DataFiles:
     by_kind: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     problems, parts = [], {}
     for path in sorted(_parquet_files(data)):
@@ -187,10 +187,10 @@ def _scan(data: Path) -> Files:
         by_kind[kind] = _in_force(by_kind[kind], parts)
     by_kind, all_problems = _pair(data, by_kind, problems)
     trusted = (path for kind, paths in by_kind.items() for path in paths if kind != "heavy")
-    return Files(by_kind, all_problems, {path: parts[path] for path in trusted})
+    return DataFiles(by_kind, all_problems, {path: parts[path] for path in trusted})
 
 
-def _in_force(paths: list[Path], parts: dict[Path, tuple[Part, ...]]) -> list[Path]:
+def _in_force(paths: list[Path], parts: dict[Path, tuple[CommittedPart, ...]]) -> list[Path]:
     """Those files of a kind that no compacted file has replaced."""
     gone: set[Path] = set()
     for folder in {path.parent for path in paths}:
@@ -198,7 +198,7 @@ def _in_force(paths: list[Path], parts: dict[Path, tuple[Part, ...]]) -> list[Pa
     return [path for path in paths if path not in gone]
 
 
-def _inspect(data: Path, path: Path) -> tuple[str, str, tuple[Part, ...]]:
+def _inspect(data: Path, path: Path) -> tuple[str, str, tuple[CommittedPart, ...]]:
     """(kind, why it cannot be used or "", the parts that it holds)."""
     expected = _expected(path.relative_to(data))
     if expected is None:

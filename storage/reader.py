@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from storage import layout, parts, schema, snapshots
+from storage import layout, schema, snapshots
+from storage import part_files as parts
 from storage.errors import ConfigError, ShardError
 from storage.files import in_use
 from storage.records import Label, Rejection, Rle

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from storage import layout
-from storage import parts as held
+from storage import part_files as held
 from storage.errors import ConfigError, IvmError, ShardError, TransientError
 from storage.files import CONTENT, adopt, alone_in
 

@@ -25,7 +25,7 @@ _OURS = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{6}Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class Adjudication:
     """What the reviews of a label together mean for training.
 
     Attributes:
@@ -70,7 +70,7 @@ def standing(reviews: Sequence[Review]) -> list[Review]:
     return [review for review in latest.values() if review.verdict != "withdrawn"]
 
 
-def rulings(data: Path, recipe: str | None = None, snapshot: Snapshot | None = None) -> dict[str, Ruling]:
+def adjudications(data: Path, recipe: str | None = None, snapshot: Snapshot | None = None) -> dict[str, Adjudication]:
     """Sample id -> what its reviews mean for training; labels that nobody judged, or all are unsure of, are left out.
 
     Raises:
@@ -80,19 +80,19 @@ def rulings(data: Path, recipe: str | None = None, snapshot: Snapshot | None = N
     for review in standing(read_reviews(snapshots.trusted(data, "reviews", snapshot))):
         if recipe in (None, review.recipe):
             said[review.sample_id].append(review)
-    found = {sample_id: rule(reviews) for sample_id, reviews in said.items()}
+    found = {sample_id: adjudicate(reviews) for sample_id, reviews in said.items()}
     return {sample_id: ruling for sample_id, ruling in found.items() if ruling}
 
 
-def rule(reviews: Sequence[Review]) -> Ruling | None:
+def adjudicate(reviews: Sequence[Review]) -> Adjudication | None:
     """Of standing reviews of one label: a wrong instruction outweighs a corrected mask (the latest one), that the
     verdict "wrong", and that "right"; "unsure" says nothing."""
     verdicts = {review.verdict for review in reviews}
     if "wrong_instruction" in verdicts:
-        return Ruling("wrong_instruction")
+        return Adjudication("wrong_instruction")
     if corrected := [review for review in reviews if review.verdict == "wrong" and review.mask]:
-        return Ruling("corrected", max(corrected, key=lambda review: review.reviewed_at).mask)
-    return next((Ruling(verdict) for verdict in ("wrong", "right") if verdict in verdicts), None)
+        return Adjudication("corrected", max(corrected, key=lambda review: review.reviewed_at).mask)
+    return next((Adjudication(verdict) for verdict in ("wrong", "right") if verdict in verdicts), None)
 
 
 def _next_moment(data: Path, reviewer: str) -> str:

@@ -27,7 +27,7 @@ from storage.records import (
     Status,
 )
 
-Row = dict[str, Any]
+RowDict = dict[str, Any]
 
 HEAVY_ROWS = 64
 """Rows of a heavy row group. A group is whole in itself: it holds the bytes of every image that it names, once."""
@@ -38,21 +38,21 @@ def image_sha(image: bytes) -> str:
     return hashlib.blake2b(image, digest_size=16).hexdigest()
 
 
-def light_rows(result: PartResult) -> Iterator[Row]:
+def light_rows(result: PartResult) -> Iterator[RowDict]:
     """One row for each outcome, in input order."""
     for position, outcome in enumerate(result.outcomes):
         keys = {"recipe": result.recipe, "part": result.part, "position": position}
         yield keys | (_light_label(outcome) if isinstance(outcome, Label) else _light_rejection(outcome))
 
 
-def heavy_rows(result: PartResult) -> Iterator[Row]:
+def heavy_rows(result: PartResult) -> Iterator[RowDict]:
     """One row for each label, in input order; a repeated image's bytes are left out within a row group."""
     labels = [(i, outcome) for i, outcome in enumerate(result.outcomes) if isinstance(outcome, Label)]
     keys = {"recipe": result.recipe, "part": result.part}
     yield from share_images({**keys, "position": position, **_heavy_label(label)} for position, label in labels)
 
 
-def share_images(rows: Iterable[Row]) -> Iterator[Row]:
+def share_images(rows: Iterable[RowDict]) -> Iterator[RowDict]:
     """Heavy rows, each with its image's bytes -> the same rows with the bytes once in each row group."""
     seen: set[str] = set()
     for index, row in enumerate(rows):
@@ -102,12 +102,12 @@ _CANDIDATE = tuple(f.name for f in fields(Candidate))
 _PROPOSAL = tuple(f.name for f in fields(Proposal) if f.name != "mask")
 
 
-def _light_rejection(rejection: Rejection) -> Row:
+def _light_rejection(rejection: Rejection) -> RowDict:
     blank = dict.fromkeys(("kind", "difficulty", "image_sha"), "") | dict.fromkeys(("held_out", "has_human"), False)
     return {"outcome": "rejection", **blank, **asdict(rejection)}
 
 
-def _light_label(label: Label) -> Row:
+def _light_label(label: Label) -> RowDict:
     sample, human = label.sample, label.sample.human_mask
     return {
         "outcome": "label",
@@ -132,14 +132,14 @@ def _light_label(label: Label) -> Row:
     }
 
 
-def _light_proposal(proposal: Proposal, human: Rle | None) -> Row:
+def _light_proposal(proposal: Proposal, human: Rle | None) -> RowDict:
     return _nulls({name: getattr(proposal, name) for name in _PROPOSAL}) | {
         "area": rle.area(proposal.mask),
         "human_iou": None if human is None else rle.iou(proposal.mask, human),
     }
 
 
-def _heavy_label(label: Label) -> Row:
+def _heavy_label(label: Label) -> RowDict:
     sample = label.sample
     masks = [label.mask, *(proposal.mask for proposal in label.proposals)]
     _check_frame(sample, masks if sample.human_mask is None else [*masks, sample.human_mask])
@@ -172,10 +172,10 @@ def _null(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _nulls(row: Row) -> Row:
+def _nulls(row: RowDict) -> RowDict:
     return {name: _null(value) for name, value in row.items()}
 
 
-def _floats(row: Mapping[str, Any], names: Iterable[str]) -> Row:
+def _floats(row: Mapping[str, Any], names: Iterable[str]) -> RowDict:
     # The one object MISSING, not any NaN: it makes records with missing scores compare equal.
     return {name: MISSING if row[name] is None else row[name] for name in names}

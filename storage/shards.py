@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage import layout, schema
-from storage import parts as held
+from storage import part_files as held
 from storage.digest import combine, fact_digests, row_digests
 from storage.errors import ShardError
 from storage.files import CONTENT, alone_in, replace, write_table, write_tables
-from storage.parts import PARTS, Part, listing
+from storage.part_files import PARTS, CommittedPart, listing
 from storage.records import Decision, Label, PartResult, Reliability, Review, Weight
 from storage.rows import heavy_rows, light_rows
 
@@ -113,7 +113,7 @@ def write_evaluation(data: Path, name: str, part: str, rows: Sequence[Mapping[st
     return path
 
 
-def write_measures(data: Path, recipe: str, parts: Sequence[Part], rows: Sequence[Mapping[str, Any]]) -> Path:
+def write_measures(data: Path, recipe: str, parts: Sequence[CommittedPart], rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write what was measured on the labels of some parts, rows of `schema.MEASURES` in the parts' order."""
     path = data / "measures" / layout.name(recipe) / f"{held.joint_name(parts)}.parquet"
     table = pa.Table.from_pylist(list(rows), schema=schema.MEASURES)

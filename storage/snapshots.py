@@ -135,7 +135,7 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
     return Difference(tuple(sorted(old - new)), tuple(sorted(new - old)))
 
 
-def listed(files: layout.Files, snapshot: Snapshot) -> dict[str, list[Path]]:
+def listed(files: layout.DataFiles, snapshot: Snapshot) -> dict[str, list[Path]]:
     """By kind, the files that hold what the snapshot lists. A file of labels may hold other parts as well.
 
     Raises:
@@ -192,7 +192,7 @@ def verify(data: Path, snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(wrong)
 
 
-def entries(files: layout.Files) -> Iterator[Entry]:
+def entries(files: layout.DataFiles) -> Iterator[Entry]:
     """What the files of a data set hold, from their footers."""
     for kind in ("light", *FACTS):
         for path in files.by_kind[kind]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import Format, console, progress_bar, show, show_arrow
+from ivm_data.cli.console import OutputFormat, console, progress_bar, show, show_arrow
 from ivm_data.cli.options import DataFolder, parse_changes
 from storage.errors import ConfigError
 
@@ -24,7 +24,7 @@ def clean(
     ] = None,
     limit: Annotated[int, typer.Option(help="Examples to show.")] = 10,
     who: Annotated[str, typer.Option(help="Who decides.", show_default="the user's name")] = "",
-    form: Annotated[Format, typer.Option("--format", help="table, csv or json.")] = "table",
+    form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table",
 ) -> None:
     """Preview, apply or undo a cleaning rule: `ivm clean --data data area_outlier --with z=4`."""
     from ivm_data.quality import cleaning

@@ -23,7 +23,7 @@ def complicate(
 ) -> None:
     """Complex instructions for labeled phrases: `ivm complicate --manifest coco.jsonl --out complex.jsonl`."""
     from ivm_data.experts.registry import get
-    from ivm_data.recipes import recipe as named_recipe
+    from ivm_data.recipes.labeling_recipes import recipe as named_recipe
     from ivm_data.sources.complicate import ComplicateConfig
     from ivm_data.sources.complicate import complicate as write
 

@@ -15,7 +15,7 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-Format = Literal["table", "csv", "json"]
+OutputFormat = Literal["table", "csv", "json"]
 
 console = Console()
 _errors = Console(stderr=True)
@@ -33,7 +33,7 @@ def warn(text: str) -> None:
     _errors.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format = "table", title: str = "") -> None:
+def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: OutputFormat = "table", title: str = "") -> None:
     """Rows as a table for people, or as CSV or JSON lines for programs."""
     if form == "csv":
         writer = csv.writer(sys.stdout)
@@ -45,7 +45,7 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format = "
         _print_table(columns, list(rows), title)
 
 
-def show_arrow(table: pa.Table, form: Format = "table", title: str = "") -> None:
+def show_arrow(table: pa.Table, form: OutputFormat = "table", title: str = "") -> None:
     """An Arrow table, as `show` shows rows."""
     columns = [column.to_pylist() for column in table.columns]
     show(table.column_names, list(zip(*columns, strict=True)), form, title)

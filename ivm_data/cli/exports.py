@@ -29,7 +29,7 @@ def export(
     options: Annotated[list[str], typer.Option("--set", help="An option of the format: masks=polygons")] = [],  # noqa: B006
 ) -> None:
     """Write labels for another tool: `ivm export coco --data data --out coco --where "quality > 0.9"`."""
-    from ivm_data.exports.registry import describe, names
+    from ivm_data.exports.formats import describe, names
     from ivm_data.exports.run import Selection
     from ivm_data.exports.run import export as run
 

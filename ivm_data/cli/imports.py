@@ -22,8 +22,8 @@ def import_(
     ] = "",
 ) -> None:
     """Read a foreign data set: `ivm import coco --set instances=instances_val2017.json --out coco.jsonl`."""
-    from ivm_data.sources.foreign.base import write_manifest
-    from ivm_data.sources.foreign.registry import describe, names, read
+    from ivm_data.sources.foreign.foreign_reader import write_manifest
+    from ivm_data.sources.foreign.readers import describe, names, read
 
     if not name:
         rows = [(source.name, source.reads, source.makes) for source in map(describe, names())]

@@ -14,7 +14,7 @@ from ivm_data.worlds.scene import Split
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ivm_data.labeling import PartSummary, Run
+    from ivm_data.engine.labeling import LabelingRun, PartSummary
 
 BAD_INPUT_STATUS = 3
 """Exit status of a run that finished although some inputs could not be used; they are in the `rejections` view."""
@@ -56,8 +56,8 @@ def label(
 ) -> None:
     """Label a manifest: `ivm label --manifest photos/manifest.jsonl --out data`."""
     from ivm_data.config import override
-    from ivm_data.labeling import prepare, total
-    from ivm_data.recipes import recipe as named_recipe
+    from ivm_data.engine.labeling import prepare, total
+    from ivm_data.recipes.labeling_recipes import recipe as named_recipe
     from ivm_data.sources.fetch import FetchConfig
 
     fetching = override(FetchConfig(), parse_changes(fetch_changes)) if fetch else None
@@ -93,8 +93,8 @@ def doctor(
     changes: Changes = [],  # noqa: B006
 ) -> None:
     """Tell what a recipe needs on this machine, and the command for what is missing: `ivm doctor --recipe card`."""
-    from ivm_data.doctor import examine, versions
-    from ivm_data.recipes import recipe as named_recipe
+    from ivm_data.recipes.doctor import examine, versions
+    from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 
     show(["package", "version"], versions().items())
     findings = examine(named_recipe(recipe, parse_changes(changes)))
@@ -107,10 +107,12 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _engine(name: str, changes: Mapping[str, str]) -> Callable[[Run, Callable[[PartSummary], None]], list[PartSummary]]:
-    from ivm_data import labeling, ray_engine
+def _engine(
+    name: str, changes: Mapping[str, str]
+) -> Callable[[LabelingRun, Callable[[PartSummary], None]], list[PartSummary]]:
     from ivm_data.config import override
-    from ivm_data.ray_config import RayConfig
+    from ivm_data.engine import labeling, ray_engine
+    from ivm_data.engine.ray_config import RayConfig
 
     if name == "local":
         if changes:

@@ -26,9 +26,9 @@ def train(
 
     The paper's configuration: `ivm train --data data --out model --recipe paper --set sam=DIR --set lmm=DIR`.
     """
-    from ivm_data.training import train_config
-    from ivm_model.process import is_first_process
-    from ivm_model.trainer import train_dwsl
+    from ivm_data.recipes.training_recipes import train_config
+    from ivm_model.engine.processes import is_first_process
+    from ivm_model.train.trainer import train_dwsl
 
     with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
@@ -56,8 +56,8 @@ def mask(
 
     A folder or the frames of a video become PNG files in a folder: `ivm mask photos "the red ring" -o masked ...`.
     """
-    from ivm_data.frames import count
-    from ivm_data.masking import mask_frames
+    from ivm_data.apply.frames import count
+    from ivm_data.apply.masking import mask_frames
     from ivm_model.predictor import Predictor
 
     total = count(source)

@@ -15,7 +15,7 @@ def app(
     device: Annotated[str, typer.Option(help="torch device.")] = "cpu",
 ) -> None:
     """Open a page that masks images, on this machine alone: `ivm app --model my-model`."""
-    from ivm_data.page import serve
+    from ivm_data.apply.page import serve
     from ivm_model.predictor import Predictor
 
     page = serve(Predictor.from_pretrained(model, device=device), port or None)

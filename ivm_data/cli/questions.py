@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ivm_data.cli.console import Format, console, show, show_arrow, warn
+from ivm_data.cli.console import OutputFormat, console, show, show_arrow, warn
 from ivm_data.cli.options import DataFolder, parse_changes
 from storage.catalog import Catalog
 
@@ -20,7 +20,7 @@ Snapshot = Annotated[
 def sql(
     data: DataFolder,
     query: Annotated[str, typer.Argument(help="SQL over the views; without it the views are listed.")] = "",
-    form: Annotated[Format, typer.Option("--format", help="table, csv or json.")] = "table",
+    form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table",
     snapshot: Snapshot = None,
 ) -> None:
     """Ask in SQL: `ivm sql --data data "select status, count(*) from labels group by all"`."""
@@ -33,7 +33,7 @@ def sql(
 def query(
     data: DataFolder,
     name: Annotated[str, typer.Argument(help="Name of the query; without it the queries are listed.")] = "",
-    form: Annotated[Format, typer.Option("--format", help="table, csv or json.")] = "table",
+    form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table",
     values: Annotated[list[str], typer.Option("--with", help="Set a parameter of the query: limit=5")] = [],  # noqa: B006
     snapshot: Snapshot = None,
 ) -> None:
@@ -76,7 +76,7 @@ def figure(
 
 
 def reliability(
-    data: DataFolder, form: Annotated[Format, typer.Option("--format", help="table, csv or json.")] = "table"
+    data: DataFolder, form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table"
 ) -> None:
     """Estimate each expert's sensitivity and specificity without human masks: `ivm reliability --data data`."""
     from ivm_data.quality.reliability import estimate

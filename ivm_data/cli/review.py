@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import Format, console, show
+from ivm_data.cli.console import OutputFormat, console, show
 from ivm_data.cli.options import DataFolder, parse_changes
 from storage.catalog import Catalog
 from storage.errors import ConfigError
@@ -25,7 +25,7 @@ def review(
         list[str], typer.Option("--set", help="Replace a field of the recipe's segmenter: options.device=cpu")
     ] = [],  # noqa: B006
     agreement: Annotated[bool, typer.Option("--agreement", help="Only show how far reviewers agree.")] = False,
-    form: Annotated[Format, typer.Option("--format", help="table, csv or json.")] = "table",
+    form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table",
 ) -> None:
     """Judge and repair labels in a browser: `ivm review --data data --reviewer anna`."""
     if agreement:
@@ -43,8 +43,8 @@ def review(
         running.run(sockets=[bound])
 
 
-def _show_agreement(data: DataFolder, recipe: str, form: Format) -> None:
-    from ivm_data.review.agreement import Agreement, agreements
+def _show_agreement(data: DataFolder, recipe: str, form: OutputFormat) -> None:
+    from ivm_data.quality.reviewer_agreement import Agreement, agreements
 
     with Catalog(data) as catalog:
         rows = [astuple(each) for each in agreements(catalog, recipe)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import Format, console, show, warn
+from ivm_data.cli.console import OutputFormat, console, show, warn
 from ivm_data.cli.options import DataFolder
 from storage import snapshots
 
@@ -33,7 +33,7 @@ def create(data: DataFolder) -> None:
 
 
 @app.command("list")
-def show_list(data: DataFolder, form: Annotated[Format, typer.Option("--format")] = "table") -> None:
+def show_list(data: DataFolder, form: Annotated[OutputFormat, typer.Option("--format")] = "table") -> None:
     """Show the snapshots of a data set, oldest first."""
     kinds = ("labels", *snapshots.FACTS)
     found = [snapshots.load(data, name) for name in snapshots.names(data)]
@@ -45,7 +45,7 @@ def diff(
     before: Annotated[str, typer.Argument(help="Name of a snapshot, or its first digits.")],
     after: Annotated[str, typer.Argument(help="Name of another one, or 'now'.")],
     data: DataFolder,
-    form: Annotated[Format, typer.Option("--format")] = "table",
+    form: Annotated[OutputFormat, typer.Option("--format")] = "table",
 ) -> None:
     """Show what changed and how far scores and sources drifted: `ivm snapshot diff --data data 3f9c now`."""
     from ivm_data.quality.drift import drift

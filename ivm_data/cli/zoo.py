@@ -16,7 +16,7 @@ app = typer.Typer(help="The embedded experts: list them, train them from nothing
 @app.command("list")
 def show_list() -> None:
     """Show the embedded experts and their model cards."""
-    from ivm_data.zoo.shelf import NAMES, WEIGHTS
+    from ivm_data.zoo.embedded import NAMES, WEIGHTS
 
     show(["name", "model card"], [(name, str(WEIGHTS / name / "README.md")) for name in NAMES])
 
@@ -28,7 +28,7 @@ def train_expert(
     changes: Annotated[list[str], typer.Option("--set", help="Replace a field of TrainConfig: steps=100")] = [],  # noqa: B006
 ) -> None:
     """Train an embedded expert from nothing: `ivm zoo train segmenter --out my-sam`."""
-    from ivm_data.zoo.shelf import train
+    from ivm_data.zoo.embedded import train
 
     scores = train(name, out, parse_changes(changes), console.print)
     show(["score", "held out"], sorted(scores.items()), title=str(out))

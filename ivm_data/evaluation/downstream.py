@@ -11,13 +11,13 @@ import numpy as np
 
 from ivm_data.evaluation.systems import System
 from ivm_data.evaluation.vstar import ChoiceQuestion
-from ivm_data.experts import chat_messages
-from ivm_data.experts.base import Answerer, Chooser
+from ivm_data.experts.common.protocols import Answerer, Chooser
+from ivm_data.experts.lmms import chat_messages
 from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.images import decode
 from ivm_model.masking import HOWS, How, apply
-from ivm_model.metrics import CONFIDENCE, mean_interval
-from ivm_model.tally import Interval
+from ivm_model.metrics.mask_scores import CONFIDENCE, mean_interval
+from ivm_model.metrics.tally import Interval
 from storage.errors import ConfigError, InputError
 from storage.records import Sample, sample_id
 
@@ -29,7 +29,7 @@ LETTER_TOKENS = 8
 """Room for "(A)" and for a short option said in full."""
 
 
-class Lmm(Answerer, Chooser, Protocol):
+class AnsweringLmm(Answerer, Chooser, Protocol):
     """What the protocol needs of an LMM."""
 
 
@@ -105,7 +105,7 @@ class AnswerTable:
         return np.array([value for value, of in zip(values, self.groups, strict=True) if group in ("", of)], bool)
 
 
-def lmm_of(name: str) -> Lmm:
+def lmm_of(name: str) -> AnsweringLmm:
     """The LMM of `EXPERT?option=value&option=value`, loaded.
 
     Raises:
@@ -121,7 +121,7 @@ def lmm_of(name: str) -> Lmm:
 def evaluate_answers(
     data: str,
     questions: Sequence[ChoiceQuestion],
-    lmm: Lmm,
+    lmm: AnsweringLmm,
     hows: Sequence[How],
     masks: Sequence[System | Literal["truth"]],
     *,
@@ -212,7 +212,7 @@ def _order(question: ChoiceQuestion, seed: int) -> list[int]:
 
 
 def _choose(
-    lmm: Lmm,
+    lmm: AnsweringLmm,
     mode: Mode,
     images: Sequence[np.ndarray],
     questions: Sequence[ChoiceQuestion],

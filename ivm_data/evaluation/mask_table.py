@@ -9,7 +9,7 @@ import numpy as np
 
 from ivm_data.evaluation.systems import System
 from ivm_data.evaluation.testset import Question, TestSet
-from ivm_model.tally import Interval, differences, intervals, tally
+from ivm_model.metrics.tally import Interval, differences, intervals, tally
 from storage import rle
 from storage.errors import ConfigError
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ivm_data.experts.base import Grounder, MaskProposer, Rewriter, Segmenter
-from ivm_data.pipeline import decoded, run_isolated
-from ivm_data.stages.base import Draft
-from ivm_data.stages.choose import ChooseConfig, choose
+from ivm_data.engine.pipeline import decoded, run_isolated
+from ivm_data.experts.common.protocols import Grounder, MaskProposer, Rewriter, Segmenter
+from ivm_data.selection import ChooseConfig, choose
 from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.rewrite import RewriteStage
+from ivm_data.stages.stage import Draft
 from storage.records import Candidate, Sample
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ivm_data.evaluation.downstream import AnswerTable
 from ivm_data.evaluation.mask_table import GROUPINGS, MaskTable
-from ivm_model.tally import SCORES, Interval
+from ivm_model.metrics.tally import SCORES, Interval
 from storage.errors import ConfigError
 
 SUFFIXES = (".md", ".json")

@@ -21,11 +21,11 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from ivm_data.config import build
+from ivm_data.engine.pipeline import Pipeline
 from ivm_data.evaluation.proposing import Boxes, Proposing
 from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.images import decode
-from ivm_data.pipeline import Pipeline
-from ivm_data.recipes import recipe as named_recipe
+from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 from storage import rle
 from storage.errors import ConfigError
 from storage.records import Label, Sample

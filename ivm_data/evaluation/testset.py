@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ivm_data.sources import parts
+from ivm_data.sources import manifest_parts as parts
 from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest import plan, read_part
-from ivm_data.sources.parts import Part
+from ivm_data.sources.manifest_parts import ManifestPart
 from storage.errors import ConfigError, InputError
 from storage.records import Rle, Sample
 
@@ -66,7 +66,7 @@ class TestSet:
     def __post_init__(self) -> None:
         if self.limit < 0:
             raise ConfigError(f"'limit' must be at least 0, got {self.limit}")
-        self.parts: tuple[Part, ...] = tuple(plan(self.manifest, PART_SIZE))
+        self.parts: tuple[ManifestPart, ...] = tuple(plan(self.manifest, PART_SIZE))
 
     @property
     def records(self) -> int:
@@ -82,7 +82,7 @@ class TestSet:
                 return
             yield list(self._questions(part, left))
 
-    def _questions(self, part: Part, most: int) -> Iterator[Question]:
+    def _questions(self, part: ManifestPart, most: int) -> Iterator[Question]:
         items = read_part(part, self.image_root)
         for item, raw in list(zip(items, parts.read(part), strict=True))[:most]:
             if not isinstance(item, Sample):

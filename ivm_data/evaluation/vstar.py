@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ivm_data.experts.chat_messages import LETTERS
+from ivm_data.experts.lmms.chat_messages import LETTERS
 from storage import rle
 from storage.errors import ConfigError, InputError
 

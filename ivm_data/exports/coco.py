@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ivm_data.exports.base import Category, Counts, ImageFolder, Item, coco_rle, join_lists, json_list
+from ivm_data.exports.export_format import Category, Counts, ImageFolder, Item, coco_rle, join_lists, json_list
 from ivm_data.exports.outlines import polygons
 from storage import rle
 from storage.errors import ConfigError

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivm_data.exports.base import Category, Counts, Item
 from ivm_data.exports.coco import CocoOptions, write_instances
+from ivm_data.exports.export_format import Category, Counts, Item
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ivm_data.exports.base import Counts, Item, coco_rle, mask_png, upright
+from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
 from storage.errors import ConfigError
 from storage.rows import image_sha
 

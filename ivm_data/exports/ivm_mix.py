@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ivm_data.exports.base import Counts, ImageFolder, Item
+from ivm_data.exports.export_format import Counts, ImageFolder, Item
 from storage import rle
 
 SOFT_WHITE = 170

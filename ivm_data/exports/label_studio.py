@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ivm_data.exports.base import Counts, ImageFolder, Item, json_list
+from ivm_data.exports.export_format import Counts, ImageFolder, Item, json_list
 from ivm_data.sources.foreign import brush
 from storage import rle
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ivm_data.exports.base import Counts, ImageFolder, Item, mask_png
+from ivm_data.exports.export_format import Counts, ImageFolder, Item, mask_png
 from ivm_data.exports.outlines import polygons
 from ivm_data.sources.foreign.labelme import NO_TARGET
 from storage import rle

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ivm_data.exports import registry
-from ivm_data.exports.base import Counts, Item
+from ivm_data.exports import formats as registry
+from ivm_data.exports.export_format import Counts, Item
 from storage.catalog import Catalog
 from storage.errors import ConfigError
 from storage.reader import iter_labels, only_recipe

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivm_data.exports.base import Counts, Item, coco_rle, mask_png, upright
+from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
 from storage.errors import ConfigError
 from storage.rows import image_sha
 

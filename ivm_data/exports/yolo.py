@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivm_data.exports.base import Category, Counts, Item, upright
+from ivm_data.exports.export_format import Category, Counts, Item, upright
 from ivm_data.exports.outlines import join, polygons
 from storage.errors import ConfigError
 from storage.rows import image_sha

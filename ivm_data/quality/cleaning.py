@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ivm_data.quality.rules import RULES, Rule, rule
 from storage.catalog import Catalog
-from storage.decisions import Found, decide, standing
+from storage.decisions import FoundLabel, decide, standing
 
 _BY_SOURCE = """
     SELECT
@@ -42,7 +42,7 @@ class Preview:
     parameters: dict[str, Any]
     by_source: pa.Table
     examples: pa.Table
-    found: tuple[Found, ...]
+    found: tuple[FoundLabel, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def preview(data: Path, name: str, values: Mapping[str, Any] | None = None, limi
     with Catalog(data) as catalog:
         table = _find(catalog, chosen, values or {})
         found = tuple(
-            Found(row["recipe"], row["sample_id"], chosen.explain(row["value"], parameters))
+            FoundLabel(row["recipe"], row["sample_id"], chosen.explain(row["value"], parameters))
             for row in table.to_pylist()
         )
         with_rule = f"WITH found AS ({chosen.query.sql})"
@@ -96,7 +96,7 @@ def undo(data: Path, name: str, who: str) -> int:
         ConfigError: no such rule.
     """
     chosen = rule(name)
-    found = [Found(recipe, sample_id, "undone") for recipe, sample_id in sorted(_excluded_by(data, name))]
+    found = [FoundLabel(recipe, sample_id, "undone") for recipe, sample_id in sorted(_excluded_by(data, name))]
     decide(data, name, chosen.scope, "include", found, parameters={}, who=who)
     return len(found)
 

@@ -19,7 +19,7 @@ from scipy.stats import chi2
 from storage.catalog import Catalog
 from storage.schema import SCORES
 
-Verdict = Literal["same", "noise", "small", "moderate", "large"]
+DriftVerdict = Literal["same", "noise", "small", "moderate", "large"]
 
 BINS = 10
 CONFIDENCE = 0.99
@@ -43,7 +43,7 @@ class Drift:
     psi: float
     interval: tuple[float, float]
     noise: float
-    verdict: Verdict
+    verdict: DriftVerdict
 
 
 def drift(data: Path, before: str, after: str) -> list[Drift]:
@@ -79,7 +79,7 @@ def _psi(before_NB: np.ndarray, after_NB: np.ndarray) -> np.ndarray:
     return ((q - p) * np.log(q / p)).sum(axis=1)
 
 
-def _verdict(psi: float, noise: float) -> Verdict:
+def _verdict(psi: float, noise: float) -> DriftVerdict:
     if psi <= noise:
         return "noise"
     return "small" if psi < MODERATE else "moderate" if psi < LARGE else "large"

@@ -16,15 +16,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rlemasklib import RLEMask
 
 from ivm_data.sources.manifest import plan, read_part
-from ivm_data.sources.parts import dataset_name
+from ivm_data.sources.manifest_parts import dataset_name
 from storage import layout, rle
 from storage.errors import ConfigError
-from storage.parts import Part
+from storage.part_files import CommittedPart
 from storage.records import Rle, Sample
 from storage.rows import image_sha
 from storage.shards import write_evaluation, write_measures
 
-Row = dict[str, Any]
+MeasuredRow = dict[str, Any]
 
 _COLUMNS = [
     "recipe",
@@ -115,14 +115,14 @@ def vote_counts(masks: Sequence[Rle]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def _measured(light: Path, parts: Sequence[Part]) -> tuple[list[Part], list[Row]]:
+def _measured(light: Path, parts: Sequence[CommittedPart]) -> tuple[list[CommittedPart], list[MeasuredRow]]:
     """The parts with the rows that they have here, and those rows."""
     rows = list(_rows(layout.heavy_path(light), {part.name for part in parts}))
     counts = Counter(row["part"] for row in rows)
-    return [Part(part.name, part.content, counts[part.name]) for part in parts], rows
+    return [CommittedPart(part.name, part.content, counts[part.name]) for part in parts], rows
 
 
-def _rows(heavy: Path, parts: set[str]) -> Iterator[Row]:
+def _rows(heavy: Path, parts: set[str]) -> Iterator[MeasuredRow]:
     hashes: dict[str, int | None] = {}
     with pq.ParquetFile(heavy) as file:
         for group in range(file.num_row_groups):
@@ -133,7 +133,7 @@ def _rows(heavy: Path, parts: set[str]) -> Iterator[Row]:
             yield from (_row(row, hashes[row["image_sha"]]) for row in rows if row["part"] in parts)
 
 
-def _row(row: Row, hashed: int | None) -> Row:
+def _row(row: MeasuredRow, hashed: int | None) -> MeasuredRow:
     frame = row["height"], row["width"]
     mask = Rle(*frame, row["mask"])
     sizes = _component_sizes(mask)

@@ -8,10 +8,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.report import charts
-from ivm_data.report.facts import GROUPS, Facts, Row, choose_recipe
 from ivm_data.report.gallery import WALLS, hang
-from ivm_data.review.agreement import agreements
+from ivm_data.report.report_facts import GROUPS, FactRow, Facts, choose_recipe
 from storage.catalog import Catalog
 from storage.errors import ConfigError
 
@@ -69,7 +69,7 @@ def _render(catalog: Catalog, recipe: str, title: str, pictures: int) -> str:
     )
 
 
-def _curve(facts: Facts, totals: Row) -> Markup | None:
+def _curve(facts: Facts, totals: FactRow) -> Markup | None:
     if not totals["known_masks"]:
         return None
     names = (("calibrated quality", "quality", "line"), ("two-sided verification", "verification", "line second"))
@@ -84,7 +84,7 @@ def _curve(facts: Facts, totals: Row) -> Markup | None:
     return charts.line_chart(series, points, ("masks kept, best first", "precision"))
 
 
-def _calibration(bins: list[Row]) -> Markup | None:
+def _calibration(bins: list[FactRow]) -> Markup | None:
     if not bins:
         return None
     most = max(row["labels"] for row in bins)
@@ -102,14 +102,14 @@ def _calibration(bins: list[Row]) -> Markup | None:
 
 
 def _areas(facts: Facts) -> list[tuple[str, int, Markup]]:
-    bins: dict[str, list[Row]] = {}
+    bins: dict[str, list[FactRow]] = {}
     for row in facts.named("area_histogram"):
         bins.setdefault(row["source"], []).append(row)
     counted = sorted(((sum(r["labels"] for r in rows), source, rows) for source, rows in bins.items()), reverse=True)
     return [(source, count, _area_chart(rows)) for count, source, rows in counted[:MAX_SOURCES]]
 
 
-def _area_chart(rows: list[Row]) -> Markup:
+def _area_chart(rows: list[FactRow]) -> Markup:
     tips = [f"{r['labels']} labels cover {_percent(r['area_from'])} to {_percent(r['area_to'])}" for r in rows]
     return charts.histogram(
         [row["share"] for row in rows], ("share of the image that is kept", "share of labels"), tips

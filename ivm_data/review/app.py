@@ -15,8 +15,8 @@ from fastapi.responses import JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, Field
 
+from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.review.access import HEADERS, Access
-from ivm_data.review.agreement import agreements
 from ivm_data.review.clicks import Click
 from ivm_data.review.desk import Desk, Sheet
 from ivm_data.review.pictures import PROPOSED, heatmap_png, image_jpeg, mask_png
@@ -27,7 +27,7 @@ from storage.errors import IvmError
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {"review.js": "text/javascript", "review.css": "text/css"}
 
-Part = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+=-]{0,199}$")]
+PartName = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+=-]{0,199}$")]
 SampleId = Annotated[str, InPath(pattern=r"^[0-9a-f]{1,64}$")]
 Where = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -53,7 +53,7 @@ class Clicks(BaseModel):
         return [Click(**click.model_dump()) for click in self.clicks]
 
 
-class Decision(Clicks):
+class JudgeRequest(Clicks):
     """An opinion; with clicks or from nothing, of a wrong label, the mask that they make comes along."""
 
     verdict: Literal["right", "wrong", "wrong_instruction", "unsure"]
@@ -98,21 +98,21 @@ def create_app(desk: Desk, access: Access) -> FastAPI:
         return _json(desk.queue(status=status, source=source, kind=kind, random=random))
 
     @app.get("/api/labels/{part}/{sample_id}")
-    def label(part: Part, sample_id: SampleId) -> Response:
+    def label(part: PartName, sample_id: SampleId) -> Response:
         return _json(_told(desk.sheet(part, sample_id)) | {"opinion": desk.opinion(sample_id)})
 
     @app.get("/api/labels/{part}/{sample_id}/{layer}")
-    def layer(part: Part, sample_id: SampleId, layer: str) -> Response:
+    def layer(part: PartName, sample_id: SampleId, layer: str) -> Response:
         return _picture(desk.sheet(part, sample_id), layer)
 
     @app.post("/api/labels/{part}/{sample_id}/clicks")
-    def clicks(part: Part, sample_id: SampleId, asked: Clicks) -> Response:
+    def clicks(part: PartName, sample_id: SampleId, asked: Clicks) -> Response:
         mask = desk.clicked(desk.sheet(part, sample_id), asked.records(), empty=asked.empty)
         png = base64.b64encode(mask_png(mask)).decode()
         return _json({"png": f"data:image/png;base64,{png}", "area": rle.area(mask)})
 
     @app.post("/api/labels/{part}/{sample_id}/review")
-    def review(part: Part, sample_id: SampleId, said: Decision) -> Response:
+    def review(part: PartName, sample_id: SampleId, said: JudgeRequest) -> Response:
         sheet = desk.sheet(part, sample_id)
         corrected = said.corrected and said.verdict == "wrong"
         mask = desk.clicked(sheet, said.records(), empty=said.empty) if corrected else None

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ivm_data.experts.base import Segmenter
+from ivm_data.experts.common.protocols import Segmenter
 from storage.records import Box
 
 

@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from ivm_data.experts import chat_messages, prompts
-from ivm_data.experts.base import Answerer
-from ivm_data.experts.response_cache import ResponseCache, response_key
-from ivm_data.experts.written_instructions import read_instructions
+from ivm_data.experts.common.protocols import Answerer
+from ivm_data.experts.lmms import chat_messages, prompts
+from ivm_data.experts.lmms.response_cache import ResponseCache, response_key
+from ivm_data.experts.lmms.written_instructions import read_instructions
 from ivm_data.sources.lines import parse, read_lines, whole_manifest
 from storage.errors import ConfigError, IvmError
 

@@ -28,7 +28,7 @@ _TORN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError,
 """What the formats' readers raise; RuntimeError stands for an encrypted member and an unknown compression."""
 
 
-class Files:
+class ImageFiles:
     """The files below a root, for as long as one part is read: archives stay open. A context manager."""
 
     def __init__(self, root: Path, fetcher: Fetcher | None = None) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ivm_data.sources.files import Files
+from ivm_data.sources.files import ImageFiles
 from storage import rle
 from storage.errors import InputError
 from storage.records import Box, Rle
@@ -43,7 +43,7 @@ class HumanLabel:
     boxes: tuple[Box, ...] = ()
 
 
-def human_label(targets: Any, mask: Any, size: tuple[int, int], files: Files | Path) -> HumanLabel:
+def human_label(targets: Any, mask: Any, size: tuple[int, int], files: ImageFiles | Path) -> HumanLabel:
     """Unite what a record gives.
 
     Args:
@@ -59,7 +59,7 @@ def human_label(targets: Any, mask: Any, size: tuple[int, int], files: Files | P
         InputError: `bad_human_mask`.
     """
     if isinstance(files, Path):
-        with Files(files) as opened:
+        with ImageFiles(files) as opened:
             return human_label(targets, mask, size, opened)
     if not isinstance(targets, list | None):
         raise InputError("bad_human_mask", f"'targets' must be a list, got {type(targets).__name__}")
@@ -75,7 +75,7 @@ def human_label(targets: Any, mask: Any, size: tuple[int, int], files: Files | P
     return HumanLabel(None if targets is None else rle.encode(np.zeros(size, bool)))
 
 
-def _target(target: Any, size: tuple[int, int], files: Files) -> Rle | Box:
+def _target(target: Any, size: tuple[int, int], files: ImageFiles) -> Rle | Box:
     kind = next((kind for kind in KINDS if kind in target), None) if isinstance(target, Mapping) else None
     if kind is None:
         seen = str(target)[:60]
@@ -126,7 +126,7 @@ def _box(given: Any, frame: Any, size: tuple[int, int]) -> Box:
     return box
 
 
-def _picture(target: Mapping[str, Any], size: tuple[int, int], files: Files) -> Rle:
+def _picture(target: Mapping[str, Any], size: tuple[int, int], files: ImageFiles) -> Rle:
     reference, threshold = target["mask"], target.get("threshold")
     if not isinstance(reference, str) or type(threshold) not in (int, float, NoneType):
         seen = f"{str(reference)[:60]!r} and {str(threshold)[:60]!r}"

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivm_data.images import DEFAULT_LIMITS, ImageLimits, decode
-from ivm_data.sources import parts, rows
+from ivm_data.sources import manifest_parts as parts
+from ivm_data.sources import manifest_rows as rows
 from ivm_data.sources.fetch import FetchConfig, Fetcher
-from ivm_data.sources.files import Files
+from ivm_data.sources.files import ImageFiles
 from ivm_data.sources.human_mask import human_label
-from ivm_data.sources.parts import Part
-from ivm_data.sources.rows import MAX_INSTRUCTION, Row
+from ivm_data.sources.manifest_parts import ManifestPart
+from ivm_data.sources.manifest_rows import MAX_INSTRUCTION, ManifestRow
 from storage.errors import ConfigError, InputError
 from storage.records import Rejection, Sample, sample_id
 
@@ -33,7 +34,7 @@ class _Image:
     height: int
 
 
-def plan(manifest: Path, part_size: int = 64) -> list[Part]:
+def plan(manifest: Path, part_size: int = 64) -> list[ManifestPart]:
     """Cut a manifest into parts and find the pairs of image reference and instruction that came earlier in it.
 
     Equal image bytes under two names are found within a part only, where the bytes are at hand.
@@ -54,7 +55,7 @@ def plan(manifest: Path, part_size: int = 64) -> list[Part]:
 
 
 def read_part(
-    part: Part, root: Path | None = None, limits: ImageLimits = DEFAULT_LIMITS, fetch: FetchConfig | None = None
+    part: ManifestPart, root: Path | None = None, limits: ImageLimits = DEFAULT_LIMITS, fetch: FetchConfig | None = None
 ) -> list[Sample | Rejection]:
     """Read a part: one `Sample` or `Rejection` for each record, in order.
 
@@ -74,25 +75,27 @@ def read_part(
     found = [_parsed(parse, raw) for raw in parts.read(part)]
     outcomes: list[Sample | Rejection] = []
     seen: set[str] = set()
-    with Files(root, Fetcher(fetch) if fetch else None) as files:
-        files.prepare((row.image for row in found if isinstance(row, Row)), limits.max_bytes)
+    with ImageFiles(root, Fetcher(fetch) if fetch else None) as files:
+        files.prepare((row.image for row in found if isinstance(row, ManifestRow)), limits.max_bytes)
         images = _Images(files, limits)
         for position, row in enumerate(found):
             try:
                 outcomes.append(_outcome(part, position, row, images, seen))
             except InputError as error:
-                outcomes.append(_rejection(part, position, row if isinstance(row, Row) else None, error))
+                outcomes.append(_rejection(part, position, row if isinstance(row, ManifestRow) else None, error))
     return outcomes
 
 
-def _parsed(parse: Callable[[bytes], Row], raw: bytes) -> Row | InputError:
+def _parsed(parse: Callable[[bytes], ManifestRow], raw: bytes) -> ManifestRow | InputError:
     try:
         return parse(raw)
     except InputError as error:
         return error
 
 
-def _outcome(part: Part, position: int, row: Row | InputError, images: _Images, seen: set[str]) -> Sample:
+def _outcome(
+    part: ManifestPart, position: int, row: ManifestRow | InputError, images: _Images, seen: set[str]
+) -> Sample:
     """The record's sample, or the InputError that makes it a rejection; `seen` grows by its id."""
     if isinstance(row, InputError):
         raise row
@@ -111,7 +114,7 @@ def _outcome(part: Part, position: int, row: Row | InputError, images: _Images, 
 class _Images:
     """The images of one part, each read and decoded once; a failure is remembered too."""
 
-    def __init__(self, files: Files, limits: ImageLimits) -> None:
+    def __init__(self, files: ImageFiles, limits: ImageLimits) -> None:
         self.files, self.limits = files, limits
         self._known: dict[str, _Image | InputError] = {}
 
@@ -132,7 +135,7 @@ class _Images:
         return _Image(data, width, height)
 
 
-def _sample(row: Row, images: _Images) -> Sample:
+def _sample(row: ManifestRow, images: _Images) -> Sample:
     image = images.get(row.image)
     human = human_label(row.targets, row.mask, (image.height, image.width), images.files)
     return Sample(
@@ -151,7 +154,7 @@ def _sample(row: Row, images: _Images) -> Sample:
     )
 
 
-def _rejection(part: Part, position: int, row: Row | None, error: InputError) -> Rejection:
+def _rejection(part: ManifestPart, position: int, row: ManifestRow | None, error: InputError) -> Rejection:
     record = part.first + position
     return Rejection(
         sample_id=hashlib.blake2b(f"{part.digest}/{record}".encode(), digest_size=16).hexdigest(),

@@ -22,7 +22,7 @@ import numpy as np
 
 from ivm_data.sources.files import moved
 from ivm_data.sources.lines import parse, read_lines, whole_manifest
-from ivm_data.sources.parts import dataset_name
+from ivm_data.sources.manifest_parts import dataset_name
 from storage.errors import ConfigError
 
 

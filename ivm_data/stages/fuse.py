@@ -8,7 +8,7 @@ from itertools import combinations
 from statistics import fmean
 
 from ivm_data.quality.calibration import Calibration, Uncalibrated
-from ivm_data.stages.base import Draft, Outcome
+from ivm_data.stages.stage import Draft, Outcome
 from storage import rle
 from storage.errors import ConfigError
 from storage.records import MISSING

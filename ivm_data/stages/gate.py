@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivm_data.quality.calibration import Calibration, Uncalibrated
-from ivm_data.stages.base import Draft
+from ivm_data.stages.stage import Draft
 from storage import rle
 from storage.errors import ConfigError
 from storage.records import MISSING, Label, Lineage, Scores, Status

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ivm_data.experts.base import Grounder
-from ivm_data.stages.base import Draft, Outcome
+from ivm_data.experts.common.protocols import Grounder
+from ivm_data.stages.stage import Draft, Outcome
 from storage.records import HUMAN, Candidate, Rewrite, Role
 
 

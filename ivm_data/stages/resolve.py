@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ivm_data.experts import prompts
-from ivm_data.experts.base import Verifier
-from ivm_data.stages.base import Draft, Outcome
-from ivm_data.stages.choose import ChooseConfig, choose, support
+from ivm_data.experts.common.protocols import Verifier
+from ivm_data.experts.lmms import prompts
+from ivm_data.selection import ChooseConfig, choose, support
+from ivm_data.stages.stage import Draft, Outcome
 from ivm_model.masking import crop_box
 from storage.errors import ConfigError
 from storage.records import MISSING, Candidate

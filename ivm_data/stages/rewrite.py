@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ivm_data.experts.base import Rewriter
-from ivm_data.stages.base import Draft, Outcome
+from ivm_data.experts.common.protocols import Rewriter
+from ivm_data.stages.stage import Draft, Outcome
 
 
 class RewriteStage:

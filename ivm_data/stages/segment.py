@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ivm_data.experts.base import MaskProposer, Segmentation, Segmenter
-from ivm_data.stages.base import Draft, Outcome
-from ivm_data.stages.choose import support
+from ivm_data.experts.common.protocols import MaskProposer, Segmentation, Segmenter
+from ivm_data.selection import support
+from ivm_data.stages.stage import Draft, Outcome
 from storage import rle
 from storage.records import Candidate, Proposal
 

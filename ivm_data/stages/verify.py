@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ivm_data.experts import prompts
-from ivm_data.experts.base import Verifier
-from ivm_data.stages.base import Draft, Outcome
+from ivm_data.experts.common.protocols import Verifier
+from ivm_data.experts.lmms import prompts
+from ivm_data.stages.stage import Draft, Outcome
 from ivm_model.masking import complement, keep_only
 from storage import rle
 from storage.errors import ConfigError

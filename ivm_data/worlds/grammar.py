@@ -25,7 +25,7 @@ from ivm_data.worlds.scene import ATTRIBUTES, HELD_OUT, Scene, Thing
 from ivm_data.worlds.templates import vocabulary
 from storage.errors import ConfigError
 
-__all__ = ["KINDS", "RELATIONS", "Pair", "compose", "matches", "stands", "vocabulary"]
+__all__ = ["KINDS", "RELATIONS", "WorldPair", "compose", "matches", "stands", "vocabulary"]
 
 KINDS = ("attribute", "relation", "two_targets", "counting", "question", "absent")
 T = TypeVar("T")
@@ -39,7 +39,7 @@ TINY = 90
 
 
 @dataclass(frozen=True)
-class Pair:
+class WorldPair:
     """An instruction about a scene and everything that is true of it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Pair:
     novel: bool
 
 
-def compose(scene: Scene, kind: str, rng: np.random.Generator) -> Pair | None:
+def compose(scene: Scene, kind: str, rng: np.random.Generator) -> WorldPair | None:
     """Draw an instruction of a kind about a scene; None where the scene offers none.
 
     Raises:
@@ -86,14 +86,14 @@ class _Composer:
             if bits.bit_count() == 1:
                 self._unique.setdefault(bits.bit_length() - 1, []).append(told)
 
-    def attribute(self) -> Pair | None:
+    def attribute(self) -> WorldPair | None:
         if not self._unique:
             return None
         target, told = self._unique_thing()
         phrase = self._said(told)
         return self._pair("attribute", self._one(templates.FIND).format(a=phrase), (phrase,), (target,))
 
-    def relation(self) -> Pair | None:
+    def relation(self) -> WorldPair | None:
         ambiguous = self._rng.random() < AMBIGUOUS_SHARE
         for anchor in self._shuffled(self._unique):
             for relation in self._shuffled(RELATIONS):
@@ -103,7 +103,7 @@ class _Composer:
                     return self._relation_pair(self._said(told), target, relation, anchor)
         return None
 
-    def two_targets(self) -> Pair | None:
+    def two_targets(self) -> WorldPair | None:
         if len(self._unique) < 2:
             return None
         first, told = self._unique_thing()
@@ -112,7 +112,7 @@ class _Composer:
         instruction = self._one(templates.TWO_TARGETS).format(a=phrase, b=other)
         return self._pair("two_targets", instruction, (phrase, other), (first, second))
 
-    def counting(self) -> Pair | None:
+    def counting(self) -> WorldPair | None:
         by_count: dict[int, list[Description]] = {}
         for told, bits in self._fitting.items():
             by_count.setdefault(bits.bit_count(), []).append(told)
@@ -124,7 +124,7 @@ class _Composer:
         targets = members(self._fitting[told])
         return self._pair("counting", instruction, (phrase,), targets, answer=str(count), quantity="all")
 
-    def question(self) -> Pair | None:
+    def question(self) -> WorldPair | None:
         asked = self._one(tuple(ATTRIBUTES))
         options = [(told, thing) for thing, many in self._unique.items() for told in many if not getattr(told, asked)]
         if not options:
@@ -135,7 +135,7 @@ class _Composer:
         instruction = self._one(templates.QUESTION[asked]).format(a=phrase)
         return self._pair("question", instruction, (phrase,), (target,), answer=answer)
 
-    def absent(self) -> Pair | None:
+    def absent(self) -> WorldPair | None:
         """Ask for a thing as "attribute" does, with one word changed so that nothing fits."""
         for _ in range(ABSENT_TRIES if self._unique else 0):
             _, told = self._unique_thing()
@@ -161,7 +161,7 @@ class _Composer:
                 options.append((told, hits.bit_length() - 1))
         return options
 
-    def _relation_pair(self, phrase: str, target: int, relation: str, anchor: int) -> Pair:
+    def _relation_pair(self, phrase: str, target: int, relation: str, anchor: int) -> WorldPair:
         other = self._said(self._favoured([(told, anchor) for told in self._unique[anchor]])[0])
         words = self._one(templates.RELATION_WORDS[relation])
         instruction = self._one(templates.RELATION).format(a=phrase, b=other, r=words)
@@ -201,9 +201,9 @@ class _Composer:
         relation: str = "",
         quantity: Literal["one", "all"] = "one",
         answer: str = "",
-    ) -> Pair:
+    ) -> WorldPair:
         things = self._scene.things
-        return Pair(
+        return WorldPair(
             kind=kind,
             instruction=instruction[0].upper() + instruction[1:],
             phrases=phrases,

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 
 from ivm_data.sources.lines import whole_manifest
-from ivm_data.worlds.grammar import KINDS, Pair, compose
+from ivm_data.worlds.grammar import KINDS, WorldPair, compose
 from ivm_data.worlds.scene import Scene, Split, draw_scene, seeded
 from storage import rle
 from storage.errors import ConfigError
@@ -22,7 +22,7 @@ _PAIRS_STREAM, _HUMAN_STREAM = 1, 2
 
 def generate(
     split: Split, start: int, count: int, kinds: Sequence[str] = KINDS, per_scene: int = len(KINDS)
-) -> Iterator[tuple[Scene, Pair, int]]:
+) -> Iterator[tuple[Scene, WorldPair, int]]:
     """Draw scenes `start` to `start + count - 1` with their pairs: the same on every call.
 
     Yields:
@@ -38,7 +38,7 @@ def generate(
             yield scene, pair, number
 
 
-def pairs_of(scene: Scene, kinds: Sequence[str] = KINDS, per_scene: int = len(KINDS)) -> list[Pair]:
+def pairs_of(scene: Scene, kinds: Sequence[str] = KINDS, per_scene: int = len(KINDS)) -> list[WorldPair]:
     """Up to `per_scene` pairs with distinct instructions; kinds take turns, and the scene's index says who begins.
 
     Raises:
@@ -47,7 +47,7 @@ def pairs_of(scene: Scene, kinds: Sequence[str] = KINDS, per_scene: int = len(KI
     if not kinds:
         raise ConfigError(f"kinds must name at least one of {KINDS}, got none")
     rng = seeded(scene.split, scene.index, _PAIRS_STREAM)
-    found: dict[str, Pair] = {}
+    found: dict[str, WorldPair] = {}
     for turn in range(ROUNDS * per_scene):
         if len(found) == per_scene:
             break
@@ -99,7 +99,7 @@ def is_human(scene: Scene, human_share: float) -> bool:
     return bool(seeded(scene.split, scene.index, _HUMAN_STREAM).random() < human_share)
 
 
-def _row(scene: Scene, pair: Pair, number: int, image: str, human_share: float) -> dict[str, Any]:
+def _row(scene: Scene, pair: WorldPair, number: int, image: str, human_share: float) -> dict[str, Any]:
     height, width = scene.image_HWC.shape[:2]
     phrases = pair.phrases if len(pair.phrases) == len(pair.targets) else pair.phrases * len(pair.targets)
     return {

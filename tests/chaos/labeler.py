@@ -12,11 +12,11 @@ from pathlib import Path
 import openai  # noqa: F401 - before the forks, which would each take a second for it
 import torch
 
+from ivm_data.engine.labeling import label_part, prepare
+from ivm_data.engine.ray_config import RayConfig
+from ivm_data.engine.ray_engine import label_manifest
 from ivm_data.experts.registry import get
-from ivm_data.labeling import label_part, prepare
-from ivm_data.ray_config import RayConfig
-from ivm_data.ray_engine import label_manifest
-from ivm_data.recipes import recipe
+from ivm_data.recipes.labeling_recipes import recipe
 from storage.errors import TransientError
 
 PART_SIZE = 3

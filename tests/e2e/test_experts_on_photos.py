@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.experts import registry
-from ivm_data.labeling import label_manifest, prepare
-from ivm_data.recipes import recipe
+from ivm_data.recipes.labeling_recipes import recipe
 from storage.catalog import Catalog
 from storage.reader import iter_labels
 

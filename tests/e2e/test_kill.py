@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from ivm_data.labeling import label_manifest, prepare
-from ivm_data.recipes import recipe
+from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.digest import content_hash
 from storage.shards import list_parts
@@ -21,8 +21,8 @@ RUN = """
 import sys
 from pathlib import Path
 import torch
-from ivm_data.labeling import label_part, prepare
-from ivm_data.recipes import recipe
+from ivm_data.engine.labeling import label_part, prepare
+from ivm_data.recipes.labeling_recipes import recipe
 torch.set_num_threads(1)
 run = prepare(Path(sys.argv[1]), Path(sys.argv[2]), recipe("demo"), part_size=2)
 print("ready", flush=True)

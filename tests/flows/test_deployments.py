@@ -21,8 +21,8 @@ from flows.inbox import LABELING
 from flows.label import LABELS_READY
 from flows.serve import deployments
 from flows.train_when_ready import TRAINING
-from ivm_data.recipes import RECIPES
-from ivm_model.weighting import WEIGHTINGS
+from ivm_data.recipes.labeling_recipes import RECIPES
+from ivm_model.weighting.weightings import WEIGHTINGS
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = {each["name"]: each for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}

@@ -7,7 +7,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
 from flows.limits import LMM, gpu, slots, wanted
-from ivm_data.recipes import recipe
+from ivm_data.recipes.labeling_recipes import recipe
 
 
 @pytest.mark.parametrize(

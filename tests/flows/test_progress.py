@@ -1,8 +1,8 @@
 from collections import Counter
 from dataclasses import replace
 
-from flows.progress import Progress
-from ivm_data.labeling import PartSummary
+from flows.progress import LabelingProgress
+from ivm_data.engine.labeling import PartSummary
 
 
 def summary(rows, **statuses):
@@ -11,7 +11,7 @@ def summary(rows, **statuses):
 
 def test_speed_and_time_left_count_only_what_this_run_labeled():
     now = [100.0]
-    progress = Progress(parts=10, pairs=100, parts_before=4, pairs_before=40, clock=lambda: now[0])
+    progress = LabelingProgress(parts=10, pairs=100, parts_before=4, pairs_before=40, clock=lambda: now[0])
     assert progress.percent == 40
     assert progress.counts()["time left"] == "unknown"
     now[0] += 20
@@ -25,14 +25,14 @@ def test_speed_and_time_left_count_only_what_this_run_labeled():
 
 
 def test_inputs_that_failed_are_counted_whatever_their_reason():
-    progress = Progress(1, 4, 0, 0)
+    progress = LabelingProgress(1, 4, 0, 0)
     progress.add(summary(4, **{"accepted": 1, "failed: image_missing": 2, "failed: no_box": 1}))
     assert progress.counts()["failed inputs"] == "3"
     assert progress.counts()["time left"] == "0:00:00"
 
 
 def test_tokens_are_told_where_an_endpoint_was_asked():
-    progress = Progress(1, 4, 0, 0)
+    progress = LabelingProgress(1, 4, 0, 0)
     assert "LMM tokens" not in progress.counts()
     progress.add(replace(summary(4, accepted=4), tokens=12_345))
     assert progress.counts()["LMM tokens"] == "12,345"
@@ -40,14 +40,14 @@ def test_tokens_are_told_where_an_endpoint_was_asked():
 
 
 def test_a_price_tells_what_was_spent_and_what_the_whole_run_will_cost():
-    progress = Progress(4, 16, 1, 4, price=2.0)
+    progress = LabelingProgress(4, 16, 1, 4, price=2.0)
     assert "LMM cost" not in progress.counts()
     progress.add(replace(summary(4, accepted=4), tokens=500_000))
     assert progress.counts()["LMM cost"] == "1.00 of about 3.00"
 
 
 def test_a_failed_part_is_told_and_is_not_done():
-    progress = Progress(2, 8, 0, 0)
+    progress = LabelingProgress(2, 8, 0, 0)
     progress.add_failure()
     assert progress.percent == 0
     assert "failed parts 1" in progress.line()
@@ -55,6 +55,6 @@ def test_a_failed_part_is_told_and_is_not_done():
 
 
 def test_a_run_with_nothing_left_to_do_is_done_from_the_start():
-    progress = Progress(2, 8, 2, 8)
+    progress = LabelingProgress(2, 8, 2, 8)
     assert progress.percent == 100
     assert progress.counts()["time left"] == "0:00:00"

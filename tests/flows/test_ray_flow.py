@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from flows.label import label
-from ivm_data.labeling import label_manifest, prepare
-from ivm_data.recipes import recipe
+from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 
 RAY = {"local_cpus": 2, "store_mib": 300}

@@ -19,8 +19,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.server import answers, end_dead_runs
-from ivm_data.labeling import prepare
-from ivm_data.recipes import recipe
+from ivm_data.engine.labeling import prepare
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.digest import content_hash
 from storage.shards import list_parts

@@ -16,8 +16,8 @@ from flows.report import report
 from flows.train import train
 from flows.train_when_ready import train_when_ready
 from flows.trainings import LabelState, accepted_at_last_training
-from ivm_data.labeling import label_manifest, prepare
-from ivm_data.recipes import recipe
+from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.recipes.labeling_recipes import recipe
 from storage.digest import content_hash
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -3,8 +3,8 @@ import shutil
 import pytest
 
 from flows.trainings import LabelState, accepted_at_last_training, is_trained, remember, settings, training_key
-from ivm_data.labeling import label_manifest, label_part, prepare
-from ivm_data.recipes import recipe
+from ivm_data.engine.labeling import label_manifest, label_part, prepare
+from ivm_data.recipes.labeling_recipes import recipe
 from storage import snapshots
 from storage.layout import light_path
 

@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 
 from ivm_data.config import build, override
-from ivm_data.recipes import demo, recipe
+from ivm_data.recipes.labeling_recipes import demo, recipe
 from storage.errors import ConfigError
 
 

@@ -31,17 +31,17 @@ from transformers import (
 )
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-from ivm_model.dataset import DataConfig, Rows, split_rows
-from ivm_model.model import MaskingModel, ModelConfig
-from ivm_model.trainer import TrainConfig
+from ivm_model.data.dataset import DataConfig, TrainingRows, split_rows
+from ivm_model.model.masking_model import MaskingModel, ModelConfig
+from ivm_model.train.trainer import TrainConfig
 from storage import reviews, rle
-from storage.decisions import Found, decide
+from storage.decisions import FoundLabel, decide
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
 
 TRAIN = """
 import json, pickle, sys
-from ivm_model.trainer import train_dwsl
+from ivm_model.train.trainer import train_dwsl
 
 config = pickle.load(open(sys.argv[1], "rb"))
 report = train_dwsl(config)
@@ -114,7 +114,7 @@ def labels() -> list[Label]:
 
 
 @pytest.fixture(scope="session")
-def rows(labels: list[Label]) -> Rows:
+def rows(labels: list[Label]) -> TrainingRows:
     return split_rows(labels, DataConfig(test_share=0.3))
 
 
@@ -133,7 +133,7 @@ def grow(labels: list[Label]) -> Callable[[Path], None]:
         commit_part(data, PartResult("part-1", "recipe", tuple(more)))
         first, second = (label.sample.id for label in labels[1:3])
         reviews.append(data, "recipe", first, "someone", "wrong_instruction")
-        decide(data, "rule", "sample", "exclude", [Found("recipe", second, "seen")], parameters={}, who="test")
+        decide(data, "rule", "sample", "exclude", [FoundLabel("recipe", second, "seen")], parameters={}, who="test")
 
     return later
 

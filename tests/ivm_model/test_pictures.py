@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ivm_model.discriminator import Discriminator
-from ivm_model.generator import GeneratorTrainer
-from ivm_model.lmm import Reading
+from ivm_model.discriminator.network import Discriminator
 from ivm_model.masking import Masked
+from ivm_model.model.lmm import Reading
+from ivm_model.train.generator import GeneratorTrainer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "dwsl.md").read_text()
 PICTURES = re.findall(r"^```mermaid\n(.*?)^```$", PAGE, re.M | re.S)

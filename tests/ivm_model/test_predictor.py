@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from ivm_model.checkpoint import save_checkpoint
+from ivm_model.model.checkpoint import save_checkpoint
 from ivm_model.predictor import Predictor
 from storage.errors import WeightsError
 

@@ -7,7 +7,7 @@ from storage.catalog import Catalog
 from storage.errors import ConfigError, ShardError
 from storage.records import Label
 from storage.shards import commit_part
-from storage.views import VIEWS
+from storage.sql_views import VIEWS
 
 
 @pytest.fixture(scope="module")

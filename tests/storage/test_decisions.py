@@ -1,7 +1,7 @@
 import pytest
 
 from storage.catalog import Catalog
-from storage.decisions import Found, decide, excluded, standing
+from storage.decisions import FoundLabel, decide, excluded, standing
 from storage.errors import ShardError
 from storage.records import Label
 from storage.shards import commit_part
@@ -15,7 +15,7 @@ def labels(tmp_path, build):
 
 
 def found(labels, build):
-    return [Found(build.RECIPE, label.sample.id, f"seen in {label.sample.id[:4]}") for label in labels]
+    return [FoundLabel(build.RECIPE, label.sample.id, f"seen in {label.sample.id[:4]}") for label in labels]
 
 
 def clean_ids(data):

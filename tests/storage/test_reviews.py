@@ -10,7 +10,7 @@ from storage.catalog import Catalog
 from storage.errors import ShardError
 from storage.layout import scan
 from storage.records import Review
-from storage.reviews import Ruling
+from storage.reviews import Adjudication
 
 MASK = rle.encode(np.eye(4, dtype=bool))
 OTHER = rle.encode(np.ones((4, 4), bool))
@@ -38,10 +38,10 @@ def test_an_opinion_is_later_than_all_before_even_where_the_clock_is_behind(tmp_
 def test_a_withdrawn_opinion_does_not_count_and_others_do(tmp_path):
     for verdict in ("right", "withdrawn"):
         reviews.append(tmp_path, "3f9c0a", "00", "ada", verdict)
-    assert reviews.rulings(tmp_path) == {}
+    assert reviews.adjudications(tmp_path) == {}
     reviews.append(tmp_path, "3f9c0a", "00", "ben", "wrong", mask=MASK)
-    assert reviews.rulings(tmp_path, "3f9c0a") == {"00": Ruling("corrected", MASK)}
-    assert reviews.rulings(tmp_path, "other") == {}
+    assert reviews.adjudications(tmp_path, "3f9c0a") == {"00": Adjudication("corrected", MASK)}
+    assert reviews.adjudications(tmp_path, "other") == {}
     with Catalog(tmp_path) as catalog:
         (row,) = catalog.sql("FROM opinions").to_pylist()
     assert (row["reviewer"], row["verdict"], row["mask"]["counts"]) == ("ben", "wrong", MASK.counts)
@@ -50,17 +50,17 @@ def test_a_withdrawn_opinion_does_not_count_and_others_do(tmp_path):
 @pytest.mark.parametrize(
     ("opinions", "ruling"),
     [
-        ([said("right")], Ruling("right")),
+        ([said("right")], Adjudication("right")),
         ([said("unsure")], None),
-        ([said("right"), said("unsure")], Ruling("right")),
-        ([said("right"), said("wrong")], Ruling("wrong")),
-        ([said("wrong"), said("wrong", mask=MASK)], Ruling("corrected", MASK)),
-        ([said("wrong", "2025", mask=OTHER), said("wrong", "2024", mask=MASK)], Ruling("corrected", OTHER)),
-        ([said("wrong_instruction"), said("wrong", mask=MASK), said("right")], Ruling("wrong_instruction")),
+        ([said("right"), said("unsure")], Adjudication("right")),
+        ([said("right"), said("wrong")], Adjudication("wrong")),
+        ([said("wrong"), said("wrong", mask=MASK)], Adjudication("corrected", MASK)),
+        ([said("wrong", "2025", mask=OTHER), said("wrong", "2024", mask=MASK)], Adjudication("corrected", OTHER)),
+        ([said("wrong_instruction"), said("wrong", mask=MASK), said("right")], Adjudication("wrong_instruction")),
     ],
 )
 def test_where_people_disagree_the_more_careful_verdict_counts(opinions, ruling):
-    assert reviews.rule(opinions) == ruling
+    assert reviews.adjudicate(opinions) == ruling
 
 
 def test_a_file_of_before_masks_were_kept_is_named_and_no_training_goes_on_without_it(tmp_path):
@@ -69,7 +69,7 @@ def test_a_file_of_before_masks_were_kept_is_named_and_no_training_goes_on_witho
     pq.write_table(pq.read_table(path).drop_columns("mask"), path)
     assert "['mask']" in str(scan(tmp_path).problems[0])
     with pytest.raises(ShardError, match="mask"):
-        reviews.rulings(tmp_path)
+        reviews.adjudications(tmp_path)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from storage import snapshots
 from storage.catalog import Catalog
 from storage.compact import compact
-from storage.decisions import Found, decide
+from storage.decisions import FoundLabel, decide
 from storage.errors import ConfigError, ShardError
 from storage.records import PartResult
 from storage.shards import commit_part, write_reviews, write_weights
@@ -37,7 +37,7 @@ def grow(data, build):
         "rule",
         "mask",
         "exclude",
-        [Found(build.RECIPE, part.outcomes[0].sample.id, "why")],
+        [FoundLabel(build.RECIPE, part.outcomes[0].sample.id, "why")],
         parameters={},
         who="ada",
     )

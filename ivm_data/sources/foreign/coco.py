@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, checked, existing, image_path
 from ivm_data.sources.foreign.coco_index import CocoIndex
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
 from ivm_data.sources.foreign.wording import check_template
 
 
@@ -30,7 +30,7 @@ class CocoConfig:
         check_template(self.instruction)
 
 
-def read_coco(config: CocoConfig) -> Iterator[Pair | BadRecord]:
+def read_coco(config: CocoConfig) -> Iterator[ForeignPair | BadRecord]:
     """COCO: each category of an image is an instruction, all its instances and crowds are the masks.
 
     Reads: instances_*.json
@@ -42,8 +42,10 @@ def read_coco(config: CocoConfig) -> Iterator[Pair | BadRecord]:
             yield from checked(where, _pairs, coco, config, image, category, annotations)
 
 
-def _pairs(coco: CocoIndex, config: CocoConfig, image: int, category: int, annotations: list[int]) -> Iterator[Pair]:
-    yield Pair(
+def _pairs(
+    coco: CocoIndex, config: CocoConfig, image: int, category: int, annotations: list[int]
+) -> Iterator[ForeignPair]:
+    yield ForeignPair(
         image=image_path(config.images, coco.images[image]),
         instruction=config.instruction.format(name=coco.categories[category]),
         kind="all",

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ivm_data.sources.foreign.base import BadRecord, Target, box_target
+from ivm_data.sources.foreign.foreign_reader import BadRecord, Target, box_target
 from ivm_data.sources.foreign.json_stream import Node, read_at, stream
 from storage.errors import ConfigError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, Target, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
 
 _PHRASE = re.compile(r"\[/EN#(\d+)(/\S+) ([^\]]+)\]")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -32,7 +32,7 @@ class Flickr30kConfig:
     held_out: bool = False
 
 
-def read_flickr30k(config: Flickr30kConfig) -> Iterator[Pair | BadRecord]:
+def read_flickr30k(config: Flickr30kConfig) -> Iterator[ForeignPair | BadRecord]:
     """Flickr30k Entities: a phrase of a caption is an instruction, the boxes of what it names are the label.
 
     Reads: Sentences/*.txt, Annotations/*.xml
@@ -49,7 +49,7 @@ def _ids(config: Flickr30kConfig, sentences: Path) -> list[str]:
     return sorted(path.stem for path in sentences.glob("*.txt"))
 
 
-def _pairs(name: str, sentences: Path, annotations: Path, config: Flickr30kConfig) -> Iterator[Pair]:
+def _pairs(name: str, sentences: Path, annotations: Path, config: Flickr30kConfig) -> Iterator[ForeignPair]:
     """One pair for each phrase that has a box: "not visual" (chain 0), whole scenes and things not drawn have none."""
     try:
         captions = (sentences / f"{name}.txt").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def _pairs(name: str, sentences: Path, annotations: Path, config: Flickr30kConfi
             spoken.setdefault(words.lower(), words)
             chains[words.lower()].setdefault(chain, kind.split("/")[1])
     for key, named in chains.items():
-        yield Pair(
+        yield ForeignPair(
             image=image_path(config.images, f"{name}.jpg"),
             instruction=spoken[key],
             kind=next(iter(named.values())),

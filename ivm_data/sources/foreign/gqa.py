@@ -8,7 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, Target, box_target, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import (
+    BadRecord,
+    ForeignPair,
+    Target,
+    box_target,
+    checked,
+    existing,
+    image_path,
+)
 from ivm_data.sources.foreign.json_stream import read_at, stream
 
 GRAPHS_IN_MEMORY = 1000
@@ -31,7 +39,7 @@ class GqaConfig:
     held_out: bool = False
 
 
-def read_gqa(config: GqaConfig) -> Iterator[Pair | BadRecord]:
+def read_gqa(config: GqaConfig) -> Iterator[ForeignPair | BadRecord]:
     """GQA: a question is the instruction; the boxes of its annotated objects, or their absence, are the label.
 
     Reads: *_questions.json, *_sceneGraphs.json
@@ -54,8 +62,8 @@ class _SceneGraphs:
             return dict(read_at(file, *self.places[image])["objects"])
 
 
-def _pairs(question: dict[str, Any], graphs: _SceneGraphs | None, config: GqaConfig) -> Iterator[Pair]:
-    yield Pair(
+def _pairs(question: dict[str, Any], graphs: _SceneGraphs | None, config: GqaConfig) -> Iterator[ForeignPair]:
+    yield ForeignPair(
         image=image_path(config.images, f"{question['imageId']}.jpg"),
         instruction=question["question"],
         kind=question.get("types", {}).get("structural") or "",

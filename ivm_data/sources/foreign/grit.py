@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, Target, checked
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked
 from storage.errors import ConfigError
 
 ROWS_IN_MEMORY = 1024
@@ -32,7 +32,7 @@ class GritConfig:
     noun_chunks: bool = True
 
 
-def read_grit(config: GritConfig) -> Iterator[Pair | BadRecord]:
+def read_grit(config: GritConfig) -> Iterator[ForeignPair | BadRecord]:
     """GRIT: a grounded phrase of a caption is an instruction, its boxes the label if wanted; images stay URLs.
 
     Reads: *.parquet
@@ -59,7 +59,7 @@ def _tables(path: Path) -> list[Path]:
     return tables
 
 
-def _pairs(row: dict[str, Any], config: GritConfig) -> Iterator[Pair]:
+def _pairs(row: dict[str, Any], config: GritConfig) -> Iterator[ForeignPair]:
     """One pair a span of the caption; a span that is a noun chunk and an expression is an expression."""
     found: dict[str, tuple[str, list[Target]]] = {}
     for kind in ("ref_exps", "noun_chunks") if config.noun_chunks else ("ref_exps",):
@@ -68,7 +68,7 @@ def _pairs(row: dict[str, Any], config: GritConfig) -> Iterator[Pair]:
             if score >= config.min_score and found.setdefault(phrase, (kind, []))[0] == kind:
                 found[phrase][1].append({"box": corners, "frame": "image"})
     for phrase, (kind, boxes) in found.items():
-        yield Pair(
+        yield ForeignPair(
             image=row["url"],
             instruction=phrase,
             kind="expression" if kind == "ref_exps" else "phrase",

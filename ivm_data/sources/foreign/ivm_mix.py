@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, Target, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
 from storage.errors import ConfigError
 
 LABELS = ("mask", "boxes", "none")
@@ -42,7 +42,7 @@ class IvmMixConfig:
             raise ConfigError(f"'threshold' must be between 1 and 255, got {self.threshold}")
 
 
-def read_ivm_mix(config: IvmMixConfig) -> Iterator[Pair | BadRecord]:
+def read_ivm_mix(config: IvmMixConfig) -> Iterator[ForeignPair | BadRecord]:
     """IVM-Mix-1M: each instruction of a row is one, the soft mask above a threshold is the label.
 
     Reads: a set's JSONL, mask_*.jpg
@@ -54,12 +54,12 @@ def read_ivm_mix(config: IvmMixConfig) -> Iterator[Pair | BadRecord]:
                 yield from checked(f"{path.name}: line {number}", _pairs, line, config)
 
 
-def _pairs(line: bytes, config: IvmMixConfig) -> Iterator[Pair]:
+def _pairs(line: bytes, config: IvmMixConfig) -> Iterator[ForeignPair]:
     row = json.loads(line)
     if not isinstance(row["instruction"], list):
         raise ValueError(f"'instruction' must be a list, got {str(row['instruction'])[:60]!r}")
     for instruction in dict.fromkeys(row["instruction"]):
-        yield Pair(
+        yield ForeignPair(
             image=image_path(config.images, row.get("image", f"img_{row['uuid']}.jpg")),
             instruction=instruction,
             held_out=config.held_out,

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from ivm_data.images import DEFAULT_LIMITS
 from ivm_data.sources.foreign import brush
-from ivm_data.sources.foreign.base import BadRecord, Pair, Target, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
 from ivm_data.sources.foreign.json_stream import stream
 from storage import rle
 
@@ -36,7 +36,7 @@ class LabelStudioConfig:
     held_out: bool = False
 
 
-def read_label_studio(config: LabelStudioConfig) -> Iterator[Pair | BadRecord]:
+def read_label_studio(config: LabelStudioConfig) -> Iterator[ForeignPair | BadRecord]:
     """Label Studio: a task is a pair, its last annotation the masks; one without a shape says that nothing is there.
 
     Reads: the project's export as JSON
@@ -46,13 +46,13 @@ def read_label_studio(config: LabelStudioConfig) -> Iterator[Pair | BadRecord]:
         yield from checked(f"{path.name}: [{position}]", _pairs, node.value, config)
 
 
-def _pairs(task: dict[str, Any], config: LabelStudioConfig) -> Iterator[Pair]:
+def _pairs(task: dict[str, Any], config: LabelStudioConfig) -> Iterator[ForeignPair]:
     data = task["data"]
     given = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
     if config.predictions and not given:
         given = task.get("predictions") or []
     targets = [_target(result) for result in given[-1]["result"]] if given else []
-    yield Pair(
+    yield ForeignPair(
         image=image_path(config.images, _file(data[config.image])),
         instruction=data[config.instruction],
         kind=str(data.get("kind") or ""),

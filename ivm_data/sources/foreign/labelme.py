@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ivm_data.images import DEFAULT_LIMITS, ImageLimits, decode
-from ivm_data.sources.foreign.base import BadRecord, Pair, Target, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
 from ivm_data.sources.foreign.wording import check_template
 from storage import rle
 
@@ -41,7 +41,7 @@ class LabelmeConfig:
         check_template(self.instruction)
 
 
-def read_labelme(config: LabelmeConfig) -> Iterator[Pair | BadRecord]:
+def read_labelme(config: LabelmeConfig) -> Iterator[ForeignPair | BadRecord]:
     """LabelMe: each label of an image is an instruction, all shapes that bear it are the masks.
 
     Reads: *.json
@@ -50,7 +50,7 @@ def read_labelme(config: LabelmeConfig) -> Iterator[Pair | BadRecord]:
         yield from checked(path.name, _pairs, path, config)
 
 
-def _pairs(path: Path, config: LabelmeConfig) -> Iterator[Pair]:
+def _pairs(path: Path, config: LabelmeConfig) -> Iterator[ForeignPair]:
     document = json.loads(path.read_text(encoding="utf-8"))
     # The path may be Windows's, and lead out of the folder: only the name counts.
     image = image_path(config.images, PureWindowsPath(document["imagePath"]).name)
@@ -63,7 +63,7 @@ def _pairs(path: Path, config: LabelmeConfig) -> Iterator[Pair]:
             targets[flag.removeprefix(NO_TARGET)] += []
     for label, found in targets.items():
         text = config.instruction.format(name=label)
-        yield Pair(image, text, held_out=config.held_out, targets=tuple(found))
+        yield ForeignPair(image, text, held_out=config.held_out, targets=tuple(found))
 
 
 def _target(shape: dict[str, Any], size: tuple[int, int]) -> Target:

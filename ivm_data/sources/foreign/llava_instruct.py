@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
 from ivm_data.sources.foreign.json_stream import stream
 from storage.errors import ConfigError
 
@@ -31,7 +31,7 @@ class LlavaInstructConfig:
             raise ConfigError(f"'turns' must be at least 0, got {self.turns}")
 
 
-def read_llava_instruct(config: LlavaInstructConfig) -> Iterator[Pair | BadRecord]:
+def read_llava_instruct(config: LlavaInstructConfig) -> Iterator[ForeignPair | BadRecord]:
     """LLaVA-Instruct: what the human says of an image is the instruction; nothing is labeled.
 
     Reads: llava_instruct_150k.json, llava_v1_5_mix665k.json
@@ -41,10 +41,12 @@ def read_llava_instruct(config: LlavaInstructConfig) -> Iterator[Pair | BadRecor
         yield from checked(f"{path.name}: [{position}]", _pairs, node.value, config)
 
 
-def _pairs(row: dict[str, Any], config: LlavaInstructConfig) -> Iterator[Pair]:
+def _pairs(row: dict[str, Any], config: LlavaInstructConfig) -> Iterator[ForeignPair]:
     """A conversation without an image is about none."""
     if "image" not in row:
         return
     questions = [turn["value"] for turn in row["conversations"] if turn["from"] == "human"]
     for question in questions[: config.turns or None]:
-        yield Pair(image_path(config.images, row["image"]), question.replace("<image>", "").strip(), kind="question")
+        yield ForeignPair(
+            image_path(config.images, row["image"]), question.replace("<image>", "").strip(), kind="question"
+        )

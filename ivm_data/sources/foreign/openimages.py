@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
 from ivm_data.sources.foreign.wording import check_template
 from storage.errors import ConfigError
 
@@ -47,7 +47,7 @@ class OpenImagesConfig:
         check_template(self.instruction)
 
 
-def read_openimages(config: OpenImagesConfig) -> Iterator[Pair | BadRecord]:
+def read_openimages(config: OpenImagesConfig) -> Iterator[ForeignPair | BadRecord]:
     """OpenImages: each class of an image is an instruction, all its mask files are the masks.
 
     Reads: *-annotations-object-segmentation.csv, class-descriptions-boxable.csv, mask PNGs
@@ -62,8 +62,10 @@ def read_openimages(config: OpenImagesConfig) -> Iterator[Pair | BadRecord]:
             yield from checked(f"{path.name}: image {image}, {label}", _pairs, image, label, masks, names, config)
 
 
-def _pairs(image: str, label: str, masks: list[str], names: dict[str, str], config: OpenImagesConfig) -> Iterator[Pair]:
-    yield Pair(
+def _pairs(
+    image: str, label: str, masks: list[str], names: dict[str, str], config: OpenImagesConfig
+) -> Iterator[ForeignPair]:
+    yield ForeignPair(
         image=image_path(config.images, f"{image}.jpg"),
         instruction=config.instruction.format(name=names[label]),
         kind="all",

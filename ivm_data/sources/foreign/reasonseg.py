@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, Target, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
 from storage import rle
 
 _TURNED = {5, 6, 7, 8}
@@ -36,7 +36,7 @@ class ReasonSegConfig:
     held_out: bool = False
 
 
-def read_reasonseg(config: ReasonSegConfig) -> Iterator[Pair | BadRecord]:
+def read_reasonseg(config: ReasonSegConfig) -> Iterator[ForeignPair | BadRecord]:
     """ReasonSeg: each text of an image is an instruction; its outlines, less what is to be ignored, are the mask.
 
     Reads: *.json, *.jpg
@@ -45,11 +45,11 @@ def read_reasonseg(config: ReasonSegConfig) -> Iterator[Pair | BadRecord]:
         yield from checked(path.name, _pairs, path, config)
 
 
-def _pairs(path: Path, config: ReasonSegConfig) -> Iterator[Pair]:
+def _pairs(path: Path, config: ReasonSegConfig) -> Iterator[ForeignPair]:
     row = _load(path)
     targets, ignore = _marked(row["shapes"], _size(path.with_suffix(".jpg")))
     for text in dict.fromkeys(row["text"]):
-        yield Pair(
+        yield ForeignPair(
             image=image_path(config.images, path.with_suffix(".jpg").name),
             instruction=text,
             kind="sentence" if row["is_sentence"] else "phrase",

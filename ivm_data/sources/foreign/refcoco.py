@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, checked, existing, image_path
 from ivm_data.sources.foreign.coco_index import CocoIndex
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
 from ivm_data.sources.foreign.json_stream import stream
 from ivm_data.sources.foreign.plain_pickle import load_plain
 from storage.errors import ConfigError
@@ -37,7 +37,7 @@ class RefCocoConfig:
     splits: str = ""
 
 
-def read_refcoco(config: RefCocoConfig) -> Iterator[Pair | BadRecord]:
+def read_refcoco(config: RefCocoConfig) -> Iterator[ForeignPair | BadRecord]:
     """RefCOCO, RefCOCO+, RefCOCOg: each sentence is an instruction, its annotation is the mask.
 
     Reads: refs(unc|google|umd).p, instances.json
@@ -49,7 +49,7 @@ def read_refcoco(config: RefCocoConfig) -> Iterator[Pair | BadRecord]:
     yield from _read(path, refs, config)
 
 
-def read_grefcoco(config: RefCocoConfig) -> Iterator[Pair | BadRecord]:
+def read_grefcoco(config: RefCocoConfig) -> Iterator[ForeignPair | BadRecord]:
     """gRefCOCO: each sentence is an instruction, its annotations are the masks; ann_id -1 says that there is none.
 
     Reads: grefs(unc).json, instances.json
@@ -58,21 +58,21 @@ def read_grefcoco(config: RefCocoConfig) -> Iterator[Pair | BadRecord]:
     yield from _read(path, (node.value for node in stream(path)), config)
 
 
-def _read(path: Path, refs: Iterable[Any], config: RefCocoConfig) -> Iterator[Pair | BadRecord]:
+def _read(path: Path, refs: Iterable[Any], config: RefCocoConfig) -> Iterator[ForeignPair | BadRecord]:
     with CocoIndex(existing(config.instances, "instances")) as coco:
         yield from coco.bad
         for position, ref in enumerate(refs):
             yield from checked(f"{path.name}: ref {position}", _pairs, ref, coco, config)
 
 
-def _pairs(ref: dict[str, Any], coco: CocoIndex, config: RefCocoConfig) -> Iterator[Pair]:
+def _pairs(ref: dict[str, Any], coco: CocoIndex, config: RefCocoConfig) -> Iterator[ForeignPair]:
     split = ref["split"]
     if config.splits and split not in config.splits.split():
         return
     ids = ref["ann_id"] if isinstance(ref["ann_id"], list) else [ref["ann_id"]]
     targets = tuple(coco.target(annotation) for annotation in ids if annotation != -1)
     for sentence in ref["sentences"]:
-        yield Pair(
+        yield ForeignPair(
             image=image_path(config.images, coco.images[ref["image_id"]]),
             instruction=sentence["sent"],
             kind=("none", "one")[len(targets)] if len(targets) < 2 else "several",

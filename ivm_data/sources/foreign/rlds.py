@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, checked, existing
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing
 from ivm_data.sources.foreign.robot_frames import language
 from storage.errors import ConfigError
 
@@ -35,7 +35,7 @@ class RldsConfig:
             raise ConfigError(f"'every' must be at least 1, got {self.every}")
 
 
-def read_rlds(config: RldsConfig) -> Iterator[Pair | BadRecord]:
+def read_rlds(config: RldsConfig) -> Iterator[ForeignPair | BadRecord]:
     """Open X as RLDS: an episode's language is the instruction of every k-th frame, which is stored as it is.
 
     Reads: dataset_info.json, features.json, *.tfrecord-*
@@ -58,7 +58,7 @@ def read_rlds(config: RldsConfig) -> Iterator[Pair | BadRecord]:
         yield from checked(f"{config.split}: episode {number}", episode_pairs, episode["steps"], config)
 
 
-def episode_pairs(steps: dict[str, Any], config: RldsConfig) -> Iterator[Pair]:
+def episode_pairs(steps: dict[str, Any], config: RldsConfig) -> Iterator[ForeignPair]:
     """Every k-th frame of an episode with the instruction of its step; a step whose language is blank has none.
 
     Args:
@@ -71,4 +71,4 @@ def episode_pairs(steps: dict[str, Any], config: RldsConfig) -> Iterator[Pair]:
     said = language(steps)
     for image, text in list(zip(observation[camera], said, strict=True))[:: config.every]:
         if instruction := bytes(text).decode().strip():
-            yield Pair(bytes(image), instruction, kind="robot")
+            yield ForeignPair(bytes(image), instruction, kind="robot")

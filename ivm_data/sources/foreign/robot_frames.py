@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
 from storage.errors import ConfigError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -39,7 +39,7 @@ class RobotFramesConfig:
             raise ConfigError(f"'every' must be at least 1, got {self.every}")
 
 
-def read_robot_frames(config: RobotFramesConfig) -> Iterator[Pair | BadRecord]:
+def read_robot_frames(config: RobotFramesConfig) -> Iterator[ForeignPair | BadRecord]:
     """Robot frames: an episode's language is the instruction of every k-th frame; nothing is labeled.
 
     Reads: lang.txt, images0/im_*.jpg
@@ -50,7 +50,7 @@ def read_robot_frames(config: RobotFramesConfig) -> Iterator[Pair | BadRecord]:
         yield from checked(f"{(episode / path.name).as_posix()}", _pairs, path, episode, config)
 
 
-def _pairs(path: Path, episode: Path, config: RobotFramesConfig) -> Iterator[Pair]:
+def _pairs(path: Path, episode: Path, config: RobotFramesConfig) -> Iterator[ForeignPair]:
     """An episode whose language was left blank asks for nothing."""
     instruction = _language(path)
     if not instruction:
@@ -61,7 +61,7 @@ def _pairs(path: Path, episode: Path, config: RobotFramesConfig) -> Iterator[Pai
         raise ValueError(f"no frames in '{config.frames}'")
     for name in sorted(names, key=_by_number)[:: config.every]:
         frame = (episode / config.frames / name).as_posix()
-        yield Pair(image_path(config.images, frame), instruction, kind="robot")
+        yield ForeignPair(image_path(config.images, frame), instruction, kind="robot")
 
 
 def _language(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, Target, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
 from ivm_data.sources.foreign.json_stream import read_at, stream
 from ivm_data.sources.foreign.wording import check_template
 
@@ -34,7 +34,7 @@ class SaCoConfig:
         check_template(self.instruction)
 
 
-def read_sa_co(config: SaCoConfig) -> Iterator[Pair | BadRecord]:
+def read_sa_co(config: SaCoConfig) -> Iterator[ForeignPair | BadRecord]:
     """SA-Co: an image's phrase is an instruction, all masks of it the label; a phrase without any is a negative.
 
     Reads: gold_*.json, silver_*.json
@@ -55,7 +55,7 @@ class _Places:
     def __init__(self) -> None:
         self._found = array("q")
 
-    def add(self, annotation: dict[str, Any], start: int, stop: int) -> list[Pair]:
+    def add(self, annotation: dict[str, Any], start: int, stop: int) -> list[ForeignPair]:
         self._found.extend(array("q", (int(annotation["image_id"]), start, stop)))
         return []
 
@@ -68,10 +68,10 @@ class _Places:
         return self._row_N3[first:last, 1:].tolist()
 
 
-def _pairs(image: dict[str, Any], places: _Places, file: BinaryIO, config: SaCoConfig) -> Iterator[Pair]:
+def _pairs(image: dict[str, Any], places: _Places, file: BinaryIO, config: SaCoConfig) -> Iterator[ForeignPair]:
     """Where the masks are not all of the phrase's instances, they are no label for "every"."""
     targets = tuple(_target(read_at(file, start, stop)) for start, stop in places.of(int(image["id"])))
-    yield Pair(
+    yield ForeignPair(
         image=image_path(config.images, image["file_name"]),
         instruction=config.instruction.format(name=image["text_input"]),
         kind="all" if targets else "none",

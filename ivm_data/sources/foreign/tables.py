@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, Target, checked, existing
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing
 from storage.errors import ConfigError
 
 ROWS_IN_MEMORY = 64
@@ -47,7 +47,7 @@ class HfDatasetConfig:
     instruction: str = "instruction"
 
 
-def read_parquet(config: ParquetConfig) -> Iterator[Pair | BadRecord]:
+def read_parquet(config: ParquetConfig) -> Iterator[ForeignPair | BadRecord]:
     """Our manifest as Parquet: a row is a pair, as in JSONL.
 
     Reads: a Parquet file
@@ -65,7 +65,7 @@ def read_parquet(config: ParquetConfig) -> Iterator[Pair | BadRecord]:
         raise ConfigError(f"'{path}' cannot be read as Parquet: {error}") from error
 
 
-def read_hf_dataset(config: HfDatasetConfig) -> Iterator[Pair | BadRecord]:
+def read_hf_dataset(config: HfDatasetConfig) -> Iterator[ForeignPair | BadRecord]:
     """Our manifest as a Hugging Face datasets folder: a row is a pair; image bytes are stored beside the manifest.
 
     Reads: a folder that save_to_disk wrote
@@ -96,15 +96,15 @@ def _check_columns(path: Path, columns: list[str], config: ParquetConfig | HfDat
 
 def _read(
     name: str, rows: Iterator[dict[str, Any]], config: ParquetConfig | HfDatasetConfig
-) -> Iterator[Pair | BadRecord]:
+) -> Iterator[ForeignPair | BadRecord]:
     for position, row in enumerate(rows):
         yield from checked(f"{name}: row {position}", _pairs, row, config)
 
 
-def _pairs(row: dict[str, Any], config: ParquetConfig | HfDatasetConfig) -> Iterator[Pair]:
+def _pairs(row: dict[str, Any], config: ParquetConfig | HfDatasetConfig) -> Iterator[ForeignPair]:
     targets, mask = row.get("targets"), row.get("mask")
     marked = [*(targets or ()), *([] if mask is None else [{"mask" if isinstance(mask, str) else "mask_rle": mask}])]
-    yield Pair(
+    yield ForeignPair(
         image=_image(row[config.image]),
         instruction=row[config.instruction],
         kind=row.get("kind") or "",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
 from ivm_data.sources.foreign.json_stream import stream
 
 
@@ -23,7 +23,7 @@ class TextVqaConfig:
     images: str = "textvqa/train_images"
 
 
-def read_textvqa(config: TextVqaConfig) -> Iterator[Pair | BadRecord]:
+def read_textvqa(config: TextVqaConfig) -> Iterator[ForeignPair | BadRecord]:
     """TextVQA: a question is the instruction; nothing is labeled.
 
     Reads: TextVQA_0.5.1_*.json
@@ -34,5 +34,5 @@ def read_textvqa(config: TextVqaConfig) -> Iterator[Pair | BadRecord]:
         yield from checked(f"{path.name}: data[{position}]", _pairs, row, config)
 
 
-def _pairs(row: dict[str, Any], config: TextVqaConfig) -> Iterator[Pair]:
-    yield Pair(image_path(config.images, f"{row['image_id']}.jpg"), row["question"], kind="question")
+def _pairs(row: dict[str, Any], config: TextVqaConfig) -> Iterator[ForeignPair]:
+    yield ForeignPair(image_path(config.images, f"{row['image_id']}.jpg"), row["question"], kind="question")

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, box_target, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, box_target, checked, existing, image_path
 from ivm_data.sources.foreign.json_stream import stream
 from ivm_data.sources.foreign.wording import check_template
 from storage.errors import ConfigError
@@ -43,7 +43,7 @@ class VisualGenomeConfig:
             )
 
 
-def read_visual_genome(config: VisualGenomeConfig) -> Iterator[Pair | BadRecord]:
+def read_visual_genome(config: VisualGenomeConfig) -> Iterator[ForeignPair | BadRecord]:
     """Visual Genome: a region's phrase is an instruction with its box; an object's name one with all boxes so named.
 
     Reads: image_data.json, region_descriptions.json, objects.json
@@ -65,7 +65,7 @@ def read_visual_genome(config: VisualGenomeConfig) -> Iterator[Pair | BadRecord]
                 yield from checked(where, _objects, name, things, node.value, images, config)
 
 
-def _remember(images: dict[int, str], record: dict[str, Any]) -> list[Pair]:
+def _remember(images: dict[int, str], record: dict[str, Any]) -> list[ForeignPair]:
     """Folder and file are the end of the URL: `.../VG_100K_2/1.jpg`."""
     images[record["image_id"]] = "/".join(PurePosixPath(urlsplit(record["url"]).path).parts[-2:])
     return []
@@ -76,8 +76,8 @@ def _list(record: Any, key: str) -> list[Any]:
     return found if isinstance(found, list) else [record]
 
 
-def _region(region: dict[str, Any], images: dict[int, str], config: VisualGenomeConfig) -> Iterator[Pair]:
-    yield Pair(
+def _region(region: dict[str, Any], images: dict[int, str], config: VisualGenomeConfig) -> Iterator[ForeignPair]:
+    yield ForeignPair(
         image=image_path(config.images, images[region["image_id"]]),
         instruction=region["phrase"].strip(),
         kind="region",
@@ -97,10 +97,10 @@ def _by_name(things: list[Any]) -> dict[str, list[Any]]:
 
 def _objects(
     name: str, things: list[Any], record: dict[str, Any], images: dict[int, str], config: VisualGenomeConfig
-) -> Iterator[Pair]:
+) -> Iterator[ForeignPair]:
     if not name:
         raise ValueError(f"an object without a name: {str(things[0])[:60]}")
-    yield Pair(
+    yield ForeignPair(
         image=image_path(config.images, images[record["image_id"]]),
         instruction=config.instruction.format(name=name),
         kind="object",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class VsrConfig:
     held_out: bool = False
 
 
-def read_vsr(config: VsrConfig) -> Iterator[Pair | BadRecord]:
+def read_vsr(config: VsrConfig) -> Iterator[ForeignPair | BadRecord]:
     """VSR: a true caption is the instruction; nothing is labeled. False captions are left out.
 
     Reads: train.jsonl, dev.jsonl, test.jsonl
@@ -36,10 +36,12 @@ def read_vsr(config: VsrConfig) -> Iterator[Pair | BadRecord]:
                 yield from checked(f"{path.name}: line {number}", _pairs, line, config)
 
 
-def _pairs(line: bytes, config: VsrConfig) -> Iterator[Pair]:
+def _pairs(line: bytes, config: VsrConfig) -> Iterator[ForeignPair]:
     """A false caption is no instruction, nor a negative: both of its things are mostly there, only not so."""
     row = json.loads(line)
     if row["label"] not in (0, 1):
         raise ValueError(f"'label' must be 0 or 1, got {row['label']!r}")
     if row["label"]:
-        yield Pair(image_path(config.images, row["image"]), row["caption"], row["relation"], held_out=config.held_out)
+        yield ForeignPair(
+            image_path(config.images, row["image"]), row["caption"], row["relation"], held_out=config.held_out
+        )

@@ -10,8 +10,8 @@ from ivm_data.evaluation.mask_table import evaluate_masks
 from ivm_data.evaluation.report import masks_markdown, write
 from ivm_data.evaluation.systems import system
 from ivm_data.evaluation.testset import TestSet
-from ivm_data.sources.foreign.base import write_manifest
-from ivm_data.sources.foreign.registry import read
+from ivm_data.sources.foreign.foreign_reader import write_manifest
+from ivm_data.sources.foreign.readers import read
 from ivm_data.worlds.world import write_world
 from storage.errors import ConfigError
 
@@ -68,8 +68,8 @@ def test_every_kind_of_system_answers_on_the_world_in_one_table(world, tmp_path,
 
 
 def test_committed_labels_score_as_the_recipe_that_made_them(world, tmp_path):
-    from ivm_data.labeling import label_manifest, prepare
-    from ivm_data.recipes import recipe
+    from ivm_data.engine.labeling import label_manifest, prepare
+    from ivm_data.recipes.labeling_recipes import recipe
 
     label_manifest(prepare(world, tmp_path / "data", recipe("demo"), 4))
     table = evaluate_masks(TestSet(world, limit=4), [system(f"labels:{tmp_path / 'data'}"), system("recipe:demo")])

@@ -12,14 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ivm_data.experts import prompted_masks, registry
-from ivm_data.experts.lmm import HfLmm, LmmConfig
-from ivm_data.experts.openai_client import AnswerError
+from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.experts import registry
+from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
+from ivm_data.experts.lmms.openai_client import AnswerError
 from ivm_data.experts.registry import ExpertSpec, create
-from ivm_data.labeling import label_manifest, prepare
-from ivm_data.recipes import recipe
+from ivm_data.experts.segmenters import prompted_masks
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.scene import draw_scene
-from ivm_data.zoo.shelf import WEIGHTS
+from ivm_data.zoo.embedded import WEIGHTS
 from storage.catalog import Catalog
 from storage.errors import ConfigError, WeightsError
 from storage.records import Box, Rewrite

@@ -61,9 +61,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from ivm_data.experts.registry import ExpertSpec
-from ivm_data.zoo.shelf import WEIGHTS
-from ivm_model.checkpoint import save_checkpoint
-from ivm_model.model import MaskingModel, ModelConfig
+from ivm_data.zoo.embedded import WEIGHTS
+from ivm_model.model.checkpoint import save_checkpoint
+from ivm_model.model.masking_model import MaskingModel, ModelConfig
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 LETTERS = ("!", *ascii_lowercase, *(f"{letter}</w>" for letter in ascii_lowercase))
@@ -239,8 +239,8 @@ def bert() -> tuple[BertConfig, Any]:
 
 def groundingdino(folder: Path) -> dict[str, torch.Tensor]:
     """A config, a text encoder and a `.pth` as they are published; needs `use_tiny_swin`. Returns its tensors."""
-    from ivm_data.experts.groundingdino import read_architecture
-    from ivm_data.experts.groundingdino_compat import build_model
+    from ivm_data.experts.grounders.original_grounding_dino import read_architecture
+    from ivm_data.experts.grounders.original_grounding_dino_fixes import build_model
 
     torch.manual_seed(0)
     text = bert()

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from ivm_data.exports.run import Selection, export
-from ivm_data.sources.foreign.base import write_manifest
-from ivm_data.sources.foreign.registry import read
+from ivm_data.sources.foreign.foreign_reader import write_manifest
+from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
 from storage import rle
 from storage.records import Label, Lineage, PartResult, Proposal, Rewrite, Sample, Scores, Status, sample_id

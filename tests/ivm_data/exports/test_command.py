@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ivm_data.cli.app import app
-from ivm_data.exports import registry
+from ivm_data.exports import formats as registry
 from storage.errors import ConfigError
 
 

@@ -3,8 +3,8 @@ import shutil
 
 import pytest
 
-from ivm_data.exports import registry
-from ivm_data.exports.base import Counts
+from ivm_data.exports import formats as registry
+from ivm_data.exports.export_format import Counts
 from ivm_data.exports.run import MARKER, Selection, export
 from storage.errors import ConfigError
 from storage.records import Decision

@@ -8,7 +8,7 @@ from PIL import Image
 from ivm_data.quality import cleaning
 from ivm_data.quality.measures import add_evaluation, measure
 from ivm_data.quality.rules import RULES
-from ivm_model.dataset import DataConfig, load_rows
+from ivm_model.data.dataset import DataConfig, load_rows
 from storage import layout
 from storage.catalog import Catalog
 from storage.compact import compact

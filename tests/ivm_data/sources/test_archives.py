@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivm_data.sources.files import Files, moved
-from ivm_data.sources.foreign.base import image_path
+from ivm_data.sources.files import ImageFiles, moved
+from ivm_data.sources.foreign.foreign_reader import image_path
 from ivm_data.sources.manifest import plan, read_part
 from storage import rle
 from storage.errors import InputError
@@ -57,7 +57,7 @@ def _add(archive, name, data):
 )
 def test_a_member_is_read_without_leaving_a_file_behind(root, reference, data):
     before = sorted(root.parent.rglob("*"))
-    with Files(root) as files:
+    with ImageFiles(root) as files:
         assert files.read(reference, 100) == data
     assert sorted(root.parent.rglob("*")) == before
 
@@ -80,12 +80,12 @@ def test_a_member_is_read_without_leaving_a_file_behind(root, reference, data):
     ],
 )
 def test_what_cannot_be_read_from_an_archive_has_a_reason(root, reference, reason):
-    with Files(root) as files, pytest.raises(InputError, match=reason):
+    with ImageFiles(root) as files, pytest.raises(InputError, match=reason):
         files.read(reference, 100)
 
 
 def test_an_archive_is_opened_once_for_all_its_members(root):
-    with Files(root) as files:
+    with ImageFiles(root) as files:
         files.read("zip://deep/a.bin::a.zip", 100)
         (root / "a.zip").unlink()
         assert files.read("zip://../up.bin::a.zip", 100) == b"only a name"

@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ivm_data.experts.openai_client import OpenAiConfig
-from ivm_data.experts.openai_lmm import OpenAiLmm
+from ivm_data.experts.lmms.openai_client import OpenAiConfig
+from ivm_data.experts.lmms.openai_lmm import OpenAiLmm
 from ivm_data.experts.registry import get
-from ivm_data.recipes import recipe
+from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.complicate import ComplicateConfig, complicate
 from storage.errors import ConfigError, IvmError, TransientError
 

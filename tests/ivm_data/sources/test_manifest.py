@@ -10,7 +10,7 @@ from PIL import Image
 
 from ivm_data.images import ImageLimits
 from ivm_data.sources.manifest import plan, read_part
-from ivm_data.sources.rows import MAX_INSTRUCTION
+from ivm_data.sources.manifest_rows import MAX_INSTRUCTION
 from storage import rle
 from storage.errors import ConfigError
 from storage.records import Rejection, Sample, sample_id

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ivm_data.quality.calibration import Uncalibrated
-from ivm_data.stages.base import Draft
 from ivm_data.stages.fuse import FuseConfig, FuseStage
+from ivm_data.stages.stage import Draft
 from storage import rle
 from storage.records import Proposal, Sample
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.experts.registry import get
-from ivm_data.labeling import label_manifest, prepare
-from ivm_data.recipes import recipe
-from ivm_data.sources.foreign.base import Pair, write_manifest
-from ivm_data.stages.base import Draft
+from ivm_data.recipes.labeling_recipes import recipe
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, write_manifest
 from ivm_data.stages.ground import GroundStage
+from ivm_data.stages.stage import Draft
 from ivm_data.worlds.world import write_world
 from storage import rle
 from storage.reader import iter_labels, iter_rejections
@@ -31,7 +31,7 @@ def labeled(rows, tmp_path_factory):
     """The same pairs with boxes in place of the masks; one of them is held out."""
     folder = next(iter(rows.values()))["folder"]
     pairs = [
-        Pair(
+        ForeignPair(
             row["image"],
             row["instruction"],
             targets=tuple({"box": target["bbox_xyxy"]} for target in row["targets"]),

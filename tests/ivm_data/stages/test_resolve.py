@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ivm_data.stages.base import Draft
 from ivm_data.stages.resolve import ResolveConfig, ResolveStage, decide
+from ivm_data.stages.stage import Draft
 from storage.records import Box, Candidate, Rewrite, Sample
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)

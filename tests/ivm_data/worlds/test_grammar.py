@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from ivm_data.worlds.grammar import KINDS, RELATIONS, Pair, compose, difficulty, matches, vocabulary
+from ivm_data.worlds.grammar import KINDS, RELATIONS, WorldPair, compose, difficulty, matches, vocabulary
 from ivm_data.worlds.scene import HELD_OUT, draw_scene, seeded
 from ivm_data.worlds.templates import MAX_COUNT
 from storage.errors import ConfigError
@@ -218,7 +218,7 @@ def test_the_same_random_numbers_give_the_same_pair():
     scene = draw_scene("test", 1)
     for kind in KINDS:
         first, second = (compose(scene, kind, np.random.default_rng(5)) for _ in range(2))
-        assert isinstance(first, Pair | None)
+        assert isinstance(first, WorldPair | None)
         assert first == second
 
 

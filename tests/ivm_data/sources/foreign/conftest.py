@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivm_data.sources.foreign.base import BadRecord, Pair, write_manifest
-from ivm_data.sources.foreign.registry import read
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, write_manifest
+from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
 
 WIDTH, HEIGHT = 64, 48
@@ -46,9 +46,9 @@ def draw(tmp_path):
 def records():
     """The pairs and the bad records of a source."""
 
-    def records(name: str, **options: object) -> tuple[list[Pair], list[BadRecord]]:
+    def records(name: str, **options: object) -> tuple[list[ForeignPair], list[BadRecord]]:
         found = list(read(name, options))
-        return [r for r in found if isinstance(r, Pair)], [r for r in found if isinstance(r, BadRecord)]
+        return [r for r in found if isinstance(r, ForeignPair)], [r for r in found if isinstance(r, BadRecord)]
 
     return records
 

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ivm_data.sources.foreign.registry import read
+from ivm_data.sources.foreign.readers import read
 from storage.errors import ConfigError
 
 CAPTION = "A wire hanger with a paper cover that reads we heart our customers"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivm_data.sources.foreign.registry import read
+from ivm_data.sources.foreign.readers import read
 from storage import rle
 from storage.errors import ConfigError
 from storage.records import Rejection

@@ -3,7 +3,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from ivm_data.sources.foreign.registry import read
+from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.foreign.rlds import RldsConfig, episode_pairs
 from storage.errors import ConfigError
 

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ivm_data.sources.foreign.base import write_manifest
-from ivm_data.sources.foreign.registry import read
+from ivm_data.sources.foreign.foreign_reader import write_manifest
+from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.world import write_world
 from storage import rle

@@ -1,0 +1,90 @@
+"""A trained model over many images: a folder, or the frames of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ivm_data.apply.frames import VIDEO_SUFFIXES, frames
+from ivm_model.masking import How
+from ivm_model.predictor import BATCH, Predictor
+from storage.errors import ConfigError, InputError
+
+
+@dataclass
+class MaskedFrames:
+    """What became of the images: files written, names where nothing was found, and why others were skipped."""
+
+    written: list[Path] = field(default_factory=list)
+    not_found: list[str] = field(default_factory=list)
+    bad: dict[str, str] = field(default_factory=dict)
+
+
+def mask_frames(
+    predictor: Predictor,
+    source: Path,
+    instruction: str,
+    out: Path,
+    *,
+    how: How = "overlay",
+    threshold: float = 0.5,
+    progress: Callable[[], None] = lambda: None,
+) -> MaskedFrames:
+    """Mask every image of a file, a folder or a video for one instruction.
+
+    Args:
+        out: the file for an image file; for a folder or a video the folder of `<name>.png`.
+        progress: called after each image.
+
+    Raises:
+        InputError: the only image of a source that is one file cannot be read.
+        ConfigError: see `ivm_data.apply.frames.frames`; or `out` cannot be written to.
+    """
+    many = source.is_dir() or source.suffix.lower() in VIDEO_SUFFIXES
+    _check_out(source, out, many)
+    done = MaskedFrames()
+    waiting: list[tuple[str, np.ndarray]] = []
+
+    def flush() -> None:
+        images = [image_HWC for _, image_HWC in waiting]
+        for (name, _), masked in zip(
+            waiting, predictor.masks(images, [instruction] * len(images), how, threshold), strict=True
+        ):
+            done.written.append(_save(masked.image_HWC, out / f"{name}.png" if many else out))
+            if not masked.found:
+                done.not_found.append(name)
+            progress()
+        waiting.clear()
+
+    for frame in frames(source):
+        if not isinstance(frame.image, InputError):
+            waiting.append((frame.name, frame.image))
+        elif many:
+            done.bad[frame.name] = str(frame.image)
+            progress()
+        else:
+            raise frame.image
+        if len(waiting) == BATCH:
+            flush()
+    flush()
+    return done
+
+
+def _check_out(source: Path, out: Path, many: bool) -> None:
+    if many and (out.is_file() or out.resolve() == source.resolve()):
+        raise ConfigError(f"'{out}' cannot take the images; for a folder or a video give another folder to write into")
+    if not many and (out.is_dir() or not out.suffix):
+        raise ConfigError(f"'{out}' is no name of an image file; for one image give one such as 'masked.png'")
+
+
+def _save(image_HWC: np.ndarray, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Image.fromarray(image_HWC).save(path)
+    except ValueError as error:
+        raise ConfigError(f"'{path}' cannot be written: {error}; end it in .png or .jpg") from error
+    return path

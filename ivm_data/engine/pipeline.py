@@ -1,0 +1,182 @@
+"""The stages in a row over one part: samples in, one label or rejection for each, in input order."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ivm_data.experts.common.prefetch import ahead
+from ivm_data.experts.common.usage import Usage, metered
+from ivm_data.experts.registry import embedded, get
+from ivm_data.images import decode
+from ivm_data.quality.calibration import Calibration, Uncalibrated
+from ivm_data.recipes.labeling_recipes import Recipe, recipe_hash
+from ivm_data.stages.fuse import FuseStage
+from ivm_data.stages.gate import GateStage
+from ivm_data.stages.ground import GroundStage
+from ivm_data.stages.resolve import ResolveStage
+from ivm_data.stages.rewrite import RewriteStage
+from ivm_data.stages.segment import SegmentStage
+from ivm_data.stages.stage import Draft, Outcome, Stage
+from ivm_data.stages.verify import VerifyStage
+from storage.errors import InputError, IvmError
+from storage.records import Label, Lineage, PartResult, Rejection, Sample, Timing
+
+STAGES: dict[str, Callable[[Recipe], Stage]] = {
+    "rewrite": lambda recipe: RewriteStage(get(recipe.rewriter)),
+    "ground": lambda recipe: GroundStage(get(recipe.grounder)),
+    "resolve": lambda recipe: ResolveStage(get(recipe.verifier), recipe.resolve),
+    "segment": lambda recipe: SegmentStage(get(recipe.segmenter), [get(spec) for spec in recipe.proposers]),
+    "fuse": lambda recipe: FuseStage(calibration(recipe), recipe.fuse),
+    "verify": lambda recipe: VerifyStage(get(recipe.verifier), recipe.verify),
+}
+"""How each stage is made, in the order in which a batch passes them; making one loads its own experts only."""
+
+
+class Pipeline:
+    """A recipe with its experts loaded: every sample given to `run` comes back exactly once.
+
+    Attributes:
+        recipe: the configuration it was made from.
+        lineage: the recipe's hash and each expert's `model@revision`, as written into every label.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        roles = [(role, getattr(recipe, role)) for role in ("rewriter", "grounder", "segmenter", "verifier")]
+        roles += [("proposer", spec) for spec in recipe.proposers]
+        experts = [(role, get(spec).name) for role, spec in roles]
+        if recipe.calibration:
+            experts.append(("calibration", _content_name(Path(embedded(recipe.calibration)))))
+        self.lineage = Lineage(recipe_hash(recipe, experts), tuple(experts))
+        self.stages: tuple[Stage, ...] = tuple(make(recipe) for make in STAGES.values())
+        self.gate = make_gate(recipe, self.lineage)
+
+    def run(self, part: str, items: Sequence[Sample | Rejection]) -> PartResult:
+        """Label a part, a batch at a time, while a thread decodes the next. Ingestion's rejections pass through."""
+        ledger = Ledger()
+        with closing(ahead(decoded, batches(items, self.recipe.batch_size), depth=1)) as ready:
+            for outcome in ready:
+                ledger.keep(outcome.rejected)
+                batch = outcome.kept
+                for stage in self.stages:
+                    batch = ledger.run(stage, batch)
+                ledger.keep(self.gate.run(batch))
+        return ledger.result(part, self.lineage.recipe, items)
+
+
+class Ledger:
+    """What has become of a part's samples so far, how long each stage took, and what it asked of LMM endpoints."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[str, Label | Rejection] = {}
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._rows: dict[str, int] = defaultdict(int)
+        self._used: dict[str, Usage] = defaultdict(Usage)
+
+    def run(self, stage: Stage, batch: Sequence[Draft]) -> list[Draft]:
+        """Run a stage over one batch: its rejections are kept here, the other drafts come back."""
+        began = time.perf_counter()
+        with metered() as meter:
+            outcome = run_isolated(stage, batch)
+        self._used[stage.name] += meter.used
+        self._seconds[stage.name] += time.perf_counter() - began
+        self._rows[stage.name] += len(batch)
+        _raise_if_broken(outcome, len(batch))
+        self.keep(outcome.rejected)
+        return outcome.kept
+
+    def keep(self, ended: Iterable[Label | Rejection]) -> None:
+        """Write down what samples ended as."""
+        for outcome in ended:
+            self._outcomes[outcome.sample.id if isinstance(outcome, Label) else outcome.sample_id] = outcome
+
+    def result(self, part: str, recipe: str, items: Sequence[Sample | Rejection]) -> PartResult:
+        """The part's outcomes in input order, once every sample has one."""
+        timings = tuple(
+            Timing(part, recipe, name, seconds, self._rows[name], **asdict(self._used[name]))
+            for name, seconds in self._seconds.items()
+        )
+        in_order = tuple(self._outcomes[item.id] if isinstance(item, Sample) else item for item in items)
+        return PartResult(part, recipe, in_order, timings)
+
+
+def batches(items: Sequence[Sample | Rejection], size: int) -> list[list[Sample]]:
+    """The samples of a part in the batches that pass through the stages together."""
+    samples = [item for item in items if isinstance(item, Sample)]
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
+
+
+def make_gate(recipe: Recipe, lineage: Lineage) -> GateStage:
+    """What turns the drafts that passed all stages into labels."""
+    return GateStage(calibration(recipe), recipe.gate, lineage)
+
+
+def calibration(recipe: Recipe) -> Calibration | Uncalibrated:
+    """What the recipe turns scores into quality with."""
+    return Calibration.load(Path(embedded(recipe.calibration))) if recipe.calibration else Uncalibrated()
+
+
+def run_isolated(stage: Stage, batch: Sequence[Draft]) -> Outcome:
+    """Run a stage; where it fails, halve the batch until the sample that breaks it stands alone and is rejected.
+
+    A batch too large for an accelerator's memory does not come here: experts halve it themselves. Errors of the engine
+    itself, transient ones among them, are not blamed on a sample: they are raised.
+    """
+    if not batch:
+        return Outcome([], [])
+    try:
+        return stage.run(batch)
+    except IvmError:
+        raise
+    except Exception as error:
+        if len(batch) == 1:
+            detail = f"{type(error).__name__}: {error}"[:500]
+            return Outcome([], [batch[0].reject(stage.name, "expert_failed", detail)])
+    middle = len(batch) // 2
+    first, second = run_isolated(stage, batch[:middle]), run_isolated(stage, batch[middle:])
+    return Outcome(first.kept + second.kept, first.rejected + second.rejected)
+
+
+def _raise_if_broken(outcome: Outcome, size: int) -> None:
+    """A stage that fails on every one of several samples is itself broken: stop before it rejects a whole data set."""
+    failed = [rejection for rejection in outcome.rejected if rejection.reason == "expert_failed"]
+    if len(failed) == size > 1:
+        raise IvmError(
+            f"stage {failed[0].stage!r} fails on every sample, first with: {failed[0].detail}; "
+            "nothing of this part was committed: mend the expert and run again"
+        )
+
+
+def _content_name(path: Path) -> str:
+    return f"{path.stem}@{hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()}"
+
+
+def decoded(samples: Sequence[Sample]) -> Outcome:
+    """Drafts that share one decoded array for each distinct image; rejections where it cannot be decoded."""
+    images: dict[bytes, np.ndarray | InputError] = {}
+    kept, rejected = [], []
+    for sample in samples:
+        if sample.image not in images:
+            images[sample.image] = _decoded(sample.image)
+        image = images[sample.image]
+        if isinstance(image, InputError):
+            told = (image.reason, image.detail, sample.source, sample.image_uri, sample.instruction)
+            rejected.append(Rejection(sample.id, "ingest", *told))
+        else:
+            kept.append(Draft(sample, image))
+    return Outcome(kept, rejected)
+
+
+def _decoded(data: bytes) -> np.ndarray | InputError:
+    try:
+        return decode(data)
+    except InputError as error:
+        return error

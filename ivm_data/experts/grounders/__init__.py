@@ -1,0 +1,1 @@
+"""Experts that find boxes for phrases."""

@@ -1,0 +1,115 @@
+"""An LMM that answers with boxes, as a grounder: in process (`hf-lmm`) or behind an endpoint (`openai`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ivm_data.experts.common.phrase_score import clean
+from ivm_data.experts.common.protocols import Answerer, Detection, Verifier, check_lengths
+from ivm_data.experts.grounders.box_views import LEAST_MAX_PIXELS, show
+from ivm_data.experts.grounders.detections import DetectionConfig, select
+from ivm_data.experts.lmms import chat_messages, prompts
+from ivm_data.experts.lmms.box_answers import BoxFormat
+from ivm_model.masking import crop_box
+from storage.errors import ConfigError
+from storage.records import Box
+
+_CROPS_PER_CALL = 64
+
+
+@dataclass(frozen=True)
+class LmmBoxesConfig:
+    """In which form the LMM answers, and what counts as found.
+
+    Attributes:
+        format: see `box_answers`.
+        box_threshold: least P(yes) of a box, in [0, 1].
+        nms_iou: boxes of one phrase that overlap more than this are one, in (0, 1].
+        max_pixels: of an image as it is shown. For "qwen2.5" no more than the processor's own `max_pixels`, here or
+            at the server: a second resizing there would move the boxes.
+        answer_tokens: length at which a list is cut; a cut list is out of form. A box takes about 40 tokens.
+    """
+
+    format: BoxFormat
+    box_threshold: float = 0.3
+    nms_iou: float = 0.6
+    max_pixels: int = 28 * 28 * 1280
+    answer_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        DetectionConfig(box_threshold=self.box_threshold, nms_iou=self.nms_iou)
+        if self.max_pixels < LEAST_MAX_PIXELS:
+            raise ConfigError(f"'max_pixels' must be at least {LEAST_MAX_PIXELS}, got {self.max_pixels}")
+        if self.answer_tokens < 1:
+            raise ConfigError(f"'answer_tokens' must be at least 1, got {self.answer_tokens}")
+
+
+class BoxingLmm(Answerer, Verifier, Protocol):
+    """An LMM that writes down boxes, and says of a crop whether it shows the phrase."""
+
+
+class LmmBoxes:
+    """Grounder: image and noun phrases -> boxes, each scored by the LMM's own P(yes) on a crop around it.
+
+    An LMM gives no score with a box. The question is the one that the resolve stage asks the verifier, so where one
+    model is both, the two scores are the same number, and a box has one opinion and not two.
+    """
+
+    def __init__(self, answerer: BoxingLmm, config: LmmBoxesConfig) -> None:
+        self.answerer, self.config = answerer, config
+        self._kept = DetectionConfig(box_threshold=config.box_threshold, nms_iou=config.nms_iou)
+
+    @property
+    def name(self) -> str:
+        """The LMM's name, in this role."""
+        return f"lmm-boxes:{self.answerer.name}"
+
+    def load(self) -> None:
+        """Load the LMM."""
+        self.answerer.load()
+
+    def ground(self, images: Sequence[np.ndarray], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """Detections for each image, best first, after non-maximum suppression within each phrase."""
+        check_lengths(images, phrases, "list of phrases")
+        spoken = [[phrase for phrase in row if clean(phrase)] for row in phrases]
+        asked = [(image_HWC, phrase) for image_HWC, row in zip(images, spoken, strict=True) for phrase in row]
+        boxes = self._boxes(asked)
+        scored = iter(zip(boxes, self._scores(asked, boxes), strict=True))
+        found = [[hit for phrase in row for hit in self._select(phrase, *next(scored))] for row in spoken]
+        return [sorted(row, key=lambda detection: -detection.score) for row in found]
+
+    def _boxes(self, asked: Sequence[tuple[np.ndarray, str]]) -> list[list[Box]]:
+        """What the LMM names for each image and phrase, in pixels of the original."""
+        config = self.config
+        distinct = {id(image_HWC): image_HWC for image_HWC, _ in asked}
+        views = {key: show(image_HWC, config.format, config.max_pixels) for key, image_HWC in distinct.items()}
+        shown = [views[id(image_HWC)] for image_HWC, _ in asked]
+        answers = self.answerer.answer(
+            [view.image_HWC for view in shown],
+            [prompts.BOXES[config.format].format(phrase=phrase) for _, phrase in asked],
+            chat_messages.BOXES[config.format],
+            config.answer_tokens,
+        )
+        return [view.read(answer, config.format) for view, answer in zip(shown, answers, strict=True)]
+
+    def _scores(self, asked: Sequence[tuple[np.ndarray, str]], boxes: Sequence[Sequence[Box]]) -> list[np.ndarray]:
+        """P(yes), (N,) float32, of the N boxes of each image and phrase."""
+        rows = [(*pair, box) for pair, row in zip(asked, boxes, strict=True) for box in row]
+        scores = [np.zeros(0, np.float32)]
+        for start in range(0, len(rows), _CROPS_PER_CALL):
+            some = rows[start : start + _CROPS_PER_CALL]
+            crops = [crop_box(image_HWC, box, prompts.CANDIDATE_CONTEXT) for image_HWC, _, box in some]
+            questions = [prompts.CANDIDATE.format(phrase=phrase) for _, phrase, _ in some]
+            scores.append(self.answerer.p_yes(crops, questions))
+        ends = np.cumsum([len(row) for row in boxes])
+        return np.split(np.concatenate(scores), ends[:-1]) if boxes else []
+
+    def _select(self, phrase: str, boxes: Sequence[Box], score_N: np.ndarray) -> Iterator[Detection]:
+        import torch
+
+        corners_N4 = torch.tensor([(b.x0, b.y0, b.x1, b.y1) for b in boxes]).reshape(-1, 4)
+        return select([phrase], corners_N4, torch.from_numpy(score_N)[:, None], self._kept)

@@ -1,0 +1,246 @@
+"""One OpenAI-compatible endpoint: requests that are counted and paced, and failures in the engine's own words.
+
+The official client retries with jitter and obeys `Retry-After`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from ivm_data.experts.common.usage import Meter, Usage, tell
+from storage.errors import ConfigError, IvmError, TransientError, WeightsError
+
+
+@dataclass(frozen=True)
+class OpenAiConfig:
+    """Where the model is served and how it is asked.
+
+    Attributes:
+        base_url: the endpoint up to and with its version, as in `http://host:8000/v1`.
+        model: the model's name at the server.
+        revision: whatever tells the weights behind that name apart; part of the expert's name and of the cache's keys.
+        api_key_env: NAME of the environment variable that holds the key; "" for a server that wants none.
+        concurrency: requests under way at once.
+        timeout_s: seconds without a byte from the server after which a request is given up.
+        max_retries: further attempts for a request that failed in passing.
+        requests_per_minute: pace of all requests together, retries too; 0 for no limit.
+        votes: sampled answers for a P(yes) where the server gives no log-probabilities.
+        answer_tokens: length at which an answer is cut.
+        image_format: how images travel; jpeg is smaller and not exact.
+        instructed: see `chat_messages.messages`.
+        cache: directory of the response cache; "" for none.
+    """
+
+    base_url: str
+    model: str
+    revision: str = ""
+    api_key_env: str = ""
+    concurrency: int = 8
+    timeout_s: float = 120.0
+    max_retries: int = 4
+    requests_per_minute: int = 0
+    votes: int = 8
+    answer_tokens: int = 64
+    image_format: Literal["png", "jpeg"] = "png"
+    instructed: bool = True
+    cache: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("concurrency", "votes", "answer_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"'{name}' must be at least 1, got {getattr(self, name)}")
+        for name in ("max_retries", "requests_per_minute"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"'{name}' must be at least 0, got {getattr(self, name)}")
+        if not self.timeout_s > 0:
+            raise ConfigError(f"'timeout_s' must be above 0, got {self.timeout_s}")
+        if self.api_key_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.api_key_env):
+            raise ConfigError(
+                "'api_key_env' is no name of an environment variable; a recipe never holds the key itself"
+            )
+        url = urlsplit(self.base_url)
+        if url.scheme not in ("http", "https") or not url.hostname or url.username:
+            raise ConfigError("'base_url' must look like 'http://host:8000/v1', with no user or password in it")
+
+    @property
+    def host(self) -> str:
+        """`host:port`."""
+        url = urlsplit(self.base_url)
+        return f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}"
+
+
+class AnswerError(ValueError):
+    """One question that this model cannot answer: too long for it, or answered out of form.
+
+    No error of the engine, so that the pipeline rejects that one sample and goes on.
+    """
+
+
+class OpenAiClient:
+    """A connection that threads may share; `usage` sums what it was asked."""
+
+    def __init__(self, config: OpenAiConfig) -> None:
+        self.config = config
+        self._meter = Meter()
+        self._lock = threading.Lock()
+        self._next_s = 0.0
+        self._client: Any = None
+
+    @property
+    def usage(self) -> Usage:
+        """Answered requests and their tokens so far."""
+        return self._meter.used
+
+    def load(self) -> None:
+        """Connect, and check that the server offers the model; does nothing the second time.
+
+        Raises:
+            WeightsError: no such server, or it does not serve the model.
+            ConfigError: the key is not set, or refused.
+            TransientError: the server is there but fails.
+        """
+        if self._client is not None:
+            return
+        from openai import APIConnectionError, APITimeoutError, DefaultHttpxClient, OpenAI
+
+        config = self.config
+        self._client = OpenAI(
+            base_url=config.base_url,
+            api_key=_key(config.api_key_env),
+            timeout=config.timeout_s,
+            max_retries=config.max_retries,
+            http_client=DefaultHttpxClient(event_hooks={"request": [self._pace]}),
+        )
+        try:
+            self._check_offer()
+        except BaseException as error:
+            self._client = None
+            cause = error.__cause__
+            if isinstance(cause, APIConnectionError) and not isinstance(cause, APITimeoutError):
+                raise WeightsError(
+                    f"no server answers at {config.base_url!r}: {cause.__cause__ or cause}; start one that serves "
+                    f"{config.model!r}, or correct 'base_url'"
+                ) from error
+            raise
+
+    def ask(self, messages: list[dict[str, Any]], **parameters: Any) -> Any:
+        """The first choice of a chat completion.
+
+        Raises:
+            AnswerError: the server refuses this question, for example as too long.
+            TransientError: still failing after the last retry, or a torn answer.
+            WeightsError: another model answered, or the model is gone.
+            ConfigError: the key is refused.
+        """
+        with self._explained():
+            completion = self._client.chat.completions.create(model=self.config.model, messages=messages, **parameters)
+            choice, answered_by = completion.choices[0], completion.model
+            choice.message.content, choice.logprobs, choice.finish_reason  # noqa: B018 - a torn answer lacks these
+        if answered_by and not _same_model(self.config.model, answered_by):
+            raise WeightsError(
+                f"{self.config.base_url!r} answered with model {answered_by!r} although {self.config.model!r} was "
+                "asked; set 'model' to the one that is meant"
+            )
+        self._count(completion.usage)
+        return choice
+
+    def _check_offer(self) -> None:
+        """Look for the model in the server's list; where it is not listed, let one word tell.
+
+        A list need not be complete: `transformers serve` leaves out a model that it serves from a directory, and
+        answers 500 where there is no hub cache to list.
+        """
+        from openai import APIStatusError
+
+        try:
+            with self._explained():
+                offered = [str(card.id) for card in self._client.models.list()]
+        except (AnswerError, IvmError) as error:
+            if not isinstance(error.__cause__, APIStatusError) or isinstance(error, ConfigError):
+                raise
+            offered = []
+        if self.config.model in offered:
+            return
+        try:
+            self.ask([{"role": "user", "content": "yes or no?"}], max_tokens=1, temperature=0)
+        except (AnswerError, WeightsError) as error:
+            listed = ", ".join(map(repr, sorted(offered)[:20])) or "no model"
+            raise WeightsError(
+                f"{self.config.base_url!r} does not serve {self.config.model!r}: it lists {listed}, and asked for it: "
+                f"{error}; set 'model' to a listed one, or start the server with it"
+            ) from error
+
+    def _pace(self, _request: Any) -> None:
+        """Wait for this request's turn: they leave at equal distances."""
+        if self.config.requests_per_minute == 0:
+            return
+        with self._lock:
+            turn_s = max(self._next_s, time.monotonic())
+            self._next_s = turn_s + 60 / self.config.requests_per_minute
+        time.sleep(max(0.0, turn_s - time.monotonic()))
+
+    def _count(self, used: Any) -> None:
+        prompt, completion = (getattr(used, name, None) or 0 for name in ("prompt_tokens", "completion_tokens"))
+        asked = Usage(1, prompt, completion)
+        self._meter.add(asked)
+        tell(asked)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """The client's errors as the engine's."""
+        from openai import APIConnectionError, APIResponseValidationError, APIStatusError
+
+        try:
+            yield
+        except APIConnectionError as error:
+            tries = self.config.max_retries + 1
+            reason = f"{error} {error.__cause__ or ''}".strip()
+            raise TransientError(
+                f"{self.config.base_url!r} gave no answer to {tries} attempts of at most {self.config.timeout_s:g} s: "
+                f"{reason}; see that the server runs, or raise 'timeout_s'"
+            ) from error
+        except APIStatusError as error:
+            raise _explain_status(error.status_code, str(error)[:500], self.config) from error
+        except (APIResponseValidationError, AttributeError, IndexError, TypeError, ValueError) as error:
+            raise TransientError(
+                f"{self.config.base_url!r} sent an answer that is torn or of another protocol: {error}; "
+                "try again, and see that 'base_url' ends where the OpenAI routes begin, often in '/v1'"
+            ) from error
+
+
+def _key(variable: str) -> str:
+    """The key; a placeholder where none is wanted, since the client would otherwise send OPENAI_API_KEY anywhere."""
+    if not variable:
+        return "EMPTY"
+    if not os.environ.get(variable):
+        raise ConfigError(f"environment variable {variable!r} holds no key; set it, or give another 'api_key_env'")
+    return os.environ[variable]
+
+
+def _explain_status(status: int, said: str, config: OpenAiConfig) -> Exception:
+    where = f"{config.base_url!r} answered {status}"
+    if status in (401, 403):
+        variable = repr(config.api_key_env) if config.api_key_env else "none: 'api_key_env' is empty"
+        return ConfigError(f"{where}: {said}; check the key (environment variable: {variable})")
+    if status == 404:
+        return WeightsError(f"{where} for model {config.model!r}: {said}; check 'model' and 'base_url'")
+    if status in (408, 409, 429) or status >= 500:
+        return TransientError(
+            f"{where} to {config.max_retries + 1} attempts: {said}; try again later, "
+            "or lower 'concurrency' or 'requests_per_minute'"
+        )
+    return AnswerError(f"{where}: {said}; shorten the instruction, or serve a model that takes it")
+
+
+def _same_model(asked: str, answered: str) -> bool:
+    """True if the names agree but for folders, `@revision` and the date of a snapshot."""
+    asked, answered = (name.split("@")[0].rsplit("/", 1)[-1].lower() for name in (asked, answered))
+    return re.fullmatch(rf"{re.escape(asked)}(-[\d-]+)?", answered) is not None

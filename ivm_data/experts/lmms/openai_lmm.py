@@ -1,0 +1,215 @@
+"""Any LMM behind an OpenAI-compatible endpoint (vLLM, SGLang, `transformers serve`) as rewriter, verifier, answerer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivm_data.experts.common.protocols import check_lengths
+from ivm_data.experts.common.usage import Usage
+from ivm_data.experts.lmms import chat_messages, prompts
+from ivm_data.experts.lmms.openai_client import AnswerError, OpenAiClient, OpenAiConfig
+from ivm_data.experts.lmms.response_cache import ResponseCache, response_key
+from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
+from storage.errors import ConfigError
+from storage.records import Rewrite
+
+TOP_LOGPROBS = 20
+"""The most that OpenAI and, by default, vLLM give for a token."""
+VOTE_TOKENS = 4
+"""Room for "yes" with its full stop and the end."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One request to be: its system message, text, image, length of an answer in words, and key in the cache."""
+
+    system: str
+    text: str
+    image_HWC: np.ndarray | None
+    tokens: int
+    key: str
+
+
+class OpenAiLmm:
+    """Rewriter, Verifier, Answerer and Chooser over one endpoint."""
+
+    def __init__(self, config: OpenAiConfig) -> None:
+        self.config = config
+        self._client = OpenAiClient(config)
+        self._cache = ResponseCache(config.cache) if config.cache else None
+        self._offers_logprobs = True
+
+    @property
+    def name(self) -> str:
+        """`model@host:port`, then `#revision` where the config gives one; of a directory its last part only."""
+        model, revision = self.config.model, self.config.revision
+        model = Path(model).name if Path(model).is_absolute() else model
+        return f"{model}@{self.config.host}" + (f"#{revision}" if revision else "")
+
+    @property
+    def usage(self) -> Usage:
+        """Requests and tokens so far; answers from the cache add nothing."""
+        return self._client.usage
+
+    def load(self) -> None:
+        """Check that the server answers and offers the model; does nothing the second time."""
+        self._client.load()
+
+    def rewrite(self, instructions: Sequence[str]) -> list[Rewrite]:
+        """Ask in words alone, without an image; read the answer strictly. A server does not tell what it understood."""
+        texts = [prompts.REWRITE.format(instruction=text) for text in instructions]
+        answers = self._ask_all(chat_messages.REWRITE, None, texts, partial(self._say, whole=True), _is_rewrite)
+        return [parse_rewrite(answer) for answer in answers]
+
+    def p_yes(self, images: Sequence[np.ndarray], questions: Sequence[str]) -> np.ndarray:
+        """P(yes), (N,) float32: from the first token's log-probabilities, or from votes where none are offered.
+
+        Votes are `votes` answers sampled at temperature 1: P = (yes + 1) / (yes + no + 2), Laplace's rule of
+        succession.
+        """
+        chances = self._ask_all(chat_messages.YES_NO, images, questions, self._p_yes, lambda chance: True)
+        return np.asarray(chances, np.float32)
+
+    def answer(
+        self,
+        images: Sequence[np.ndarray] | None,
+        questions: Sequence[str],
+        task: str | None = None,
+        tokens: int | None = None,
+    ) -> list[str]:
+        """See `Answerer`."""
+        return self._ask_all(task or chat_messages.ANSWER, images, questions, self._say, bool, tokens=tokens)
+
+    def choose(
+        self, images: Sequence[np.ndarray], questions: Sequence[str], options: Sequence[Sequence[str]]
+    ) -> list[np.ndarray]:
+        """See `Chooser`: the log-probability of each option's letter, as chat endpoints do not score given text."""
+        check_lengths(images, options, "list of options")
+        texts = [chat_messages.lettered(q, some) for q, some in zip(questions, options, strict=True)]
+        tops = self._ask_all(chat_messages.LETTER, images, texts, self._first_tokens, bool, tokens=1)
+        found = [chat_messages.letter_logprobs(top, len(some)) for top, some in zip(tops, options, strict=True)]
+        return [np.array(chances, np.float32) for chances in found]
+
+    def _ask_all(
+        self,
+        system: str,
+        images: Sequence[np.ndarray] | None,
+        texts: Sequence[str],
+        ask: Callable[[_Question], Any],
+        is_good: Callable[[Any], bool],
+        *,
+        tokens: int | None = None,
+    ) -> list[Any]:
+        """An answer for each text: known ones from the cache, others asked once each and kept where they are good."""
+        if images is not None and len(images) != len(texts):
+            raise ValueError(f"need one image for each question, got {len(images)} for {len(texts)} questions")
+        shown = [None] * len(texts) if images is None else images
+        length = tokens or self.config.answer_tokens
+        asked = [self._question(system, text, image, length) for text, image in zip(texts, shown, strict=True)]
+        answers = self._cache.find(question.key for question in asked) if self._cache else {}
+        missing = {question.key: question for question in asked if question.key not in answers}
+
+        def answer(question: _Question) -> Any:
+            found = ask(question)
+            if self._cache and is_good(found):
+                self._cache.keep(question.key, found)
+            return found
+
+        if missing:
+            self.load()
+            with ThreadPoolExecutor(min(self.config.concurrency, len(missing))) as pool:
+                # A pool's threads know nothing of the caller's context, in which usage is counted.
+                contexts = [copy_context() for _ in missing]
+                found = pool.map(lambda context, question: context.run(answer, question), contexts, missing.values())
+                answers |= zip(missing, found, strict=True)
+        return [answers[question.key] for question in asked]
+
+    def _question(self, system: str, text: str, image_HWC: np.ndarray | None, tokens: int) -> _Question:
+        config = self.config
+        parameters = {
+            "votes": config.votes,
+            "answer_tokens": tokens,
+            "image_format": config.image_format,
+            "instructed": config.instructed,
+        }
+        key = response_key(self.name, parameters, [system, text], image_HWC)
+        return _Question(system, text, image_HWC, tokens, key)
+
+    def _send(self, question: _Question, **parameters: Any) -> Any:
+        image_HWC = question.image_HWC
+        url = None if image_HWC is None else chat_messages.data_url(image_HWC, self.config.image_format)
+        turns = chat_messages.messages(question.system, question.text, url, self.config.instructed)
+        return self._client.ask(turns, **parameters)
+
+    def _say(self, question: _Question, whole: bool = False) -> str:
+        """The answer in words; where it must be whole, a cut one is as good as none."""
+        choice = self._send(question, max_tokens=question.tokens, temperature=0)
+        cut = whole and choice.finish_reason == "length"
+        return "" if cut else (choice.message.content or "").strip()
+
+    def _first_tokens(self, question: _Question) -> list[tuple[str, float]]:
+        """The likeliest first tokens of an answer with their log-probabilities."""
+        try:
+            choice = self._send(question, max_tokens=1, temperature=0, logprobs=True, top_logprobs=TOP_LOGPROBS)
+        except AnswerError as error:
+            if "logprob" not in str(error):
+                raise
+            choice = None
+        content = choice.logprobs.content if choice and choice.logprobs else None
+        if not content or not content[0].top_logprobs:
+            raise ConfigError(
+                f"{self.name} gives no log-probabilities, by which options are compared; let it answer with a letter "
+                "instead (--mode letter)"
+            )
+        return [(top.token, top.logprob) for top in content[0].top_logprobs]
+
+    def _p_yes(self, question: _Question) -> float:
+        chance = self._p_yes_by_logprobs(question) if self._offers_logprobs else None
+        return self._p_yes_by_votes(question) if chance is None else chance
+
+    def _p_yes_by_logprobs(self, question: _Question) -> float | None:
+        """None where the server turns out to give no log-probabilities; it is not asked for them again."""
+        try:
+            choice = self._send(question, max_tokens=1, temperature=0, logprobs=True, top_logprobs=TOP_LOGPROBS)
+        except AnswerError as error:
+            if "logprob" not in str(error):
+                raise
+            self._offers_logprobs = False
+            return None
+        first = choice.logprobs.content[0] if choice.logprobs and choice.logprobs.content else None
+        if first is None or not first.top_logprobs:
+            self._offers_logprobs = False
+            return None
+        chance = chat_messages.p_yes((top.token, top.logprob) for top in first.top_logprobs)
+        if chance is None:
+            raise AnswerError(
+                f"{self.name} begins with {first.token!r}, and its {len(first.top_logprobs)} likeliest first tokens "
+                "hold neither yes nor no; use a model that follows the system message"
+            )
+        return chance
+
+    def _p_yes_by_votes(self, question: _Question) -> float:
+        """The vote's number is its seed: a server that takes seeds repeats itself in a rerun."""
+        answers = [
+            self._send(question, max_tokens=VOTE_TOKENS, temperature=1, seed=vote).message.content or ""
+            for vote in range(self.config.votes)
+        ]
+        votes = [vote for vote in map(chat_messages.read_vote, answers) if vote is not None]
+        if not votes:
+            raise AnswerError(
+                f"{self.name} answered neither yes nor no in {len(answers)} votes, first {answers[0][:80]!r}; "
+                "use a model that follows the system message"
+            )
+        return (sum(votes) + 1) / (len(votes) + 2)
+
+
+def _is_rewrite(answer: str) -> bool:
+    return bool(parse_rewrite(answer).phrases)

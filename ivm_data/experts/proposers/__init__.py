@@ -1,0 +1,1 @@
+"""Experts that give one mask for a whole instruction."""

@@ -1,0 +1,97 @@
+"""Our own trained masking model as an expert of the next round: the data engine feeds itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivm_data.experts.common.image_groups import batches_by_image
+from ivm_data.experts.common.padding import padded_image
+from ivm_data.experts.common.protocols import check_lengths
+from ivm_data.experts.lmms.rewrite_grammar import format_rewrite
+from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
+from ivm_data.experts.segmenters.prompted_masks import MAX_ASPECT
+from ivm_model.model.base_models import checkpoint_name
+from ivm_model.model.masking_model import Encoded
+from ivm_model.predictor import Predictor
+from storage.errors import ConfigError
+from storage.records import Rewrite
+
+
+@dataclass(frozen=True)
+class IvmConfig:
+    """Where the checkpoint lies and what counts as found.
+
+    Attributes:
+        path: directory that `train_dwsl` wrote.
+        sam, lmm: where its base models lie now; "" means where they lay at training.
+        threshold: least probability of a mask's pixels, in (0, 1).
+        device: torch device.
+        images_per_batch: images that pass through the frozen encoders together.
+        prompts_per_batch: instructions that pass through the LMM together.
+    """
+
+    path: str
+    sam: str = ""
+    lmm: str = ""
+    threshold: float = 0.5
+    device: str = "cpu"
+    images_per_batch: int = 8
+    prompts_per_batch: int = 16
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"threshold must lie in (0, 1), got {self.threshold}")
+        for field in ("images_per_batch", "prompts_per_batch"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+
+
+class Ivm:
+    """MaskProposer: the model's heatmap for the rewrite in words, one image encoding for all of an image's rewrites."""
+
+    def __init__(self, config: IvmConfig) -> None:
+        self.config = config
+        self._model: Any = None
+
+    @property
+    def name(self) -> str:
+        """`model@content-hash`."""
+        return checkpoint_name(self.config.path)
+
+    def load(self) -> None:
+        """Read the weights; does nothing the second time."""
+        if self._model is not None:
+            return
+        config = self.config
+        self._model = Predictor.from_pretrained(Path(config.path), config.sam, config.lmm).model.to(config.device)
+
+    def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
+        """The pixels that reach the threshold; the score is their mean probability."""
+        check_lengths(images, rewrites, "rewrite")
+        self.load()
+        results = [not_found(image) for image in images]
+        asked = [i for i, rewrite in enumerate(rewrites) if rewrite.phrases]
+        for groups in batches_by_image(images, asked, self.config.images_per_batch):
+            encoded = self._model.encode([padded_image(images[rows[0]], MAX_ASPECT) for rows in groups])
+            questions = [(k, format_rewrite(rewrites[i])) for k, rows in enumerate(groups) for i in rows]
+            asking = [i for rows in groups for i in rows]
+            for i, heatmap_HW in zip(asking, self._decode(encoded, questions), strict=True):
+                height, width = images[i].shape[:2]
+                results[i] = from_heatmap(heatmap_HW[:height, :width], self.config.threshold)
+        return results
+
+    def _decode(self, encoded: Encoded, questions: Sequence[tuple[int, str]]) -> Iterator[np.ndarray]:
+        """Heatmap of each pair of an encoded image's index and an instruction."""
+        for start in range(0, len(questions), self.config.prompts_per_batch):
+            rows, texts = zip(*questions[start : start + self.config.prompts_per_batch], strict=True)
+            yield from self._model.decode(_rows(encoded, list(rows)), texts)
+
+
+def _rows(encoded: Encoded, rows: list[int]) -> Encoded:
+    """The encodings of these images, repeated where a row comes twice."""
+    return Encoded(encoded.sam_BCHW[rows], encoded.vision_BTC[rows], tuple(encoded.frames[row] for row in rows))

@@ -1,0 +1,197 @@
+"""SAM 3 (Meta, 2025, arXiv 2511.16719) as a mask proposer: every instance of a concept in words, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.phrase_score import clean
+from ivm_data.experts.common.protocols import check_lengths
+from ivm_data.experts.proposers.mask_proposals import Opinion, propose_by_image, spoken
+from ivm_data.selection import ChooseConfig, choose, support
+from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part, to_device
+from storage.errors import ConfigError
+from storage.records import Box, Candidate, Rewrite, Role
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Sam3Config:
+    """Where the checkpoint lies and what counts as found.
+
+    Attributes:
+        path: checkpoint directory or hub id.
+        revision: hub revision; "" means the directory's content hash, or "main".
+        threshold: least score of an instance, in [0, 1]: its query's probability times the concept's presence.
+        device: torch device.
+        dtype: of the weights, one of `DTYPES`.
+        images_per_batch: images that pass through the image encoder together.
+        prompts_per_batch: phrases that pass through the detector together.
+        choose: see `ChooseConfig`.
+    """
+
+    path: str
+    revision: str = ""
+    threshold: float = 0.5
+    device: str = "cpu"
+    dtype: str = "float32"
+    images_per_batch: int = 4
+    prompts_per_batch: int = 8
+    choose: ChooseConfig = field(default_factory=ChooseConfig)
+
+    def __post_init__(self) -> None:
+        check_dtype(self.dtype)
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"threshold must lie in [0, 1], got {self.threshold}")
+        for name in ("images_per_batch", "prompts_per_batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What SAM 3 saw of one phrase in one image.
+
+    Attributes:
+        best: the best query's score, above the threshold or not.
+        score_N, box_N4, logits_Nhw: of the instances above it; boxes are XYXY in [0, 1].
+    """
+
+    best: float
+    score_N: torch.Tensor
+    box_N4: torch.Tensor
+    logits_Nhw: torch.Tensor
+
+
+class Sam3:
+    """MaskProposer: instances of each phrase, chosen as the resolve stage chooses boxes; one encoding an image."""
+
+    def __init__(self, config: Sam3Config) -> None:
+        self.config = config
+        self._images, self._prompts = Batches(config.images_per_batch), Batches(config.prompts_per_batch)
+        self._model: Any = None
+        self._processor: Any = None
+        self._tokenizer: Any = None
+
+    @property
+    def name(self) -> str:
+        """`model@revision`."""
+        return checkpoint_name(self.config.path, self.config.revision)
+
+    def load(self) -> None:
+        """Read the weights; does nothing the second time."""
+        if self._model is not None:
+            return
+        from transformers import AutoTokenizer, Sam3ImageProcessor, Sam3Model
+
+        config = self.config
+        model, source = load_model(
+            Sam3Model, config.path, config.revision, config.device, config.dtype, also=("sam3_video",)
+        )
+        self._processor = load_part(Sam3ImageProcessor, config.path, source)
+        self._tokenizer = load_part(AutoTokenizer, config.path, source)
+        self._model = model
+
+    def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
+        """The chosen instances of the target phrases; the score is the least of theirs and of phrases without any."""
+        check_lengths(images, rewrites, "rewrite")
+        self.load()
+        asked = [i for i, rewrite in enumerate(rewrites) if spoken(rewrite.phrases)]
+
+        def propose(pixels: Sequence[torch.Tensor], groups: Sequence[list[int]]) -> Iterable[list[Opinion]]:
+            named = [(k, (*rewrites[i].phrases, rewrites[i].anchor)) for k, rows in enumerate(groups) for i in rows]
+            pairs = list(dict.fromkeys((k, words) for k, phrases in named for words in spoken(phrases)))
+            found = dict(zip(pairs, self._detect(self._see(pixels), pairs), strict=True))
+            for k, rows in enumerate(groups):
+                seen = {words: answer for (image, words), answer in found.items() if image == k}
+                yield [self._answer(images[i].shape[:2], seen, rewrites[i]) for i in rows]
+
+        return propose_by_image(images, asked, self._images, self._pixels, propose)
+
+    def _pixels(self, image_HWC: np.ndarray) -> torch.Tensor:
+        """Stretched to a square and normalised, (3, h, w) float32."""
+        seen = self._processor(images=image_HWC, return_tensors="pt", input_data_format="channels_last")
+        return seen["pixel_values"][0]
+
+    def _see(self, pixels: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Feature map and position encoding, both (B, C, h, w), of each level of the image encoder."""
+        import torch
+
+        model = self._model
+        with torch.inference_mode():
+            image_BCHW = to_device(torch.stack(list(pixels)), model.device).to(model.dtype)
+            out = model.get_vision_features(image_BCHW)
+        return list(zip(out.fpn_hidden_states, out.fpn_position_encoding, strict=True))
+
+    def _detect(
+        self, levels: Sequence[tuple[torch.Tensor, torch.Tensor]], pairs: Sequence[tuple[int, str]]
+    ) -> Iterator[_Found]:
+        """What is seen for each pair of image and phrase."""
+        import torch
+        from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+        model = self._model
+
+        def read(some: Sequence[tuple[int, str]]) -> Iterator[_Found]:
+            rows, texts = zip(*some, strict=True)
+            tokens = self._tokenizer(
+                list(texts),
+                padding="max_length",
+                truncation=True,
+                max_length=model.config.text_config.max_position_embeddings,
+                return_tensors="pt",
+            ).to(model.device)
+            picked = Sam3VisionEncoderOutput(
+                fpn_hidden_states=tuple(map_BChw[list(rows)] for map_BChw, _ in levels),
+                fpn_position_encoding=tuple(code_BChw[list(rows)] for _, code_BChw in levels),
+            )
+            with torch.inference_mode():
+                out = model(
+                    vision_embeds=picked, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+                )
+            score_PQ = out.pred_logits.float().sigmoid() * out.presence_logits.float().sigmoid()
+            for score_Q, box_Q4, logits_Qhw in zip(score_PQ, out.pred_boxes, out.pred_masks, strict=True):
+                kept = score_Q > self.config.threshold
+                yield _Found(float(score_Q.max()), score_Q[kept], box_Q4[kept].float(), logits_Qhw[kept].float())
+
+        return self._prompts.run(read, pairs)
+
+    def _answer(
+        self, original_hw: tuple[int, int], seen: Mapping[str, _Found], rewrite: Rewrite
+    ) -> tuple[np.ndarray, float]:
+        asked: list[tuple[str, Role]] = [(phrase, "target") for phrase in rewrite.phrases if clean(phrase)]
+        asked += [(rewrite.anchor, "anchor")] if clean(rewrite.anchor) else []
+        candidates = [c for phrase, role in asked for c in self._candidates(phrase, role, seen, original_hw)]
+        logits = [logits_hw for phrase, _ in asked for logits_hw in seen[clean(phrase)].logits_Nhw]
+        choice = choose(candidates, rewrite, self.config.choose)
+        mask_HW = np.zeros(original_hw, bool)
+        for candidate, logits_hw in zip(choice.candidates, logits, strict=True):
+            if candidate.chosen and candidate.role == "target":
+                mask_HW |= _upscaled(logits_hw, original_hw)
+        if not mask_HW.any():
+            return mask_HW, 0.0
+        missing = [found.best for phrase, _ in asked if not len((found := seen[clean(phrase)]).score_N)]
+        return mask_HW, min([*map(support, choice.chosen), *missing])
+
+    def _candidates(
+        self, phrase: str, role: Role, seen: Mapping[str, _Found], original_hw: tuple[int, int]
+    ) -> Iterator[Candidate]:
+        """The instances of a phrase as boxes of the original image."""
+        (height, width), found = original_hw, seen[clean(phrase)]
+        for score, (x0, y0, x1, y1) in zip(found.score_N.tolist(), found.box_N4.tolist(), strict=True):
+            yield Candidate(self.name, phrase, role, Box(x0 * width, y0 * height, x1 * width, y1 * height), score)
+
+
+def _upscaled(logits_hw: torch.Tensor, original_hw: tuple[int, int]) -> np.ndarray:
+    """The mask in the original image, which was stretched to the model's square."""
+    from torch.nn import functional
+
+    probability_hw = logits_hw.sigmoid()[None, None]
+    probability_HW = functional.interpolate(probability_hw, original_hw, mode="bilinear", align_corners=False)[0, 0]
+    return (probability_HW > 0.5).cpu().numpy()

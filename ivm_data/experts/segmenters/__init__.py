@@ -1,0 +1,1 @@
+"""Experts that turn boxes and points into masks."""

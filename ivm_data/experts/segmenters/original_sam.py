@@ -1,0 +1,111 @@
+"""Segment Anything (Kirillov et al., 2023, arXiv 2304.02643) as a segmenter, with the original code and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ivm_data.experts.common.native_weights import file_name, load_strictly
+from ivm_data.experts.segmenters.prompted_masks import MaskConfig, PromptedSegmenter
+from ivm_model.model.base_models import computing_in, to_device
+from storage.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class NativeSamConfig(MaskConfig):
+    """Where the weights lie and what they are; and how prompts become masks.
+
+    Attributes:
+        path: a `.pth` file such as `sam_vit_h_4b8939.pth`.
+        architecture: a name in `segment_anything.sam_model_registry`: `vit_h`, `vit_l`, `vit_b`, or one that you
+            added to that dict, with a function that returns a `segment_anything.modeling.Sam`.
+        revision: what the lineage says of the file; "" means the hash of its bytes.
+    """
+
+    path: str
+    architecture: str = "vit_h"
+    revision: str = ""
+
+
+class NativeSam(PromptedSegmenter):
+    """Segmenter: boxes or foreground points -> masks, one image embedding for all prompts of an image."""
+
+    config: NativeSamConfig
+
+    def __init__(self, config: NativeSamConfig) -> None:
+        super().__init__(config)
+        self.config = config
+        self._model: Any = None
+        self._resize: Any = None
+
+    @property
+    def name(self) -> str:
+        """`file@revision`."""
+        return file_name(self.config.path, self.config.revision)
+
+    def load(self) -> None:
+        """Read the weights; does nothing the second time."""
+        if self._model is not None:
+            return
+        from segment_anything import sam_model_registry
+        from segment_anything.utils.transforms import ResizeLongestSide
+
+        config = self.config
+        if config.architecture not in sam_model_registry:
+            known = ", ".join(sorted(sam_model_registry))
+            raise ConfigError(f"unknown SAM architecture {config.architecture!r}; choose one of {known}")
+        # The registry's own `checkpoint=` reads a pickle without weights_only on older torch.
+        model = sam_model_registry[config.architecture]()
+        load_strictly(model, config.path, config.architecture)
+        self._resize = ResizeLongestSide(model.image_encoder.img_size)
+        self._model = model.to(config.device).eval()
+
+    def preprocess(self, image_HWC: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
+        """See `PromptedSegmenter`; uint8, which `encode` normalises and pads on the device."""
+        import torch
+
+        pixels_CHW = torch.from_numpy(self._resize.apply_image(image_HWC)).permute(2, 0, 1)
+        return pixels_CHW, (pixels_CHW.shape[1], pixels_CHW.shape[2])
+
+    def encode(self, pixels: Sequence[torch.Tensor]) -> Iterable[torch.Tensor]:
+        """See `PromptedSegmenter`."""
+        import torch
+
+        model = self._model
+        with torch.inference_mode(), computing_in(self.config.dtype, self.config.device):
+            pixels_BCHW = torch.stack([model.preprocess(to_device(image, model.device)) for image in pixels])
+            return model.image_encoder(pixels_BCHW).float().split(1)
+
+    def decode(
+        self, embedding: torch.Tensor, prompts_NP2: torch.Tensor, is_box: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `PromptedSegmenter`."""
+        import torch
+
+        model, prompts_NP2 = self._model, prompts_NP2.to(self._model.device)
+        label_N1 = torch.ones(len(prompts_NP2), 1, dtype=torch.int, device=model.device)
+        with torch.inference_mode():
+            sparse, dense = model.prompt_encoder(
+                points=None if is_box else (prompts_NP2, label_N1),
+                boxes=prompts_NP2.flatten(1) if is_box else None,
+                masks=None,
+            )
+            return model.mask_decoder(
+                image_embeddings=embedding,
+                image_pe=model.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=not is_box,
+            )
+
+    def upscale(
+        self, logits_N1hw: torch.Tensor, original_hw: tuple[int, int], resized_hw: tuple[int, int]
+    ) -> torch.Tensor:
+        """See `PromptedSegmenter`."""
+        return self._model.postprocess_masks(logits_N1hw, resized_hw, original_hw)

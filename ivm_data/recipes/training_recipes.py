@@ -1,0 +1,71 @@
+"""Training recipes: the one place that knows where base models lie and what they are used to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ivm_data.config import override
+from ivm_data.experts.lmms import prompts
+from ivm_data.experts.registry import embedded
+from ivm_model.discriminator.network import DiscriminatorConfig, paper_config
+from ivm_model.engine.processes import RunConfig
+from ivm_model.model import paper
+from ivm_model.train.generator import GeneratorConfig
+from ivm_model.train.trainer import TrainConfig
+from storage.errors import ConfigError
+
+TrainingRecipe = Literal["embedded", "paper"]
+
+
+def train_config(
+    data: Path, out: Path, changes: Mapping[str, Any] | None = None, recipe: TrainingRecipe = "embedded"
+) -> TrainConfig:
+    """A whole training configuration with dotted fields replaced, for example `{"generator.steps": 300}`.
+
+    Raises:
+        ConfigError: an unknown recipe, an unknown field, or a value it does not take.
+    """
+    if recipe not in RECIPES:
+        raise ConfigError(f"the training recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
+    return override(RECIPES[recipe](data, out), changes or {})
+
+
+def embedded_models(data: Path, out: Path) -> TrainConfig:
+    """The embedded base models, on a laptop.
+
+    The discriminator asks what the verifier asks: its LMM was trained on that question, about images faded like that.
+    """
+    return TrainConfig(
+        data,
+        out,
+        sam=embedded("zoo:segmenter"),
+        lmm=embedded("zoo:lmm"),
+        discriminator=DiscriminatorConfig(question=prompts.VERIFY, dim=prompts.VERIFY_DIM),
+    )
+
+
+def paper_models(data: Path, out: Path) -> TrainConfig:
+    """LLaVA-1.5-7B and SAM ViT-H as in IVM (arXiv 2405.19783): 16.6 M trained parameters, clip(sigmoid D) as weight.
+
+    As many steps as read a million rows once on one process. Stage I comes first, so there is no warm-up. The paper
+    names AdamW but no rates; these are LISA's (arXiv 2308.00692).
+    """
+    return TrainConfig(
+        data,
+        out,
+        sam=paper.SAM,
+        lmm=paper.LMM,
+        decoder=paper.DECODER,
+        inputs=replace(paper.INPUTS, dtype="bfloat16"),
+        weighting="clip_sigmoid",
+        discriminator=replace(paper_config(), steps=5_000),
+        generator=GeneratorConfig(steps=62_500, warmup=0.0, batch=16, decoder_rate=3e-4, lora_rate=3e-4),
+        run=RunConfig(precision="bf16", gradient_checkpointing=True),
+    )
+
+
+RECIPES: dict[str, Callable[[Path, Path], TrainConfig]] = {"embedded": embedded_models, "paper": paper_models}
+"""Whole training configurations by name."""

@@ -1,0 +1,188 @@
+"""Manifest -> parts: byte ranges that can be read, retried and committed each on its own.
+
+A record is one line of a JSONL manifest, or one row of a CSV manifest (which may span lines); a blank line is none.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from storage.errors import ConfigError
+
+SUFFIXES = (".jsonl", ".csv")
+
+
+@dataclass(frozen=True)
+class ManifestPart:
+    """A byte range of a manifest.
+
+    Attributes:
+        manifest: path of the manifest.
+        name: `<data set>-<hash>-<index>`; the hash is of the manifest's content and the part size.
+        digest: hash of the manifest's content, the frame of the ids of records without a sample.
+        start, stop: byte offsets, stop exclusive.
+        content: hash of the bytes in the range; tells when the manifest was edited after planning.
+        first: index of the first record within the manifest, from 0.
+        records: number of records.
+        duplicates: positions in the part whose key an earlier record of the manifest has.
+    """
+
+    manifest: str
+    name: str
+    digest: str
+    start: int
+    stop: int
+    content: str
+    first: int
+    records: int
+    duplicates: tuple[int, ...] = ()
+
+
+def dataset_name(manifest: Path) -> str:
+    """The manifest's stem, or its folder's name for `manifest.*`, in characters that are safe in a file name."""
+    path = manifest.resolve()
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.parent.name if path.stem == "manifest" else path.stem)
+    return name.strip("_.-")[:100] or "data"
+
+
+def header(manifest: Path) -> list[str]:
+    """The column names of a CSV manifest; none for JSONL.
+
+    Raises:
+        ConfigError: the manifest cannot be opened or is of an unknown kind.
+    """
+    if not manifest.is_file():
+        seen = "a folder" if manifest.is_dir() else "not there"
+        raise ConfigError(f"manifest '{manifest}' is {seen}; give the path of a {' or '.join(SUFFIXES)} file")
+    if manifest.suffix not in SUFFIXES:
+        raise ConfigError(f"manifest '{manifest}' ends in '{manifest.suffix}'; it must be {' or '.join(SUFFIXES)}")
+    if manifest.suffix != ".csv":
+        return []
+    with manifest.open("rb") as lines:
+        first = next(_csv_records(lines), b"")
+    return next(csv.reader([first.decode("utf-8-sig", "replace")]), [])
+
+
+def split(manifest: Path, part_size: int, key: Callable[[bytes], bytes | None]) -> list[ManifestPart]:
+    """Cut a manifest into parts of `part_size` records, in one pass.
+
+    Duplicates are found by an 8-byte hash of each record's key: 8 MB a million records, and some 40 MB more for the
+    sort at the end. Among a million different keys two collide with probability 3e-8.
+
+    Args:
+        key: what makes a record unique, or None for a record that cannot be read.
+
+    Raises:
+        ConfigError: a manifest that cannot be opened, is of an unknown kind, or is empty; a part size under 1.
+    """
+    if part_size < 1:
+        raise ConfigError(f"'part_size' must be at least 1, got {part_size}")
+    scan = _Scan(part_size, skip_first=bool(header(manifest)))
+    with manifest.open("rb") as lines:
+        for raw in _records(lines, manifest.suffix):
+            scan.add(raw, key)
+    if not scan.keys:
+        raise ConfigError(f"manifest '{manifest}' has no records; each line needs 'image' and 'instruction'")
+    digest, name = scan.whole.hexdigest(), dataset_name(manifest)
+    planned = hashlib.blake2b(f"{digest}/{part_size}".encode(), digest_size=4).hexdigest()
+    repeat_N = _repeats(np.frombuffer(scan.keys, np.uint64))
+    return [
+        ManifestPart(
+            manifest=str(manifest),
+            name=f"{name}-{planned}-{index:05d}",
+            digest=digest,
+            start=start,
+            stop=stop,
+            content=content.hexdigest(),
+            first=index * part_size,
+            records=min(part_size, len(scan.keys) - index * part_size),
+            duplicates=tuple(np.flatnonzero(repeat_N[index * part_size : (index + 1) * part_size]).tolist()),
+        )
+        for index, (start, stop, content) in enumerate(scan.ranges())
+    ]
+
+
+class _Scan:
+    """What one pass over a manifest remembers: hashes, where each part starts, and 8 bytes a record."""
+
+    def __init__(self, part_size: int, skip_first: bool) -> None:
+        self.part_size, self.skip = part_size, skip_first
+        self.whole, self.keys, self.offset = hashlib.blake2b(digest_size=16), array("Q"), 0
+        self.starts: list[int] = []
+        self.contents: list[hashlib.blake2b] = []
+
+    def add(self, raw: bytes, key: Callable[[bytes], bytes | None]) -> None:
+        self.whole.update(raw)
+        if raw.strip() and not self.skip:
+            if len(self.keys) % self.part_size == 0:
+                self.starts.append(self.offset)
+                self.contents.append(hashlib.blake2b(digest_size=8))
+            self.keys.append(_short_hash(key(raw)))
+        self.skip = False
+        self.offset += len(raw)
+        if self.contents:
+            self.contents[-1].update(raw)
+
+    def ranges(self) -> Iterator[tuple[int, int, hashlib.blake2b]]:
+        return zip(self.starts, [*self.starts[1:], self.offset], self.contents, strict=True)
+
+
+def read(part: ManifestPart) -> list[bytes]:
+    """The part's records as raw bytes, in order.
+
+    Raises:
+        ConfigError: the manifest's bytes are no longer those that were planned.
+    """
+    manifest = Path(part.manifest)
+    header(manifest)
+    with manifest.open("rb") as file:
+        file.seek(part.start)
+        data = file.read(part.stop - part.start)
+    if hashlib.blake2b(data, digest_size=8).hexdigest() != part.content:
+        raise ConfigError(f"manifest '{manifest}' was changed after part '{part.name}' was planned; plan it again")
+    return [raw for raw in _records(io.BytesIO(data), manifest.suffix) if raw.strip()]
+
+
+def _records(lines: Iterable[bytes], suffix: str) -> Iterator[bytes]:
+    return _csv_records(lines) if suffix == ".csv" else iter(lines)
+
+
+def _csv_records(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The raw bytes of each row; a row that csv refuses is one record too, and the next starts on the next line."""
+    taken: list[bytes] = []
+
+    def feed() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line.decode("utf-8", "surrogateescape")
+
+    rows = csv.reader(feed())
+    while True:
+        try:
+            next(rows)
+        except StopIteration:
+            return
+        except csv.Error:
+            pass
+        yield b"".join(taken)
+        taken.clear()
+
+
+def _short_hash(key: bytes | None) -> int:
+    return 0 if key is None else int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())
+
+
+def _repeats(key_N: np.ndarray) -> np.ndarray:
+    """(N,) bool: an earlier record has the same key; 0 is no key."""
+    repeat_N = key_N != 0
+    repeat_N[np.unique(key_N, return_index=True)[1]] = False
+    return repeat_N

@@ -1,0 +1,113 @@
+"""One record of our own manifest, JSONL or CSV -> a `ManifestRow` with its types checked."""
+
+from __future__ import annotations
+
+import csv
+import json
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ivm_data.sources import manifest_parts as parts
+from storage.errors import ConfigError, InputError
+
+MAX_INSTRUCTION = 2000
+"""Characters that an instruction may have."""
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """A readable record; `targets` and `mask` stay as given, None where absent.
+
+    With `error` it stands for a record that an import could not read, and has neither image nor instruction.
+    `instruction` is in Unicode's NFC, so that one text in two encodings is one instruction, without blanks at its ends.
+    """
+
+    image: str
+    instruction: str
+    source: str
+    kind: str = ""
+    difficulty: str = ""
+    held_out: bool = False
+    targets: Any = None
+    mask: Any = None
+    error: str = ""
+
+
+def parser(manifest: Path) -> Callable[[bytes], ManifestRow]:
+    """A function from a record's bytes to its `ManifestRow`, which raises InputError `bad_manifest_line`.
+
+    Raises:
+        ConfigError: no usable manifest, or a CSV without the columns image and instruction.
+    """
+    columns, source = parts.header(manifest), parts.dataset_name(manifest)
+    if manifest.suffix == ".csv" and not {"image", "instruction"} <= set(columns):
+        raise ConfigError(f"'{manifest}' has the columns {columns}; its first line must name 'image' and 'instruction'")
+
+    def parse(raw: bytes) -> ManifestRow:
+        try:
+            text = raw.decode("utf-8-sig")
+            fields = _csv_fields(text, columns) if columns else json.loads(text)
+        except (ValueError, RecursionError, csv.Error) as error:
+            raise InputError("bad_manifest_line", f"{error}; it begins {raw[:60]!r}") from error
+        if not isinstance(fields, dict):
+            raise InputError("bad_manifest_line", f"an object is needed, got {type(fields).__name__}: {raw[:60]!r}")
+        return _row(fields, source)
+
+    return parse
+
+
+def _csv_fields(text: str, columns: list[str]) -> dict[str, Any]:
+    (values,) = csv.reader([text])
+    if len(values) != len(columns):
+        raise ValueError(f"{len(values)} fields for {len(columns)} columns; put fields with commas in double quotes")
+    given = dict(zip(columns, values, strict=True))
+    read = ("image", "instruction", "source", "kind", "difficulty", "mask")
+    return {name: given[name] for name in read if name in given and (given[name] or name != "mask")}
+
+
+def _row(fields: dict[str, Any], source: str) -> ManifestRow:
+    origin = fields.get("source") or source
+    held_out = fields.get("held_out", False)
+    if not isinstance(held_out, bool):
+        raise InputError("bad_manifest_line", f"'held_out' must be true or false, got {held_out!r}")
+    if fields.get("error"):
+        return ManifestRow("", "", _source(origin, source), error=_text("error", fields["error"]))
+    if not fields.get("image"):
+        raise InputError("bad_manifest_line", f"'image' is missing; the keys are {', '.join(map(repr, fields))[:200]}")
+    return ManifestRow(
+        image=_text("image", fields["image"]),
+        instruction=unicodedata.normalize("NFC", _text("instruction", fields.get("instruction"))).strip(),
+        source=_source(origin, source),
+        kind=_text("kind", fields.get("kind") or ""),
+        difficulty=_text("difficulty", fields.get("difficulty") or ""),
+        held_out=held_out,
+        targets=fields.get("targets"),
+        mask=fields.get("mask"),
+    )
+
+
+def _source(origin: object, default: str) -> str:
+    return _text("source", origin.get("dataset", default) if isinstance(origin, dict) else origin)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InputError("bad_manifest_line", f"'{name}' must be a string, got {json.dumps(value)[:60]}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("bad_manifest_line", f"'{name}' holds half of a surrogate pair: {error}") from error
+    if "\x00" in value:
+        raise InputError("bad_manifest_line", f"'{name}' holds a NUL character")
+    return value
+
+
+def check_instruction(instruction: str) -> None:
+    """Raise InputError `instruction_empty` (no letter or digit) or `instruction_too_long`."""
+    if not any(character.isalnum() for character in instruction):
+        raise InputError("instruction_empty", f"the instruction {instruction[:60]!r} has no words")
+    if len(instruction) > MAX_INSTRUCTION:
+        raise InputError("instruction_too_long", f"{len(instruction)} characters, at most {MAX_INSTRUCTION} are read")

@@ -1,0 +1,1 @@
+"""How each embedded expert is trained from nothing on the procedural world."""

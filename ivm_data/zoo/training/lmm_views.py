@@ -1,0 +1,296 @@
+"""What the miniature LMM is shown and asked: views of a scene, each with several questions and their true answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from ivm_data.experts.lmms import prompts
+from ivm_data.experts.lmms.rewrite_grammar import format_rewrite
+from ivm_data.worlds.grammar import KINDS, WorldPair, compose
+from ivm_data.worlds.phrases import Description, parse
+from ivm_data.worlds.scene import ATTRIBUTES, HELD_OUT, Scene
+from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, OBJECT_LEVEL, imperfect, other_things, spoilt, union
+from ivm_data.zoo.training.lmm_model import Size
+from ivm_data.zoo.training.schedule import normalise
+from ivm_model.masking import complement, crop_box, keep_only
+from storage.records import Box, Rewrite
+
+PAIRS_PER_KIND = 3
+ASKS = 4
+"""Questions for one image."""
+GONE, STILL_THERE = 0.15, 0.5
+"""Shares of a thing's visible pixels: at most, at least; between lies no label."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question and its answer; `job` names what it trains ("verify/relation", "presence", ...)."""
+
+    text: str
+    answer: str
+    job: str
+
+
+@dataclass(frozen=True)
+class SceneView:
+    """An image with questions, and what its pixels are.
+
+    Attributes:
+        instance_HW: uint8, 0 for background, i + 1 for `things[i]`; of the image's size.
+        kept_HW: bool, pixels at full contrast, for views that VERIFY is asked of; else None.
+    """
+
+    image_HWC: np.ndarray
+    scene: Scene
+    instance_HW: np.ndarray
+    asks: tuple[Ask, ...]
+    kept_HW: np.ndarray | None = None
+
+
+def pool(scene: Scene, rng: np.random.Generator) -> list[WorldPair]:
+    """A few instructions of every kind that the scene offers."""
+    pairs = (compose(scene, kind, rng) for kind in KINDS for _ in range(PAIRS_PER_KIND))
+    return list({pair.instruction: pair for pair in pairs if pair is not None}.values())
+
+
+def rewrite_of(pair: WorldPair) -> Rewrite:
+    """The rewrite that the rewriter should give for a pair."""
+    return Rewrite(pair.phrases, pair.anchor, pair.relation, pair.quantity)
+
+
+def rewrite_ask(pair: WorldPair) -> Ask:
+    """Instruction -> the line that `parse_rewrite` reads."""
+    return Ask(prompts.REWRITE.format(instruction=pair.instruction), format_rewrite(rewrite_of(pair)), "rewrite")
+
+
+def full_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
+    """The whole image: open questions and presence."""
+    asks = [_presence_ask(scene, rng) for _ in range(2)]
+    asks += [_open_ask(pair, "qa/full") for pair in _some(_answerable(pairs), 2, rng)]
+    return SceneView(scene.image_HWC, scene, instances(scene), tuple(asks))
+
+
+def candidate_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
+    """A crop around one thing's box, drawn a little wrong, or now and then around bare background."""
+    labels_HW = instances(scene)
+    target = int(rng.integers(len(scene.things)))
+    box = _jittered(scene.things[target].box, rng)
+    if rng.random() < 0.1 and (bare := _bare_box(labels_HW, rng)) is not None:
+        target, box = -1, bare
+    context = prompts.CANDIDATE_CONTEXT + rng.uniform(-0.1, 0.1)
+    asks = tuple(_candidate_ask(scene, target, rng) for _ in range(ASKS))
+    if target >= 0:
+        asks += (_naming_ask(scene, target),)
+    image_HWC = crop_box(scene.image_HWC, box, context)
+    return SceneView(
+        image_HWC, scene, crop_box(np.repeat(labels_HW[..., None], 3, 2), box, context, fill=0)[..., 0], asks
+    )
+
+
+def verify_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
+    """The image dimmed outside a right or a wrong mask: is the mask what the instruction needs?"""
+    main = _of_any_kind(pairs, rng)
+    corruption = "" if rng.random() < 0.5 else str(rng.choice(CORRUPTIONS))
+    kept, mask_HW = corrupted(scene, main.targets, corruption, rng)
+    asks = [verify_ask(main, kept)]
+    asks += [verify_ask(pair, kept) for pair in _some([p for p in pairs if kept == set(p.targets)], 2, rng)]
+    asks += [verify_ask(pair, kept) for pair in _some([p for p in pairs if kept != set(p.targets)], 2, rng)]
+    return dimmed_view(scene, mask_HW, tuple(dict.fromkeys(asks))[:ASKS])
+
+
+def complement_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
+    """The image without a mask's pixels: is a target still there?"""
+    main = _of_any_kind(pairs, rng)
+    corruption = "" if rng.random() < 0.5 else str(rng.choice(CORRUPTIONS[:-1]))
+    _, mask_HW = corrupted(scene, main.targets, corruption, rng)
+    asked = [main, *_some(pairs, ASKS - 1, rng)]
+    asks = [ask for pair in asked if (ask := complement_ask(scene, pair, mask_HW)) is not None]
+    labels_HW = np.where(mask_HW, 0, instances(scene)).astype(np.uint8)
+    return SceneView(complement(scene.image_HWC, mask_HW), scene, labels_HW, tuple(dict.fromkeys(asks)))
+
+
+def masked_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
+    """Open questions about an image with only the needed pixels, the others white; every third cropped to them."""
+    main = _some(_answerable(pairs), 1, rng)[0]
+    mask_HW = imperfect(union(scene, main.targets), rng)
+    image_HWC = keep_only(scene.image_HWC, mask_HW)
+    labels_HW = np.where(mask_HW, instances(scene), 0).astype(np.uint8)
+    if cropped := rng.random() < 1 / 3:
+        box = box_around(mask_HW)
+        image_HWC = crop_box(image_HWC, box)
+        labels_HW = crop_box(np.repeat(labels_HW[..., None], 3, 2), box, fill=0)[..., 0]
+    job = "qa/masked+crop" if cropped else "qa/masked"
+    asked = [pair for pair in _answerable(pairs) if set(pair.targets) == set(main.targets)]
+    return SceneView(image_HWC, scene, labels_HW, tuple(_open_ask(pair, job) for pair in asked[:ASKS]))
+
+
+Draw = Callable[[Scene, list[WorldPair], np.random.Generator], SceneView]
+SHARES: dict[Draw, float] = {
+    full_view: 0.22,
+    verify_view: 0.32,
+    complement_view: 0.12,
+    candidate_view: 0.2,
+    masked_view: 0.14,
+}
+"""Each kind of view with its share of the training."""
+
+
+def pixels(views: Sequence[SceneView], size: Size) -> torch.Tensor:
+    """(B, 3, image, image) normalised."""
+    side = (size.image, size.image)
+    return normalise(np.stack([cv2.resize(view.image_HWC, side, interpolation=cv2.INTER_LINEAR) for view in views]))
+
+
+def dimmed_view(scene: Scene, mask_HW: np.ndarray, asks: tuple[Ask, ...] = ()) -> SceneView:
+    """The scene faded outside a mask, as VERIFY shows it."""
+    image_HWC = keep_only(scene.image_HWC, mask_HW, dim=prompts.VERIFY_DIM)
+    return SceneView(image_HWC, scene, instances(scene), asks, mask_HW)
+
+
+def corrupted(
+    scene: Scene, targets: tuple[int, ...], corruption: str, rng: np.random.Generator
+) -> tuple[set[int] | None, np.ndarray]:
+    """The kept things (None where the outline is spoilt) and the mask; "" gives a right one.
+
+    Where the scene does not allow the corruption another thing is kept; without targets (absent) any thing.
+    """
+    truth_HW = union(scene, targets)
+    if targets and corruption not in ("", *OBJECT_LEVEL):
+        spoilt_HW = spoilt(truth_HW, corruption, rng)
+        if spoilt_HW is not None:
+            return None, spoilt_HW
+    kept = set(targets)
+    if corruption or not targets:
+        level = corruption if corruption in OBJECT_LEVEL and targets else "wrong"
+        kept = other_things(scene, targets, level, rng) or other_things(scene, targets, "wrong", rng) or set()
+    return (kept, imperfect(union(scene, kept), rng)) if kept else (None, np.zeros_like(truth_HW))
+
+
+def verify_ask(pair: WorldPair, kept: set[int] | None) -> Ask:
+    """Yes if exactly the targets are kept; `kept` is None for a spoilt mask."""
+    right = bool(pair.targets) and kept == set(pair.targets)
+    return Ask(prompts.VERIFY.format(instruction=pair.instruction), _yes(right), f"verify/{pair.kind}")
+
+
+def complement_ask(scene: Scene, pair: WorldPair, removed_HW: np.ndarray) -> Ask | None:
+    """Yes if a target is still there; None where one is half removed, or the anchor is."""
+    anchors = [i for i, thing in enumerate(scene.things) if pair.anchor and parse(pair.anchor).fits(thing)]
+    left = [_left(scene, i, removed_HW) for i in pair.targets]
+    if any(_left(scene, i, removed_HW) < STILL_THERE for i in anchors):
+        return None
+    if any(GONE < share < STILL_THERE for share in left):
+        return None
+    question = prompts.COMPLEMENT.format(phrases=prompts.wanted(rewrite_of(pair)))
+    return Ask(question, _yes(any(share >= STILL_THERE for share in left)), f"complement/{pair.kind}")
+
+
+def instances(scene: Scene) -> np.ndarray:
+    """Label map HW uint8: 0 for background, i + 1 for `things[i]`."""
+    labels_HW = np.zeros(scene.image_HWC.shape[:2], np.uint8)
+    for i, thing in enumerate(scene.things):
+        labels_HW[thing.mask_HW] = i + 1
+    return labels_HW
+
+
+def box_around(mask_HW: np.ndarray) -> Box:
+    """Tight box of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
+    return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+
+
+def _presence_ask(scene: Scene, rng: np.random.Generator) -> Ask:
+    told = _description(scene, int(rng.integers(len(scene.things))), rng)
+    if rng.random() < 0.6:
+        told = _varied(told, rng)
+    there = any(told.fits(thing) for thing in scene.things)
+    return Ask(prompts.PRESENCE.format(phrase=told.text(_noun(rng))), _yes(there), "presence")
+
+
+def _candidate_ask(scene: Scene, target: int, rng: np.random.Generator) -> Ask:
+    about = target if target >= 0 and rng.random() < 0.8 else int(rng.integers(len(scene.things)))
+    told = _description(scene, about, rng)
+    if rng.random() < 0.5:
+        told = _varied(told, rng)
+    right = target >= 0 and told.fits(scene.things[target])
+    return Ask(prompts.CANDIDATE.format(phrase=told.text(_noun(rng))), _yes(right), "candidate")
+
+
+def _naming_ask(scene: Scene, target: int) -> Ask:
+    """Four words in one answer: far more to learn from than yes or no."""
+    thing = scene.things[target]
+    words = Description(**{name: getattr(thing, name) for name in ATTRIBUTES}).text()
+    return Ask("What is this?", words, "name")
+
+
+def _open_ask(pair: WorldPair, job: str) -> Ask:
+    return Ask(pair.instruction, pair.answer, job)
+
+
+def _description(scene: Scene, index: int, rng: np.random.Generator) -> Description:
+    """A random part of what can be told of a thing; one or two words are likelier than more."""
+    told = rng.permutation(list(ATTRIBUTES))[: rng.choice(range(1, 5), p=(0.45, 0.3, 0.15, 0.1))]
+    return Description(**{name: getattr(scene.things[index], name) for name in told.tolist()})
+
+
+def _varied(told: Description, rng: np.random.Generator) -> Description:
+    """One told word changed; never a held-out combination, which training must not learn to deny."""
+    while True:
+        name = str(rng.choice(told.told))
+        varied = told._replace(**{name: str(rng.choice(ATTRIBUTES[name]))})
+        if varied != told and (varied.colour, varied.shape) not in HELD_OUT:
+            return varied
+
+
+def _noun(rng: np.random.Generator) -> str:
+    return "thing" if rng.random() < 0.5 else "object"
+
+
+def _left(scene: Scene, index: int, removed_HW: np.ndarray) -> float:
+    mask_HW = scene.things[index].mask_HW
+    return float(np.count_nonzero(mask_HW & ~removed_HW) / np.count_nonzero(mask_HW))
+
+
+def _of_any_kind(pairs: list[WorldPair], rng: np.random.Generator) -> WorldPair:
+    """Every kind is as likely as any other, absent half as much."""
+    kinds = sorted({pair.kind for pair in pairs})
+    weights = np.array([0.5 if kind == "absent" else 1.0 for kind in kinds])
+    kind = rng.choice(kinds, p=weights / weights.sum())
+    return _some([pair for pair in pairs if pair.kind == kind], 1, rng)[0]
+
+
+def _answerable(pairs: list[WorldPair]) -> list[WorldPair]:
+    return [pair for pair in pairs if pair.answer]
+
+
+def _some(pairs: list[WorldPair], count: int, rng: np.random.Generator) -> list[WorldPair]:
+    return [pairs[i] for i in rng.permutation(len(pairs))[:count]]
+
+
+def _jittered(box: Box, rng: np.random.Generator, share: float = 0.08) -> Box:
+    width, height = box.x1 - box.x0, box.y1 - box.y0
+    dx0, dx1 = rng.normal(0, share * width, 2)
+    dy0, dy1 = rng.normal(0, share * height, 2)
+    return Box(box.x0 + dx0, box.y0 + dy0, max(box.x1 + dx1, box.x0 + dx0 + 4), max(box.y1 + dy1, box.y0 + dy0 + 4))
+
+
+def _bare_box(labels_HW: np.ndarray, rng: np.random.Generator) -> Box | None:
+    side = int(rng.integers(14, 40))
+    for _ in range(5):
+        y, x = (int(rng.integers(0, size - side)) for size in labels_HW.shape)
+        if not labels_HW[y : y + side, x : x + side].any():
+            return Box(x, y, x + side, y + side)
+    return None
+
+
+def _yes(right: bool) -> str:
+    return "yes" if right else "no"
+
+
+def draw_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
+    """A view of a kind drawn by its share."""
+    return list(SHARES)[rng.choice(len(SHARES), p=list(SHARES.values()))](scene, pairs, rng)

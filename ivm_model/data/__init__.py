@@ -1,0 +1,1 @@
+"""What a training reads: which labels train, where they lie, in which order they come, what encoders see of them."""

@@ -1,0 +1,95 @@
+"""Is the discriminator a judge of masks, or does it only recognise where an image came from?
+
+The paper's public discriminator computes an embedding of the mask and never uses it. These numbers would show it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ivm_model.discriminator.reliability_bins import ReliabilityBin, calibration_error, reliability
+from ivm_model.discriminator.stage_one import DiscriminatorScores, batch_shares
+from ivm_model.metrics.mask_scores import RIGHT_IOU, auc, paired_win_rate
+from storage import rle
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Scores of the discriminator, each from folds that did not train on the image; NaN where it cannot be measured.
+
+    Attributes:
+        shuffled_win: how often D prefers a human row's own mask to another row's mask; 0.5 for a blind one.
+        shuffled_change: mean |change of D| when the mask is swapped; 0 for a blind one.
+        good_bad_auc: AUC of human masks against the engine's wrong labels (IoU < 0.5) of the same images.
+        good_bad_win: the same, image by image.
+        right_wrong_auc: AUC of right against wrong machine labels, where held-out truth tells them apart.
+        leakage_auc: AUC of human masks against true masks of machine images: equal masks, so 0.5 is clean.
+        human_d, right_d, wrong_d: mean D of human masks, of right and of wrong machine labels.
+        calibration_error: mean |D - share of humans| over bins of D, on views mixed as the training batches were; a D
+            trained by a PU loss estimates something else than being human, and shows it here.
+    """
+
+    shuffled_win: float
+    shuffled_change: float
+    good_bad_auc: float
+    good_bad_win: float
+    right_wrong_auc: float
+    leakage_auc: float
+    human_d: float
+    right_d: float
+    wrong_d: float
+    calibration_error: float
+
+
+def audit(opinions: DiscriminatorScores, truth_iou_N: np.ndarray) -> Audit:
+    """Judge the judge.
+
+    Args:
+        truth_iou_N: IoU of each machine row's label with its truth, in the order of the "machine" views; NaN unknown.
+    """
+    views = opinions.views
+    human = {views.views[i].row: i for i in views.where("human")}
+    shuffled = [(human[views.views[i].row], i) for i in views.where("shuffled")]
+    bad = [(human[views.views[i].row], i) for i in views.where("engine") if _is_bad(views, human, i)]
+    own_S, swapped_S = _pairs(opinions, shuffled)
+    good_B, bad_B = _pairs(opinions, bad)
+    machine_N = opinions.of("machine")
+    right_R, wrong_W = machine_N[truth_iou_N >= RIGHT_IOU], machine_N[truth_iou_N < RIGHT_IOU]
+    return Audit(
+        shuffled_win=paired_win_rate(own_S, swapped_S),
+        shuffled_change=float(np.abs(own_S - swapped_S).mean()) if len(own_S) else float("nan"),
+        good_bad_auc=auc(good_B, bad_B),
+        good_bad_win=paired_win_rate(good_B, bad_B),
+        right_wrong_auc=auc(right_R, wrong_W),
+        leakage_auc=auc(opinions.of("human"), opinions.of("truth")),
+        human_d=_mean(opinions.of("human")),
+        right_d=_mean(right_R),
+        wrong_d=_mean(wrong_W),
+        calibration_error=calibration_error(reliability_bins(opinions)),
+    )
+
+
+def reliability_bins(opinions: DiscriminatorScores) -> tuple[ReliabilityBin, ...]:
+    """D against being human: human views make half of the mass, machine and deliberately wrong ones share the rest."""
+    d = {part: opinions.of(part) for part in ("human", "machine", "wrong")}
+    if not len(d["human"]) or not len(d["machine"]):
+        return ()
+    share = batch_shares(wrong=len(d["wrong"]) > 0)
+    mass = [np.full(len(d[part]), share[part] / len(d[part])) for part in share]
+    human = [np.full(len(d[part]), part == "human") for part in share]
+    return reliability(np.concatenate([d[part] for part in share]), np.concatenate(human), np.concatenate(mass))
+
+
+def _is_bad(views, human: dict[int, int], i: int) -> bool:
+    return rle.iou(views.views[i].mask, views.views[human[views.views[i].row]].mask) < RIGHT_IOU
+
+
+def _pairs(opinions: DiscriminatorScores, indices: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    first, second = np.array(indices, np.int64).reshape(-1, 2).T
+    return opinions.d_M[first], opinions.d_M[second]
+
+
+def _mean(value_N: np.ndarray) -> float:
+    return float(value_N.mean()) if len(value_N) else float("nan")

@@ -1,0 +1,142 @@
+"""The discriminator: does this masked image look as a person would have masked it for this instruction?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ivm_model.discriminator.agreement import FEATURES
+from ivm_model.engine.ema import fill
+from ivm_model.model.lmm import Lmm
+from storage.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """What the discriminator sees and how it is trained.
+
+    Attributes:
+        question: what the LMM reads beside the masked image; the default is IVM's.
+        dim: how far the pixels outside the mask fade to white, 1 for all the way.
+        loss: "bce" (IVM), "pu" (DWBC) or "nnpu".
+        eta: supposed share of good machine labels, for the PU losses.
+        agreement: also look at how far the mask agrees with the generator after its warm-up.
+        wrong_per_row: deliberately wrong views of each human row.
+        folds: the discriminator that scores a row was trained on the other folds' images.
+        steps: optimiser steps of each fold.
+        batch: views in a step; half of them human, the rest machine and wrong in equal parts.
+        head_width: hidden width of the head, IVM's has 1024; 0 means a linear head.
+        head_rate, lora_rate: peak learning rates; a `lora_rate` of 0 leaves the LMM as it is.
+    """
+
+    question: str = "{instruction} Can you follow instruction above based on the given image?"
+    dim: float = 1.0
+    loss: Literal["bce", "pu", "nnpu"] = "bce"
+    eta: float = 0.5
+    agreement: bool = True
+    wrong_per_row: int = 4
+    folds: int = 2
+    steps: int = 80
+    batch: int = 32
+    head_width: int = 0
+    head_rate: float = 1e-2
+    lora_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        if "{instruction}" not in self.question:
+            raise ConfigError(f"'question' must hold '{{instruction}}', got {self.question!r}")
+        if self.loss not in ("bce", "pu", "nnpu"):
+            raise ConfigError(f"'loss' must be bce, pu or nnpu, got {self.loss!r}")
+        if not 0 < self.dim <= 1 or not 0 < self.eta < 1:
+            raise ConfigError(f"'dim' must lie in (0, 1] and 'eta' in (0, 1), got {self.dim} and {self.eta}")
+        if self.head_width < 0 or self.head_rate <= 0 or self.lora_rate < 0:
+            raise ConfigError(
+                "needs head_width >= 0, head_rate > 0 and lora_rate >= 0, "
+                f"got {self.head_width}, {self.head_rate} and {self.lora_rate}"
+            )
+        if self.folds < 2 or self.batch < 4 or self.steps < 1 or self.wrong_per_row < 0:
+            raise ConfigError(
+                "needs folds >= 2 (a discriminator never scores what it was trained on), batch >= 4, steps >= 1, "
+                f"wrong_per_row >= 0, got {self.folds}, {self.batch}, {self.steps}, {self.wrong_per_row}"
+            )
+
+
+def paper_config() -> DiscriminatorConfig:
+    """The discriminator of IVM (arXiv 2405.19783): white outside the mask, its question, an MLP head and plain BCE.
+
+    Ours are the cross-fitted folds (the paper's D scores the labels that it was trained on) and a layer norm before the
+    head. 1024 is the head's width in the release. The rates are LISA's (arXiv 2308.00692), whose decoder and LoRA are
+    of the same kind; the paper names only AdamW.
+    """
+    return DiscriminatorConfig(
+        question="{instruction} \n Can you follow instruction above based on the given image?",
+        dim=1.0,
+        loss="bce",
+        agreement=False,
+        wrong_per_row=0,
+        head_width=1024,
+        head_rate=3e-4,
+        lora_rate=3e-4,
+    )
+
+
+class Discriminator(nn.Module):
+    """One fold: its own LoRA on the shared LMM, and a head on the last token's state and the agreement.
+
+    The head starts at zero, so that an untrained discriminator says 0.5.
+    """
+
+    def __init__(self, lmm: Lmm, config: DiscriminatorConfig, fold: int) -> None:
+        super().__init__()
+        self.config, self.role = config, f"discriminator_{fold}"
+        self._lmm = (lmm,)  # in a tuple: the LMM is the generator's child, not this module's
+        lmm.add_role(self.role)
+        self.norm = nn.LayerNorm(lmm.hidden_size, elementwise_affine=False)
+        self.head = _head(lmm.hidden_size + len(FEATURES) * config.agreement, config.head_width)
+
+    @property
+    def lmm(self) -> Lmm:
+        """The LMM that all roles share."""
+        return self._lmm[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the head is."""
+        return next(self.head.parameters()).device
+
+    def forward(
+        self, vision_BTC: torch.Tensor, instructions: Sequence[str], agreement_BF: torch.Tensor
+    ) -> torch.Tensor:
+        """Logit that the mask is human, logit_B.
+
+        Args:
+            vision_BTC: `Lmm.see` of the masked images.
+            agreement_BF: from `agreement.agreement`; ignored where the configuration does without.
+        """
+        texts = [self.config.question.format(instruction=instruction) for instruction in instructions]
+        hidden_BC = self.norm(self.lmm.read(texts, vision_BTC, self.role).last)
+        if self.config.agreement:
+            hidden_BC = torch.cat([hidden_BC, agreement_BF], 1)
+        return self.head(hidden_BC)[:, 0]
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """LoRA and head, by name."""
+        lora = {f"{self.role}.{name}": value.detach() for name, value in self.lmm.role_parameters(self.role).items()}
+        return {**lora, **{f"{self.role}.head.{name}": value for name, value in self.head.state_dict().items()}}
+
+    def load_trained(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take over a `trained_state`; that of other folds is passed over."""
+        mine = {name.removeprefix(f"{self.role}."): value for name, value in state.items()}
+        fill(self.lmm.role_parameters(self.role), mine)
+        self.head.load_state_dict({name: mine[f"head.{name}"] for name in self.head.state_dict()})
+
+
+def _head(inputs: int, width: int) -> nn.Module:
+    last = nn.Linear(width or inputs, 1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), last) if width else last

@@ -1,0 +1,1 @@
+"""What every optimisation needs: steps, losses, averaged weights, processes, states on disk."""

@@ -1,0 +1,1 @@
+"""The masking model: frozen SAM encoder and LMM, trained decoder and LoRA; how it is kept on disk."""

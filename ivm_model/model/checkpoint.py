@@ -1,0 +1,184 @@
+"""Our checkpoint: the trained tensors, which base models they belong to, and a model card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ivm_model.model.base_models import first_line
+from ivm_model.model.decoder import DecoderConfig
+from ivm_model.model.inputs import InputConfig
+from ivm_model.model.lmm import LoraSettings
+from ivm_model.model.masking_model import MaskingModel, ModelConfig
+from storage.errors import WeightsError
+
+FORMAT = 1
+_KEYS = {"weights", "base_models", "model"}
+TENSORBOARD = "tb"
+_HUB_FIELDS = """---
+library_name: ivm-engine
+pipeline_tag: image-segmentation
+tags: [instruction-guided-visual-masking, safetensors]
+---
+
+"""
+"""What the hub reads at the head of a card."""
+WEIGHTS, DISCRIMINATORS, CONFIG, CARD = "model.safetensors", "discriminators.safetensors", "config.json", "README.md"
+
+
+def save_checkpoint(
+    directory: Path,
+    model: MaskingModel,
+    report: Mapping[str, Any],
+    card: str,
+    discriminators: Mapping[str, torch.Tensor] | None = None,
+) -> Path:
+    """Write a checkpoint; the directory appears whole, an older one is replaced.
+
+    Args:
+        report: facts about the training, JSON values only.
+        card: text of the model card.
+        discriminators: tensors of stage I, kept beside the model for audits.
+    """
+    from safetensors.torch import save_file
+
+    weights = {name: value.detach().contiguous() for name, value in model.kept_tensors().items()}
+    config = {
+        "format": FORMAT,
+        "weights": tensor_hash(weights),
+        "base_models": model.base_models,
+        "model": asdict(model.config),
+        "training": report,
+    }
+    with _published(directory) as folder:
+        save_file(weights, folder / WEIGHTS)
+        if discriminators:
+            save_file(dict(discriminators), folder / DISCRIMINATORS)
+        (folder / CARD).write_text(_HUB_FIELDS + card, encoding="utf-8")
+        (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return directory
+
+
+def load_checkpoint(directory: Path, sam: str = "", lmm: str = "") -> MaskingModel:
+    """Read a checkpoint onto its base models.
+
+    Args:
+        sam, lmm: where the base models lie now, if they moved; "" means where they lay at training.
+
+    Raises:
+        WeightsError: the checkpoint is missing, torn or of another format, or a base model is not the one it was
+            trained on.
+    """
+    config = read_config(directory)
+    model = MaskingModel(_model_config(directory, config["model"], sam, lmm))
+    _check_base_models(directory, config["base_models"], model.base_models)
+    _fill(model, _read_weights(directory, config["weights"]), directory)
+    return model.eval()
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """A checkpoint's config.json.
+
+    Raises:
+        WeightsError: there is none, or it is not ours.
+    """
+    try:
+        config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"no readable {CONFIG} in '{directory}': {first_line(error)}; train one first") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT or not config.keys() >= _KEYS:
+        found = config.get("format") if isinstance(config, dict) else type(config).__name__
+        raise WeightsError(f"'{directory}' is no masking model of format {FORMAT}, found {found!r}; train it again")
+    return config
+
+
+def tensor_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """16 hex digits over names, shapes and values."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode() + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _model_config(directory: Path, settings: dict[str, Any], sam: str, lmm: str) -> ModelConfig:
+    try:
+        return ModelConfig(
+            sam=sam or settings["sam"],
+            lmm=lmm or settings["lmm"],
+            lora=LoraSettings(**{**settings["lora"], "layers": tuple(settings["lora"]["layers"])}),
+            decoder=DecoderConfig(**settings["decoder"]),
+            inputs=InputConfig(**settings.get("inputs", {})),
+        )
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"'{directory / CONFIG}' lacks or misnames a setting: {error}; train it again") from error
+
+
+def _read_weights(directory: Path, expected: str) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(directory / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"cannot read '{directory / WEIGHTS}': {first_line(error)}; copy it again") from error
+    if tensor_hash(weights) != expected:
+        raise WeightsError(f"'{directory / WEIGHTS}' is not the file that {CONFIG} describes; copy both again")
+    return weights
+
+
+@torch.no_grad()
+def _fill(model: MaskingModel, weights: Mapping[str, torch.Tensor], directory: Path) -> None:
+    parameters = model.kept_tensors()
+    wrong = {name for name in parameters if name not in weights or weights[name].shape != parameters[name].shape}
+    if wrong or len(weights) != len(parameters):
+        raise WeightsError(
+            f"'{directory}' holds {len(weights)} tensors, the model trains {len(parameters)}, {len(wrong)} do not fit"
+            f"{', first ' + min(wrong) if wrong else ''}; it was trained with other base models or settings"
+        )
+    for name, value in parameters.items():
+        value.copy_(weights[name])
+
+
+def _check_base_models(directory: Path, trained_on: Mapping[str, str], found: Mapping[str, str]) -> None:
+    for role, name in trained_on.items():
+        if name.rpartition("@")[2] != found[role].rpartition("@")[2]:
+            raise WeightsError(
+                f"'{directory}' was trained on {role} {name}, found {found[role]}; "
+                f"pass the directory of the right one, or train again"
+            )
+
+
+def heal(directory: Path) -> None:
+    """Bring back the folder that a killed writer had moved aside before its new one took the name."""
+    asides = sorted(directory.parent.glob(f".{directory.name}-????????-old"))
+    if asides and not directory.exists():
+        os.replace(asides[-1], directory)
+
+
+@contextmanager
+def _published(directory: Path) -> Iterator[Path]:
+    """A hidden sibling folder that takes the directory's name when all of it is written; TensorBoard's files stay."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    hidden = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
+    try:
+        yield hidden
+        old = hidden.with_name(f"{hidden.name}-old")
+        if (directory / TENSORBOARD).is_dir():
+            shutil.copytree(directory / TENSORBOARD, hidden / TENSORBOARD)
+        if directory.exists():
+            os.replace(directory, old)
+        os.replace(hidden, directory)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)

@@ -1,0 +1,59 @@
+"""How image and instruction reach the two base models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ivm_model.model.base_models import check_dtype
+from storage.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """What the base models are shown.
+
+    Attributes:
+        frame: "pad" keeps the aspect ratio and pads to SAM's square; "stretch" resizes to that square, for both models,
+            as the release of IVM does.
+        prompt: the whole prompt, with {image} and {text} where they go; "" means the LMM's own chat template.
+        dtype: of the LMM's frozen weights; its LoRA and all outputs stay float32.
+    """
+
+    frame: Literal["pad", "stretch"] = "pad"
+    prompt: str = ""
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.frame not in ("pad", "stretch"):
+            raise ConfigError(f"'frame' must be pad or stretch, got {self.frame!r}")
+        if self.prompt and not (self.prompt.count("{image}") == self.prompt.count("{text}") == 1):
+            raise ConfigError(f"'prompt' must hold {{image}} and {{text}} once each, got {self.prompt!r}")
+        check_dtype(self.dtype)
+
+
+AS_TRAINED = InputConfig()
+"""The default: padded, in the LMM's own words."""
+
+
+def fit(image_HWC: np.ndarray, side: int, frame: str) -> np.ndarray:
+    """The image as both base models may be given it.
+
+    A padded frame needs no change, but for an image so thin that SAM's own preprocessing would round its shorter side
+    to zero pixels: it gets one pixel there.
+
+    Args:
+        image_HWC: uint8 RGB.
+        side: of SAM's square input in pixels.
+    """
+    from PIL import Image
+
+    height, width = image_HWC.shape[:2]
+    if frame == "stretch":
+        return np.asarray(Image.fromarray(image_HWC).resize((side, side), Image.Resampling.BICUBIC))
+    if 2 * min(height, width) * side >= max(height, width):
+        return image_HWC
+    size = (side, 1) if width > height else (1, side)
+    return np.asarray(Image.fromarray(image_HWC).resize(size, Image.Resampling.BICUBIC))

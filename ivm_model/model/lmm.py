@@ -1,0 +1,212 @@
+"""The LMM that reads image and instruction: frozen weights, one LoRA for each role that shares them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from ivm_model.model.base_models import load_model, load_part
+from ivm_model.model.inputs import AS_TRAINED, InputConfig
+from storage.errors import ConfigError, WeightsError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the LMM made of a batch of prompts.
+
+    Attributes:
+        hidden_BLC: states of the last layer.
+        is_text_BL: bool, True for tokens after the image; padding is on the right.
+        last_B: index of each prompt's last token.
+        words_BLC: input embeddings of the tokens.
+    """
+
+    hidden_BLC: torch.Tensor
+    is_text_BL: torch.Tensor
+    last_B: torch.Tensor
+    words_BLC: torch.Tensor
+
+    @property
+    def last(self) -> torch.Tensor:
+        """State of each prompt's last token, BC."""
+        return self.at(0)
+
+    def at(self, back: int) -> torch.Tensor:
+        """State of the token that lies `back` tokens before each prompt's last, BC."""
+        return self.hidden_BLC[torch.arange(len(self.last_B), device=self.last_B.device), self.last_B - back]
+
+
+class _Seen(NamedTuple):
+    """The part of a vision tower's output that transformers reads: the features of each image."""
+
+    pooler_output: list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adapters on the language model, values of IVM (arXiv 2405.19783).
+
+    Attributes:
+        rank: r of the adapters.
+        alpha: their scale is alpha / rank.
+        dropout: on the adapters' input.
+        layers: which projections of the language model are adapted.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.05
+    layers: tuple[str, ...] = ("q_proj", "v_proj")
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not 0 <= self.dropout < 1 or not self.layers:
+            raise ConfigError(f"LoRA needs rank >= 1, dropout in [0, 1) and at least one layer, got {self}")
+
+
+class Lmm(nn.Module):
+    """A LLaVA-like model: vision features once for each image (frozen), then hidden states under a chosen LoRA.
+
+    Args:
+        path: directory or hub id of an image-text-to-text checkpoint with its processor.
+    """
+
+    def __init__(self, path: str, lora: LoraSettings = LoraSettings(), inputs: InputConfig = AS_TRAINED) -> None:
+        super().__init__()
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        self.model = load_model(AutoModelForImageTextToText, path, dtype=inputs.dtype)[0].requires_grad_(False)
+        self.processor = load_part(AutoProcessor, path)
+        if self.processor.chat_template is None and not inputs.prompt:
+            raise WeightsError(f"the processor in {path!r} has no chat template; save one with it, or set a prompt")
+        self.lora, self.prompt = lora, inputs.prompt
+        self._active: str | None = None
+
+    @property
+    def hidden_size(self) -> int:
+        """Channels of the language model's hidden states."""
+        return self.model.config.get_text_config().hidden_size
+
+    def train(self, mode: bool = True) -> Lmm:
+        """Switch LoRA dropout and gradient checkpointing; frozen layers, whose batch norms would move, never train."""
+        super().train(False)
+        for name, module in self.named_modules():
+            # A layer recomputes its activations only while it thinks that it trains.
+            if ".lora_dropout." in name or getattr(module, "gradient_checkpointing", False):
+                module.training = mode
+        return self
+
+    def add_role(self, name: str) -> None:
+        """Add a fresh LoRA; its output is zero until it is trained."""
+        add_lora(self.model, self.lora, name)
+        self._active = None
+
+    def drop_role(self, name: str) -> None:
+        """Forget a LoRA."""
+        self._activate(next((role for role in self.model.peft_config if role != name), None))
+        self.model.delete_adapter(name)
+
+    def role_parameters(self, name: str) -> dict[str, nn.Parameter]:
+        """The LoRA tensors of a role, by name within the model."""
+        return {key: value for key, value in self.model.named_parameters() if f".{name}.weight" in key}
+
+    @torch.no_grad()
+    def see(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """Vision features in the language model's space, vision_BTC; the same under every LoRA.
+
+        Args:
+            images: HWC uint8 RGB of any sizes. They are padded to a square on the right and at the bottom, as SAM pads
+                them, so that both models share one frame and a processor that crops its middle loses nothing.
+        """
+        pixels_BCHW = self.processor.image_processor(
+            images=[_square(image) for image in images], return_tensors="pt", input_data_format="channels_last"
+        )["pixel_values"]
+        pixels_BCHW = pixels_BCHW.to(self.model.device, self.model.dtype)
+        return torch.stack(list(self.model.get_image_features(pixel_values=pixels_BCHW).pooler_output)).float()
+
+    def read(self, texts: Sequence[str], vision_BTC: torch.Tensor, role: str | None) -> Reading:
+        """Last hidden states of prompts over their images.
+
+        Args:
+            texts: what the user says beside the image; the model's own chat template makes the prompt of it.
+            vision_BTC: from `see`.
+            role: whose LoRA to read with; None for the frozen model.
+        """
+        token = self.processor.image_token
+        prompts = [self._prompt(text).replace(token, token * vision_BTC.shape[1]) for text in texts]
+        tokens = self.processor.tokenizer(
+            prompts,
+            padding=True,
+            padding_side="right",
+            add_special_tokens=not _starts_with_bos(prompts[0], self.processor.tokenizer),
+            return_tensors="pt",
+        ).to(self.model.device)
+        self._activate(role)
+        out = self.model.model(
+            input_ids=tokens["input_ids"],
+            attention_mask=tokens["attention_mask"],
+            mm_encoder_outputs={"image": _Seen(list(vision_BTC.to(self.model.dtype)))},
+            use_cache=False,
+        )
+        is_token_BL = tokens["attention_mask"].bool()
+        is_image_BL = tokens["input_ids"] == self.processor.image_token_id
+        return Reading(
+            hidden_BLC=out.last_hidden_state.float(),
+            is_text_BL=is_token_BL & (is_image_BL.flip(1).cumsum(1).flip(1) == 0),
+            last_B=is_token_BL.sum(1) - 1,
+            words_BLC=self.model.get_input_embeddings()(tokens["input_ids"]).float(),
+        )
+
+    def _prompt(self, text: str) -> str:
+        token = self.processor.image_token
+        text = text.replace(token, " ")  # an instruction that spells it out would stand for a second image
+        if self.prompt:
+            before, after = self.prompt.split("{text}")
+            return before.replace("{image}", token) + text + after.replace("{image}", token)
+        message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+        return self.processor.apply_chat_template([message], add_generation_prompt=True)
+
+    def _activate(self, role: str | None) -> None:
+        if role == self._active:
+            return
+        if role is None:
+            self.model.disable_adapters()
+        else:
+            self.model.enable_adapters()
+            self.model.set_adapter(role)
+        self._active = role
+
+
+def add_lora(model: Any, lora: LoraSettings, name: str) -> None:
+    """Add a fresh LoRA in float32 to the language model of a LLaVA-like model."""
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import cast_adapter_dtype
+
+    layers = "|".join(lora.layers)
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=rf".*language_model.*\.({layers})",
+    )
+    with warnings.catch_warnings():
+        # That there is one already is what roles are for.
+        warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+        model.add_adapter(config, adapter_name=name)
+    cast_adapter_dtype(model, adapter_name=name)
+
+
+def _starts_with_bos(prompt: str, tokenizer: Any) -> bool:
+    """A chat template may write the first token itself; where it does not, the tokenizer adds it."""
+    return tokenizer.bos_token is not None and prompt.startswith(tokenizer.bos_token)
+
+
+def _square(image_HWC: np.ndarray) -> np.ndarray:
+    height, width = image_HWC.shape[:2]
+    side = max(height, width)
+    return np.pad(image_HWC, ((0, side - height), (0, side - width), (0, 0)), constant_values=255)

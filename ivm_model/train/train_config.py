@@ -1,0 +1,84 @@
+"""Everything that a training is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ivm_model.data.dataset import DataConfig
+from ivm_model.data.shard_rows import StreamConfig
+from ivm_model.discriminator.network import DiscriminatorConfig
+from ivm_model.engine.processes import RunConfig
+from ivm_model.model.decoder import DecoderConfig
+from ivm_model.model.inputs import InputConfig
+from ivm_model.model.lmm import LoraSettings
+from ivm_model.model.masking_model import ModelConfig
+from ivm_model.train.generator import GeneratorConfig
+from ivm_model.weighting.weightings import (
+    NEEDS_DISCRIMINATOR,
+    NEEDS_GENERATORS,
+    NEEDS_WARMUP,
+    WEIGHTINGS,
+    check_loss,
+    get_weighting,
+)
+from storage.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training.
+
+    Attributes:
+        data: data folder with labeled shards.
+        out: directory of the checkpoint.
+        sam, lmm: base models, directories or hub ids.
+        weighting: a key of `ivm_model.weighting.weightings.WEIGHTINGS`.
+        seed: of weights, order and wrong masks.
+        run: precision, states, validation.
+        stream: read rows from the shards while training.
+        embeddings: folder that keeps SAM's embeddings between trainings; "" keeps none on disk.
+    """
+
+    data: Path
+    out: Path
+    sam: str
+    lmm: str
+    weighting: str = "clip_sigmoid"
+    seed: int = 0
+    rows: DataConfig = field(default_factory=DataConfig)
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    inputs: InputConfig = field(default_factory=InputConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    embeddings: str = ""
+
+    def __post_init__(self) -> None:
+        get_weighting(self.weighting)
+        check_loss(self.weighting, self.discriminator.loss)
+        if self.seed < 0:
+            raise ConfigError(f"'seed' must be 0 or more, got {self.seed}")
+        if self.stream.on and self.weighting in NEEDS_GENERATORS:
+            choices = ", ".join(sorted(set(WEIGHTINGS) - NEEDS_GENERATORS))
+            raise ConfigError(
+                f"weighting {self.weighting!r} asks generators about rows in memory, which a stream has not: "
+                f"'weighting' must be one of {choices}; or set 'stream.on' to false"
+            )
+
+    @property
+    def model(self) -> ModelConfig:
+        """What the masking model is made of."""
+        return ModelConfig(self.sam, self.lmm, self.lora, self.decoder, self.inputs)
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps with uniform weights; none for a weighting that nobody has to learn for."""
+        return self.generator.warmup_steps if self.weighting in NEEDS_WARMUP else 0
+
+    @property
+    def needs_discriminator(self) -> bool:
+        """The weighting asks the discriminators of stage I."""
+        return self.weighting in NEEDS_DISCRIMINATOR

@@ -1,0 +1,93 @@
+"""Discriminator Weighted Supervised Learning from labeled shards to a checkpoint (IVM, arXiv 2405.19783)."""
+
+from __future__ import annotations
+
+import errno
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ivm_model.engine.optimization import Progress, silent
+from ivm_model.engine.processes import Stop, join_processes
+from ivm_model.engine.training_state import FOLDER, begun_with
+from ivm_model.model.checkpoint import heal
+from ivm_model.train.in_memory import train_in_memory
+from ivm_model.train.model_card import TrainReport
+from ivm_model.train.streamed import train_streamed
+from ivm_model.train.train_config import TrainConfig
+from storage import snapshots
+from storage.errors import ConfigError, IvmWarning, ShardError
+from storage.files import in_use
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["TrainConfig", "train_dwsl"]
+
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def train_dwsl(config: TrainConfig, progress: Progress = silent) -> TrainReport:
+    """Train, weigh, evaluate, audit, and write the checkpoint and the discriminator's weights.
+
+    The generator learns for a while with uniform weights; stage I then judges each machine label, also by how it agrees
+    with that generator; stage II goes on with the judged weights. A training that was killed goes on from its last
+    state in `out` and ends with the same parameters, whatever was labeled, reviewed or cleaned meanwhile: its rows are
+    those of a snapshot, which it makes where the config names none. A compaction leaves it the files that it reads.
+    Under a launcher, every process calls this.
+
+    Raises:
+        ConfigError: the data or the weighting cannot be used, or `out` holds the state of another training.
+        ShardError: a row's image or mask cannot be used, or labels that the snapshot lists are gone.
+        WeightsError: a base model cannot be read.
+        TrainingDivergedError: a loss is not finite.
+        TrainingStoppedError: SIGTERM came; the state is written.
+    """
+    train = train_streamed if config.stream.on else train_in_memory
+    with Stop() as stop, in_use(config.data / "labels"):
+        accelerator = join_processes(config.run.precision)
+        heal(config.out)
+        snapshot = _first_says(accelerator, config)
+        config = replace(config, rows=replace(config.rows, snapshot=snapshot))
+        return train(config, accelerator, progress, stop)
+
+
+def _first_says(accelerator: Accelerator, config: TrainConfig) -> str:
+    """The snapshot that the first process chose: labels may land while the others start."""
+    from accelerate.utils import broadcast_object_list
+
+    return str(broadcast_object_list([_snapshot(config) if accelerator.is_main_process else ""])[0])
+
+
+def _snapshot(config: TrainConfig) -> str:
+    """The snapshot that trains: the one that is asked for, that an unfinished training began with, or one of now.
+
+    "" where the data folder cannot be written: its rows are then those of now, unnamed.
+    """
+    if config.rows.snapshot:
+        return snapshots.load(config.data, config.rows.snapshot).name
+    begun = begun_with(config.out)
+    if not begun:
+        try:
+            return snapshots.create(config.data).name
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+            return ""
+    state = config.out / FOLDER
+    try:
+        frozen = snapshots.load(config.data, begun)
+        snapshots.trusted(config.data, "light", frozen)
+    except (ConfigError, ShardError) as error:
+        raise type(error)(
+            f"the training in '{config.out}' began with rows that are not there any more: {error}\n"
+            f"Bring them back, or remove '{state}' to begin anew with the rows of now."
+        ) from error
+    if snapshots.current(config.data).rows("labels") != frozen.rows("labels"):
+        warnings.warn(
+            f"the training in '{config.out}' goes on with the rows of snapshot {begun}, with which it began "
+            f"({frozen.created_at}); labels that came later are not among them",
+            IvmWarning,
+            stacklevel=2,
+        )
+    return begun

@@ -1,0 +1,1 @@
+"""What is known of a machine label, and how much it counts in stage II."""

@@ -1,0 +1,43 @@
+"""A run with an object store: every part goes there, and what is there is not labeled again."""
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
+
+from ivm_data.engine.labeling import label_manifest, label_part, prepare
+from ivm_data.recipes.labeling_recipes import recipe
+from ivm_data.worlds.world import write_world
+from storage.digest import content_hash
+from storage.remote import committed, pull
+
+
+@pytest.fixture
+def url(monkeypatch):
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    # A file system that an earlier test made knows that test's endpoint.
+    S3FileSystem.clear_instance_cache()
+    boto3.client("s3").create_bucket(Bucket="labels")
+    yield "s3://labels/data"
+    server.stop()
+
+
+def test_two_machines_with_folders_of_their_own_label_each_part_once(url, tmp_path):
+    manifest = write_world(tmp_path / "world", "val", scenes=2, pairs_per_scene=2, human_share=0.5)
+    alone = prepare(manifest, tmp_path / "alone", recipe("demo"), part_size=2)
+    label_part(alone, alone.parts[0])
+
+    first = prepare(manifest, tmp_path / "alone", recipe("demo"), part_size=2, remote=url)
+    assert committed(url, first.recipe_hash) == {first.parts[0].name}
+    second = prepare(manifest, tmp_path / "second", recipe("demo"), part_size=2, remote=url)
+    assert [summary.fresh for summary in label_manifest(second)] == [False, True]
+    assert prepare(manifest, tmp_path / "third", recipe("demo"), part_size=2, remote=url).open_parts() == []
+
+    label_manifest(alone)
+    pull(url, tmp_path / "back")
+    assert content_hash(tmp_path / "back") == content_hash(alone.data)

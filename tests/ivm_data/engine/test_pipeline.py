@@ -1,0 +1,56 @@
+import io
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ivm_data.engine.pipeline import Pipeline, decoded
+from ivm_data.recipes.labeling_recipes import recipe
+from storage.errors import TransientError
+from storage.records import Label, Rejection, Sample
+
+
+def png(seed):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 48, 3), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def sample(name, data):
+    return Sample(name, data, f"{name}.png", 48, 32, "Find the red ring.", "test")
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return Pipeline(recipe("demo", {"batch_size": 2}))
+
+
+def test_samples_of_one_image_share_its_array():
+    outcome = decoded([sample("a", png(0)), sample("b", png(1)), sample("c", png(0))])
+    first, other, again = (draft.image_HWC for draft in outcome.kept)
+    assert first is again and first is not other
+    assert first.shape == (32, 48, 3)
+
+
+def test_an_image_that_a_worker_cannot_decode_is_a_rejection_of_its_own_samples_in_their_place(pipeline):
+    torn = png(1)[:-300]
+    samples = [sample("a", png(0)), sample("b", torn), sample("c", png(2)), sample("d", torn), sample("e", png(3))]
+    outcomes = pipeline.run("part", samples).outcomes
+    ids = [outcome.sample.id if isinstance(outcome, Label) else outcome.sample_id for outcome in outcomes]
+    assert ids == ["a", "b", "c", "d", "e"]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Rejection) and outcome.stage == "ingest"]
+    assert [(one.sample_id, one.reason, one.image_uri) for one in refused] == [
+        ("b", "image_unreadable", "b.png"),
+        ("d", "image_unreadable", "d.png"),
+    ]
+
+
+def test_no_thread_is_left_after_a_run_that_an_error_ended(pipeline, monkeypatch):
+    def fail(batch):
+        raise TransientError("the server is away")
+
+    monkeypatch.setattr(pipeline.stages[0], "run", fail)
+    with pytest.raises(TransientError):
+        pipeline.run("part", [sample(str(seed), png(seed)) for seed in range(8)])
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]

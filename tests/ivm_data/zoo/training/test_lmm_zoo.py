@@ -1,0 +1,185 @@
+"""What the embedded LMM is taught, and that a training ends in a checkpoint."""
+
+import numpy as np
+import pytest
+import torch
+
+from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
+from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
+from ivm_data.worlds.grammar import KINDS, vocabulary
+from ivm_data.worlds.scene import draw_scene
+from ivm_data.zoo.training import lmm, lmm_views
+from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, RIGHT_IOU, WRONG_IOU, imperfect, mask_iou, union
+from ivm_data.zoo.training.lmm_model import Size, build_model, build_processor
+from ivm_data.zoo.training.lmm_packs import Packer
+from ivm_data.zoo.training.lmm_patches import IGNORED, Patches
+from ivm_data.zoo.training.lmm_tower import WAYS, DenseHeads, draw_look
+from storage.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    rng = np.random.default_rng(0)
+    scenes = [draw_scene("val", index) for index in range(12)]
+    return [(scene, lmm_views.pool(scene, rng)) for scene in scenes]
+
+
+def views(drawn, draw):
+    rng = np.random.default_rng(1)
+    return [draw(scene, pairs, rng) for scene, pairs in drawn]
+
+
+def test_every_word_of_the_world_is_one_known_token():
+    tokenizer = build_processor(Size()).tokenizer
+    encoded = [tokenizer.encode(word, add_special_tokens=False) for word in vocabulary()]
+    assert all(len(ids) == 1 and ids[0] != tokenizer.unk_token_id for ids in encoded)
+
+
+def test_no_question_or_answer_holds_an_unknown_word(drawn):
+    tokenizer = build_processor(Size()).tokenizer
+    asks = [ask for draw in lmm_views.SHARES for view in views(drawn, draw) for ask in view.asks]
+    asks += [lmm_views.rewrite_ask(pair) for _, pairs in drawn for pair in pairs]
+    for ask in asks:
+        ids = tokenizer.encode(f"{ask.text} {ask.answer}", add_special_tokens=False)
+        assert tokenizer.unk_token_id not in ids, ask
+
+
+def test_the_taught_rewrite_is_read_back_as_the_truth(drawn):
+    for _, pairs in drawn:
+        for pair in pairs:
+            assert parse_rewrite(lmm_views.rewrite_ask(pair).answer) == lmm_views.rewrite_of(pair)
+
+
+def test_an_imperfect_mask_stays_right(drawn):
+    rng = np.random.default_rng(2)
+    masks = [thing.mask_HW for scene, _ in drawn for thing in scene.things]
+    ious = [mask_iou(imperfect(mask, rng), mask) for mask in masks]
+    assert min(ious) >= RIGHT_IOU and min(ious) < 1
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_a_corrupted_mask_is_never_right(drawn, corruption):
+    rng = np.random.default_rng(3)
+    for scene, pairs in drawn:
+        for pair in (pair for pair in pairs if pair.targets):
+            kept, mask_HW = lmm_views.corrupted(scene, pair.targets, corruption, rng)
+            assert lmm_views.verify_ask(pair, kept).answer == "no"
+            if kept is None:
+                assert mask_iou(mask_HW, union(scene, pair.targets)) <= WRONG_IOU
+            else:
+                assert kept != set(pair.targets) and mask_iou(mask_HW, union(scene, kept)) >= RIGHT_IOU
+
+
+def test_a_right_mask_is_taught_as_right_for_every_kind_that_has_targets(drawn):
+    rng = np.random.default_rng(4)
+    for scene, pairs in drawn:
+        for pair in (pair for pair in pairs if pair.targets):
+            kept, _ = lmm_views.corrupted(scene, pair.targets, "", rng)
+            assert lmm_views.verify_ask(pair, kept).answer == "yes"
+
+
+def test_a_complement_shows_the_target_only_if_it_was_left_out(drawn):
+    for scene, pairs in drawn:
+        for pair in (pair for pair in pairs if pair.targets):
+            removed_HW = union(scene, pair.targets)
+            assert lmm_views.complement_ask(scene, pair, removed_HW).answer == "no"
+            assert lmm_views.complement_ask(scene, pair, np.zeros_like(removed_HW)).answer == "yes"
+
+
+def test_both_answers_are_taught_for_every_kind(drawn):
+    rng = np.random.default_rng(5)
+    asks = {
+        (ask.job, ask.answer)
+        for _ in range(6)
+        for scene, pairs in drawn
+        for draw in (lmm_views.verify_view, lmm_views.complement_view)
+        for ask in draw(scene, pairs, rng).asks
+    }
+    for kind in KINDS:
+        assert (f"verify/{kind}", "no") in asks and (f"complement/{kind}", "no") in asks
+        if kind != "absent":
+            assert (f"verify/{kind}", "yes") in asks and (f"complement/{kind}", "yes") in asks
+
+
+def test_a_packed_question_is_answered_as_if_it_were_asked_alone(drawn):
+    torch.manual_seed(0)
+    size = Size(layers=2)
+    processor = build_processor(size)
+    llava = build_model(size, processor.tokenizer).eval()
+    packer = Packer(processor, size)
+    view = views(drawn, lmm_views.verify_view)[0]
+    rewrite = lmm_views.rewrite_ask(drawn[0][1][0])
+    pack = packer.pack([view], [[rewrite]])
+    with torch.inference_mode():
+        packed_RTV = llava(
+            input_ids=pack.ids_RT,
+            pixel_values=pack.pixels_BCHW,
+            attention_mask=pack.visible_R1TT,
+            position_ids=pack.position_RT,
+        ).logits
+        ends = [at for at, job in zip(pack.at_N.tolist(), ("", *pack.jobs), strict=False) if job == ""]
+        assert len(ends) > 2
+        for ask, end in zip((*view.asks, rewrite), ends, strict=True):
+            shown = "<image>" * size.image_tokens if ask is not rewrite else ""
+            ids = processor.tokenizer.encode(
+                f"<s>{shown}{ask.text}ASSISTANT:", add_special_tokens=False, return_tensors="pt"
+            )
+            alone_V = llava(input_ids=ids, pixel_values=pack.pixels_BCHW if shown else None).logits[0, -1]
+            torch.testing.assert_close(packed_RTV.flatten(0, 1)[end], alone_V, atol=1e-4, rtol=1e-3)
+
+
+def test_patches_are_told_what_they_show(drawn):
+    size = Size()
+    scene, pairs = drawn[0]
+    rng = np.random.default_rng(6)
+    full = Patches.of([lmm_views.full_view(scene, pairs, rng)], size)
+    grid = np.zeros((8, 8), bool)
+    for thing in scene.things:
+        grid |= thing.mask_HW.reshape(8, 16, 8, 16).mean((1, 3)) >= 0.12
+    shown = full.word_BPH[0]
+    np.testing.assert_array_equal((shown[:, 0] > 0).numpy(), grid.ravel())
+    assert (shown[:, 4:] == IGNORED).all()
+    assert (full.extent_BP4[0].isnan().any(1).numpy() == ~grid.ravel()).all()
+    kept = Patches.of([lmm_views.verify_view(scene, pairs, rng)], size).word_BPH[0]
+    assert (kept[:, 5] != IGNORED).any()
+
+
+def test_the_tower_learns_to_name_what_patches_show(drawn):
+    torch.manual_seed(0)
+    size = Size(layers=1)
+    processor = build_processor(size)
+    llava = build_model(size, processor.tokenizer)
+    looks = [draw_look(scene, WAYS, np.random.default_rng(8)) for scene, _ in drawn[:4]]
+    heads = DenseHeads(size, processor)
+    shown, targets = lmm_views.pixels(looks, size), Patches.of(looks, size)
+    optimizer = torch.optim.AdamW([*llava.parameters(), *heads.parameters()], lr=2e-3)
+    losses = []
+    for _ in range(25):
+        seen = heads(llava, shown, targets)
+        optimizer.zero_grad()
+        seen.loss.backward()
+        optimizer.step()
+        losses.append(seen.loss.item())
+    assert losses[-1] < 0.7 * losses[0] and seen.right["colour"] > 0.5
+
+
+@pytest.mark.parametrize("changes", [{"batch": 0}, {"steps": 0}, {"tower_steps": 0}])
+def test_a_training_that_cannot_run_is_refused(changes):
+    with pytest.raises(ConfigError, match=next(iter(changes))):
+        lmm.LmmTraining(**changes)
+
+
+@pytest.mark.slow
+def test_a_training_publishes_a_checkpoint_with_its_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "ivm_data.zoo.training.scenes.CHUNK", 8
+    )  # draws few scenes; the real one would draw 500 of each split
+    config = lmm.LmmTraining(
+        tower_steps=2, tower_batch=2, steps=2, scenes=8, held_out=3, batch=2, cache_dir=tmp_path / "cache"
+    )
+    lines = []
+    scores = lmm.train(tmp_path / "lmm", config, lines.append)
+    assert scores["rewrite exact, val"] == 0.0 and any("verify AUC" in line for line in lines)
+    assert "| verify AUC |" in (tmp_path / "lmm" / "README.md").read_text()
+    expert = HfLmm(LmmConfig(str(tmp_path / "lmm")))
+    assert 0 <= expert.p_yes([draw_scene("val", 0).image_HWC], ["Is there a ring?"])[0] <= 1

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from ivm_model.data.features import encode_rows
+from ivm_model.discriminator.network import DiscriminatorConfig
+from ivm_model.discriminator.stage_one import prepare_views, run_stage_one
+from storage.errors import ConfigError
+
+CONFIG = DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8)
+
+
+@pytest.fixture
+def features(model, rows):
+    return encode_rows(model, rows.train)
+
+
+def test_every_view_gets_a_probability_from_the_fold_of_its_image(model, features):
+    views = prepare_views(model, features, CONFIG, seed=0)
+    opinions = run_stage_one(model, features, views, CONFIG, seed=0)
+    assert opinions.d_M.shape == (len(views.views),) and ((opinions.d_M > 0) & (opinions.d_M < 1)).all()
+    folds = {}
+    for view, fold in zip(views.views, opinions.fold_M, strict=True):
+        assert folds.setdefault(features.image_N[view.row], fold) == fold
+    assert set(folds.values()) == {0, 1}
+    assert len(opinions.losses) == 4
+
+
+@pytest.mark.parametrize("loss", ["bce", "pu", "nnpu"])
+def test_the_same_seed_gives_the_same_opinions_with_every_loss(model, features, loss):
+    config = DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8, loss=loss)
+    views = prepare_views(model, features, config, seed=0)
+    first, second = (run_stage_one(model, features, views, config, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.d_M, second.d_M)
+    assert np.ptp(first.d_M) > 0
+
+
+def test_stage_one_leaves_the_generator_as_it_was(model, features, rows):
+    before = model(features.encoded_rows(np.arange(2)), [row.instruction for row in rows.train[:2]])
+    run_stage_one(model, features, prepare_views(model, features, CONFIG, seed=0), CONFIG, seed=0)
+    after = model(features.encoded_rows(np.arange(2)), [row.instruction for row in rows.train[:2]])
+    assert (before == after).all()
+    assert not model.lmm.role_parameters("discriminator_0")
+
+
+def test_without_human_rows_there_is_no_discriminator(model, rows):
+    with pytest.raises(ConfigError, match="uniform"):
+        prepare_views(model, encode_rows(model, rows.machine[:2]), CONFIG, seed=0)

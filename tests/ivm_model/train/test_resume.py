@@ -1,0 +1,299 @@
+"""Trainings that are killed, stopped, and started again."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers.models.llama.modeling_llama import LlamaMLP
+
+from ivm_model.data.augment import AugmentConfig
+from ivm_model.data.dataset import DataConfig, hold_back, load_rows
+from ivm_model.data.shard_rows import StreamConfig
+from ivm_model.discriminator.network import DiscriminatorConfig
+from ivm_model.engine.processes import RunConfig, TrainingStoppedError
+from ivm_model.metrics.evaluation import evaluate
+from ivm_model.model.checkpoint import read_config
+from ivm_model.model.lmm import LoraSettings
+from ivm_model.predictor import Predictor
+from ivm_model.train.generator import GeneratorConfig
+from ivm_model.train.trainer import TrainConfig, train_dwsl
+from storage.compact import compact
+from storage.errors import ConfigError, IvmWarning, ShardError
+from storage.records import PartResult
+from storage.shards import commit_part
+
+
+@pytest.fixture
+def config(bases, data, tmp_path) -> TrainConfig:
+    return TrainConfig(
+        data=data,
+        out=tmp_path / "model",
+        sam=bases.sam,
+        lmm=bases.lmm,
+        rows=DataConfig(test_share=0.3),
+        discriminator=DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8),
+        generator=GeneratorConfig(steps=24, batch=4, ema=0.9),
+        run=RunConfig(save_every=2),
+    )
+
+
+def wait_for_state(config: TrainConfig, step: int) -> None:
+    """Until the state of a step is there; the process must not have finished before."""
+    deadline = time.monotonic() + 200
+    while not any(int(path.name) >= step for path in (config.out / "state").glob("[0-9]*")):
+        assert time.monotonic() < deadline and not (config.out / "config.json").exists()
+        time.sleep(0.005)
+
+
+def weights(config: TrainConfig) -> str:
+    return read_config(config.out)["weights"]
+
+
+class Killed(BaseException):
+    """Ends a training from within, as nothing in it catches this."""
+
+
+def at(stage: str, done: int, do: Callable[[], None]):
+    """A progress callback that does something once, as soon as so much of a stage is done."""
+    once = [do]
+
+    def progress(seen: str, count: int, _total: int) -> None:
+        if once and seen == stage and count >= done:
+            once.pop()()
+
+    return progress
+
+
+def kill_at(stage: str, done: int):
+    def kill() -> None:
+        raise Killed
+
+    return at(stage, done, kill)
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_parameters(config, start, tmp_path):
+    whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
+    child = start(config)
+    wait_for_state(config, 9)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL and not (config.out / "config.json").exists()
+    child.stderr.close()
+    report = train_dwsl(config)
+    assert report.loss == whole.loss and report.discriminator == whole.discriminator
+    first, second = (load_file(path / "model.safetensors") for path in (config.out, tmp_path / "whole"))
+    assert first.keys() == second.keys() and all((first[name] == second[name]).all() for name in first)
+    assert not (config.out / "state").exists()
+
+
+@pytest.mark.parametrize(("stage", "done"), [("generator", 3), ("discriminator 2/2", 1), ("views", 1)])
+def test_wherever_a_training_ends_it_goes_on_exactly(config, tmp_path, stage, done):
+    config = dataclasses.replace(config, generator=GeneratorConfig(steps=8, batch=4), run=RunConfig(save_every=1))
+    train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
+    with pytest.raises(Killed):
+        train_dwsl(config, kill_at(stage, done))
+    if stage == "generator":
+        with pytest.raises(Killed):
+            train_dwsl(config, kill_at("generator", 5))
+    train_dwsl(config)
+    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
+
+
+def test_sigterm_writes_the_state_and_says_how_to_go_on(config, tmp_path):
+    config = dataclasses.replace(config, run=RunConfig(save_every=1000))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(TrainingStoppedError, match=r"after step 3; the state is in .*same command goes on"):
+        train_dwsl(config, at("generator", 3, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    assert [path.name for path in (config.out / "state").iterdir()] == ["00000003"]
+    assert signal.getsignal(signal.SIGTERM) is before
+    seen = []
+    train_dwsl(config, lambda stage, done, _: seen.append(done) if stage == "generator" else None)
+    assert seen[0] == 4
+
+
+def test_sigterm_before_the_first_step_ends_at_once(config):
+    with pytest.raises(TrainingStoppedError, match="last saved state, if any"):
+        train_dwsl(config, at("encode", 1, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+
+
+def test_a_torn_state_is_named_and_the_one_before_it_is_used(config, tmp_path):
+    with pytest.raises(Killed):
+        train_dwsl(config, kill_at("generator", 5))
+    last = max((config.out / "state").iterdir())
+    (last / "state.pt").write_bytes((last / "state.pt").read_bytes()[:-100])
+    with pytest.warns(IvmWarning, match=f"{last.name}.*torn"):
+        train_dwsl(config)
+    train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
+    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
+
+
+def test_a_foreign_folder_is_no_state(config):
+    (config.out / "state" / "00000099").mkdir(parents=True)
+    (config.out / "state" / "00000099" / "state.json").write_text(json.dumps([1]))
+    with pytest.warns(IvmWarning, match="not a training state"):
+        train_dwsl(dataclasses.replace(config, weighting="uniform", generator=GeneratorConfig(steps=1, batch=4)))
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"rows": DataConfig(test_share=0.3, max_rows=12)}])
+def test_the_state_of_another_config_or_other_data_is_refused(config, change):
+    with pytest.raises(Killed):
+        train_dwsl(config, kill_at("generator", 3))
+    with pytest.raises(ConfigError, match="another configuration, data"):
+        train_dwsl(dataclasses.replace(config, **change))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_happens_to_the_labels_meanwhile_does_not_change_a_training(config, grow, tmp_path, stream):
+    config = dataclasses.replace(
+        config,
+        weighting="verification",
+        generator=GeneratorConfig(steps=9, batch=4),
+        stream=StreamConfig(on=stream, workers=0),
+    )
+    whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
+    with pytest.raises(Killed):
+        train_dwsl(config, kill_at("generator", 5))
+    grow(config.data)
+    with pytest.warns(IvmWarning, match=f"goes on with the rows of snapshot {whole.snapshot}"):
+        report = train_dwsl(config)
+    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
+    assert (report.snapshot, report.rows, report.data_hash) == (whole.snapshot, whole.rows, whole.data_hash)
+    anew = train_dwsl(config)
+    assert anew.snapshot != whole.snapshot and sum(anew.rows.values()) > sum(whole.rows.values())
+
+
+def test_a_compaction_leaves_a_streamed_training_its_files_and_the_next_one_removes_them(config, grow, tmp_path):
+    grow(config.data)
+    config = dataclasses.replace(
+        config,
+        weighting="verification",
+        generator=GeneratorConfig(steps=9, batch=4),
+        stream=StreamConfig(on=True, workers=0, buffer=1),
+    )
+    whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
+    files = set((config.data / "labels" / "recipe").iterdir())
+    train_dwsl(config, at("generator", 2, lambda: compact(config.data)))
+    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole")) and whole.skipped == 0
+    left = set((config.data / "labels" / "recipe").iterdir())
+    assert len(left) == len(files) + 2 == 6
+    compact(config.data)
+    assert set((config.data / "labels" / "recipe").iterdir()) == left - files
+
+
+def test_a_training_whose_rows_are_gone_says_how_to_go_on(config, labels):
+    with pytest.raises(Killed):
+        train_dwsl(config, kill_at("generator", 5))
+    shutil.rmtree(config.data / "labels")
+    commit_part(config.data, PartResult("part-1", "recipe", tuple(labels)))
+    with pytest.raises(
+        ShardError, match=r"labels/recipe/part-0[^$]*Bring them back, or remove '.*state' to begin anew"
+    ):
+        train_dwsl(config)
+    shutil.rmtree(config.out / "state")
+    assert train_dwsl(config).rows["human"] == 10
+
+
+def test_a_checkpoint_folder_that_was_moved_aside_comes_back(config):
+    with pytest.raises(Killed):
+        train_dwsl(config, kill_at("generator", 5))
+    aside = config.out.with_name(f".{config.out.name}-abcd1234-old")
+    config.out.rename(aside)
+    first = []
+    train_dwsl(config, lambda stage, done, _: first.append(done) if stage == "generator" else None)
+    assert first[0] == 5 and not aside.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("shard", [False, True])
+def test_two_processes_learn_as_one_with_twice_the_batch_does(config, start, tmp_path, shard):
+    config = dataclasses.replace(
+        config,
+        weighting="uniform",
+        lora=LoraSettings(dropout=0.0),
+        generator=GeneratorConfig(steps=6, batch=2),
+        run=RunConfig(shard=shard),
+    )
+    alone = {"generator": GeneratorConfig(steps=6, batch=4), "run": RunConfig(), "out": tmp_path / "one"}
+    one = train_dwsl(dataclasses.replace(config, **alone))
+    launcher = start(config, processes=2)
+    _, said = launcher.communicate(timeout=100)
+    assert launcher.returncode == 0, said
+    two = json.loads((config.out / "losses.json").read_text())
+    np.testing.assert_allclose(two, one.loss, rtol=1e-5)
+    first, second = (load_file(path / "model.safetensors") for path in (config.out, tmp_path / "one"))
+    assert all(torch.allclose(first[name], second[name], atol=1e-4) for name in first)
+
+
+def test_accumulated_batches_learn_as_one_large_batch_does(config, tmp_path):
+    config = dataclasses.replace(
+        config,
+        weighting="uniform",
+        lora=LoraSettings(dropout=0.0),
+        generator=GeneratorConfig(steps=4, batch=2, accumulate=3),
+    )
+    whole = dataclasses.replace(config, generator=GeneratorConfig(steps=4, batch=6), out=tmp_path / "whole")
+    np.testing.assert_allclose(train_dwsl(config).loss, train_dwsl(whole).loss, rtol=1e-5)
+
+
+def test_gradient_checkpointing_computes_layers_again_and_learns_the_same(config, tmp_path, monkeypatch):
+    calls, forward = [], LlamaMLP.forward
+    monkeypatch.setattr(LlamaMLP, "forward", lambda self, x: calls.append(torch.is_grad_enabled()) or forward(self, x))
+    config = dataclasses.replace(
+        config, weighting="uniform", rows=DataConfig(test_share=0), generator=GeneratorConfig(steps=3, batch=4)
+    )
+    losses = train_dwsl(config).loss
+    kept = len(calls)
+    frugal = dataclasses.replace(config, out=tmp_path / "frugal", run=RunConfig(gradient_checkpointing=True))
+    assert train_dwsl(frugal).loss == losses and len(calls) - kept == 2 * kept
+
+
+def test_bfloat16_learns_nearly_the_same(config, tmp_path):
+    config = dataclasses.replace(config, weighting="uniform", generator=GeneratorConfig(steps=4, batch=4))
+    half = dataclasses.replace(config, out=tmp_path / "half", run=RunConfig(precision="bf16"))
+    exact, rounded = train_dwsl(config).loss, train_dwsl(half).loss
+    assert exact != rounded
+    np.testing.assert_allclose(rounded, exact, rtol=0.02)
+
+
+def test_the_best_model_on_validation_rows_is_kept(config):
+    config = dataclasses.replace(
+        config,
+        weighting="uniform",
+        generator=GeneratorConfig(steps=6, batch=4),
+        run=RunConfig(evaluate_every=2, validation_share=0.5, tensorboard=True),
+    )
+    report = train_dwsl(config)
+    assert report.validation["step"] in (2, 4, 6)
+    left, held = hold_back(load_rows(config.data, config.rows), 0.5)
+    assert report.data_hash == left.content_hash and report.rows["human"] + len(held) == 10
+    giou = evaluate(Predictor.from_pretrained(config.out).heatmaps, held).overall.giou
+    assert giou == pytest.approx(report.validation["giou"])
+    events = EventAccumulator(str(config.out / "tb")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
+    assert [event.step for event in events.Scalars("validation/giou")] == [2, 4, 6]
+
+
+def test_a_streamed_training_goes_on_exactly_and_tells_what_it_skipped(config, tmp_path):
+    config = dataclasses.replace(
+        config,
+        weighting="verification",
+        generator=GeneratorConfig(steps=9, batch=4),
+        stream=StreamConfig(on=True, workers=0, repeat={"human": 2}, augment=AugmentConfig(flip=0.5, colour=0.2)),
+    )
+    whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
+    with pytest.raises(Killed):
+        train_dwsl(config, kill_at("generator", 6))
+    two_workers = dataclasses.replace(config, stream=dataclasses.replace(config.stream, workers=2))
+    assert train_dwsl(two_workers).loss == whole.loss and whole.skipped == 0
+    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
+    with pytest.raises(ConfigError, match="asks generators about rows in memory"):
+        dataclasses.replace(config, weighting="co_teaching")

@@ -1,0 +1,77 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from ivm_model.data.dataset import DataConfig, load_rows
+from ivm_model.discriminator.network import DiscriminatorConfig
+from ivm_model.metrics.evaluation import evaluate
+from ivm_model.model.checkpoint import read_config
+from ivm_model.predictor import Predictor
+from ivm_model.train.generator import GeneratorConfig
+from ivm_model.train.signals import weigh
+from ivm_model.train.trainer import TrainConfig, train_dwsl
+from storage.errors import ConfigError
+
+
+@pytest.fixture
+def config(bases, data, tmp_path) -> TrainConfig:
+    return TrainConfig(
+        data=data,
+        out=tmp_path / "model",
+        sam=bases.sam,
+        lmm=bases.lmm,
+        rows=DataConfig(test_share=0.3),
+        discriminator=DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8),
+        generator=GeneratorConfig(steps=4, batch=4),
+    )
+
+
+def test_a_training_leaves_a_checkpoint_that_scores_as_reported(config):
+    report = train_dwsl(config)
+    rows = load_rows(config.data, config.rows)
+    assert evaluate(Predictor.from_pretrained(config.out).heatmaps, rows.test) == report.scores
+    assert report.data_hash == rows.content_hash and len(report.loss) == 4
+    assert report.rows == {"human": len(rows.human), "machine": len(rows.machine), "test": len(rows.test)}
+    assert 0.1 <= report.mean_weight <= 0.9
+    assert read_config(config.out)["training"] == json.loads(json.dumps(report.facts()))
+    card = (config.out / "README.md").read_text()
+    assert report.data_hash in card and "leakage auc" in card and f"{report.scores.overall.giou:.3f}" in card
+
+
+def test_stage_one_appends_a_weight_for_every_machine_row(config):
+    report = train_dwsl(config)
+    rows = load_rows(config.data, config.rows)
+    (found,) = (config.data / "weights").rglob("*.parquet")
+    assert found.parent.name == report.discriminator
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(found).to_pydict()
+    assert table["sample_id"] == [row.sample_id for row in rows.machine]
+    assert all(0 < d < 1 for d in table["d"]) and set(table["fold"]) == {0, 1}
+
+
+def test_the_same_config_trains_the_same_model(config, tmp_path):
+    first = train_dwsl(config)
+    second = train_dwsl(dataclasses.replace(config, out=tmp_path / "again"))
+    assert first.loss == second.loss and first.discriminator == second.discriminator
+    assert read_config(config.out)["weights"] == read_config(tmp_path / "again")["weights"]
+
+
+def test_a_weighting_without_discriminator_runs_no_stage_one(config):
+    report = train_dwsl(dataclasses.replace(config, weighting="uniform"))
+    assert report.audit is None and report.discriminator == "" and "stage I" not in report.seconds
+    assert not (config.data / "weights").exists()
+
+
+def test_human_rows_always_weigh_one(config):
+    rows = load_rows(config.data, config.rows)
+    weight_N = weigh("human_only", rows, None)
+    np.testing.assert_array_equal(weight_N, [1.0] * len(rows.human) + [0.0] * len(rows.machine))
+
+
+@pytest.mark.parametrize("wrong", [{"weighting": "best"}, {"seed": -1}])
+def test_a_config_that_cannot_work_is_refused_before_any_work(config, wrong):
+    with pytest.raises(ConfigError):
+        dataclasses.replace(config, **wrong)
