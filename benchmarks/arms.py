@@ -14,47 +14,45 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.weighting_experiment import ArmSummary, Comparison, ComparisonData, SeedResult, compare
-from ivm_model.data.dataset import truth_iou
+from benchmarks.weighting_experiment import ArmSummary, Comparison, ComparisonData, SeedResult, SeedRun, compare
+from ivm_model.data.training_rows import truth_iou
 from ivm_model.discriminator.audit import Audit
-from ivm_model.discriminator.stage_one import run_stage_one
 from ivm_model.metrics.evaluation import Evaluation
 from ivm_model.metrics.mask_scores import MaskScores
-from ivm_model.model.masking_model import MaskingModel
-from ivm_model.train.generator import GeneratorTrainer
 from storage import files, rle
 
 JUDGED_SEED = 0
-"""The seed whose opinions of single labels are kept."""
+"""The seed whose scores of single labels are kept."""
 
 
-def train(path: Path, contest: Callable[[], ComparisonData], seed: int, arms: Sequence[str]) -> list[str]:
+def train(path: Path, prepared: Callable[[], ComparisonData], seed: int, arms: Sequence[str]) -> list[str]:
     """Train the arms of a seed that `path` does not hold yet; they share stage I. Returns their names."""
     done = read(path) if path.exists() else {"arms": {}, "seconds": 0.0}
     missing = [arm for arm in arms if arm not in done["arms"]]
     if missing:
         began = time.perf_counter()
-        comparison = compare(contest(), (seed,), missing)
+        comparison = compare(prepared(), (seed,), missing)
         done["arms"] |= {run.arm: asdict(run.scores) for run in comparison.runs}
         done["seconds"] += time.perf_counter() - began
         write(path, done | {"audit": asdict(comparison.audits[0])})
     return missing
 
 
-def judge(contest: ComparisonData) -> dict[str, list[Any]]:
-    """D, the engine's own scores and the truth of each machine label; D is the one that the first seed's arms hear."""
-    config, rows, features = contest.config, contest.rows, contest.features
-    torch.manual_seed(JUDGED_SEED)
-    model = MaskingModel(config.model)
-    trainer = GeneratorTrainer(model, features, config.generator, JUDGED_SEED)
-    trainer.run(np.ones(len(rows.train), np.float32), config.generator.warmup_steps)
-    opinions = run_stage_one(model, features, contest.views, config.discriminator, seed=JUDGED_SEED)
+def judge(data: ComparisonData) -> dict[str, list[Any]]:
+    """D, the engine's own scores and the truth of each machine label, in the order of `ComparisonData.machine`.
+
+    D is the one that the arms of the first seed weigh with.
+    """
+    scores = SeedRun(data, JUDGED_SEED).scores
+    place = {sample_id: k for k, sample_id in enumerate(data.index.words("sample_id"))}
+    order_N = np.array([place[row.sample_id] for row in data.machine])
+    verification_K, absence_K = data.index.numbers("verification"), 1 - data.index.numbers("presence")
     return {
-        "d": opinions.of("machine").tolist(),
-        "verification": [row.verification for row in rows.machine],
-        "quality": [row.quality for row in rows.machine],
-        "truth_iou": truth_iou(rows.machine).tolist(),
-        "area": [rle.area(row.mask) for row in rows.machine],
+        "d": scores.of("machine").tolist(),
+        "verification": np.where(np.isnan(verification_K), absence_K, verification_K)[order_N].tolist(),
+        "quality": data.index.numbers("quality")[order_N].tolist(),
+        "truth_iou": truth_iou(data.machine).tolist(),
+        "area": [rle.area(row.mask) for row in data.machine],
     }
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ivm_model.data.dataset import DataConfig
-from ivm_model.data.shard_index import index_shards
-from ivm_model.data.shard_rows import ShardRows, StreamConfig
+from ivm_model.data.examples import Examples, FeedConfig
+from ivm_model.data.training_index import index_rows
+from ivm_model.data.training_rows import RowsConfig
 from storage import rle
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
@@ -85,7 +85,7 @@ def read_release(root: Path, order: np.ndarray, side: int) -> int:
     return len(order)
 
 
-def read_shards(rows: ShardRows, order: np.ndarray) -> int:
+def read_shards(rows: Examples, order: np.ndarray) -> int:
     """The same from shards."""
     for k in order:
         if rows[int(k)].problem:
@@ -118,8 +118,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         (release := Path(folder) / "release").mkdir()
         write_release(release, pairs)
-        index = index_shards(write_shards(Path(folder) / "data", pairs), DataConfig(test_share=0.0))
-        rows = ShardRows(index, StreamConfig(), options.side, 0)
+        index = index_rows(write_shards(Path(folder) / "data", pairs), RowsConfig(test_share=0.0))
+        rows = Examples(index, FeedConfig(), options.side, 0)
         speeds = compare(
             {
                 "like the release": lambda order: read_release(release, order, options.side),

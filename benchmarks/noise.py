@@ -21,7 +21,7 @@ from benchmarks.noise_labels import TEST_SOURCE, NoiseConfig, cases, write_label
 from benchmarks.noise_page import WITHOUT_MACHINE, Found, write_page
 from benchmarks.weighting_experiment import ARMS, ComparisonData, prepare
 from ivm_data.recipes.training_recipes import train_config
-from ivm_model.data.dataset import DataConfig
+from ivm_model.data.training_rows import RowsConfig
 from ivm_model.train.trainer import TrainConfig
 from storage.records import Status
 
@@ -39,7 +39,7 @@ class Level:
     @property
     def config(self) -> TrainConfig:
         """Every label trains, also those that the gate would throw away."""
-        rows = DataConfig(self.labels.recipe, tuple(Status), (TEST_SOURCE,), test_share=0.0)
+        rows = RowsConfig(self.labels.recipe, tuple(Status), (TEST_SOURCE,), test_share=0.0)
         config = train_config(self.folder / "data", self.folder / "unused", {"generator.steps": self.steps})
         return replace(config, rows=rows)
 
@@ -94,7 +94,7 @@ def _judge(level: Level) -> None:
     began = time.perf_counter()
     judged = arms.judge(_prepared(level))
     way = {case.draft.sample.id: case.way for case in cases("machine", level.labels.machine)}
-    ways = [way[row.sample_id] for row in _prepared(level).rows.machine]
+    ways = [way[row.sample_id] for row in _prepared(level).machine]
     arms.write(path, judged | {"way": ways})
     _tell(level, "judged", began)
 

@@ -27,13 +27,17 @@ import torch
 
 from benchmarks import intervals
 from benchmarks.results import markdown
+from benchmarks.weighting_experiment import heatmaps
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.recipes.training_recipes import train_config
 from ivm_data.worlds.world import write_world
-from ivm_model.data.dataset import DataConfig, TrainingRow, TrainingRows, load_rows
-from ivm_model.data.features import Features, decode_rows, encode_rows, to_frame
-from ivm_model.metrics.evaluation import score_heatmaps
+from ivm_model.data.features import encode_rows
+from ivm_model.data.feed import Feed
+from ivm_model.data.row_reader import RowReader
+from ivm_model.data.training_index import TrainingIndex, index_rows
+from ivm_model.data.training_rows import RowsConfig
+from ivm_model.metrics.evaluation import score_answers
 from ivm_model.metrics.mask_scores import RESAMPLES, RIGHT_IOU
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.generator import GeneratorTrainer
@@ -43,10 +47,10 @@ from storage import reviews, rle
 from storage.catalog import Catalog
 from storage.errors import ConfigError
 from storage.reader import iter_labels
-from storage.records import Label, Status
+from storage.records import Label
 
 ACCEPT_IOU = 0.9
-ROWS = DataConfig(test_sources=("world-test",), test_share=0.0)
+ROWS = RowsConfig(test_sources=("world-test",), test_share=0.0)
 TRAINED_ON, SCORED_ON = "val", "test"
 ORDERS = ("ranked", "random")
 
@@ -115,24 +119,22 @@ def label(work: Path, scenes: int, test_scenes: int) -> None:
 
 
 class Bench:
-    """Encodes every image once; each training starts from the same weights, and its scores are kept."""
+    """Each training starts from the same weights, and its scores are kept."""
 
     def __init__(self, config: TrainConfig, scores: Path) -> None:
         self.config, self.scores = config, scores
         scores.mkdir(exist_ok=True)
-        rows = load_rows(config.data, config.rows)
-        model = MaskingModel(config.model)
+        index = index_rows(config.data, config.rows)
+        training, reader = index.of("human", "machine"), RowReader(index.of("test"), config.feed.buffer)
         self.labels = {
             one.sample.id: one for one in iter_labels(config.data) if one.sample.source == f"world-{TRAINED_ON}"
         }
-        self.image_N = np.unique([row.image_key for row in rows.test], return_inverse=True)[1]
-        every = load_rows(config.data, replace(config.rows, statuses=tuple(Status))).train
-        self.encoded = encode_rows(model, every)
-        self.image = {row.image_key: i for row, i in zip(every, self.encoded.image_N, strict=True)}
-        self.test = encode_rows(model, rows.test)
-        right = np.mean([rle.iou(row.mask, row.truth) >= RIGHT_IOU for row in rows.machine if row.truth])
-        told = f"{right:.0%} of them with IoU >= {RIGHT_IOU}; {len(rows.test)} score"
-        print(f"{len(self.labels)} labels, {len(rows.train)} of them train without review, {told}", flush=True)
+        self.test_rows = sorted(reader.stream({}), key=lambda row: row.sample_id)
+        self.image_N = np.unique([row.image_sha for row in self.test_rows], return_inverse=True)[1]
+        self.test = encode_rows(MaskingModel(config.model), self.test_rows)
+        right = np.nanmean(training.numbers("human_iou")[training.machine] >= RIGHT_IOU)
+        quality = f"{right:.0%} of them with IoU >= {RIGHT_IOU}; {len(self.test_rows)} score"
+        print(f"{len(self.labels)} labels, {len(training)} of them train without review, {quality}", flush=True)
 
     def train(self, one: Training) -> np.ndarray:
         """IoU of each test row, after a training from fresh weights or as it was kept."""
@@ -146,7 +148,7 @@ class Bench:
                 (data / kind.name).symlink_to(kind.resolve())
             for sample_id in self.queue(one):
                 review(data, self.labels[sample_id])
-            iou_N = self._trained(load_rows(data, self.config.rows), one.seed)
+            iou_N = self._trained(index_rows(data, self.config.rows).of("human", "machine"), one.seed)
         np.save(kept, iou_N)
         seconds = time.process_time() - began
         print(f"{one.name}: gIoU {iou_N.mean():.3f}, {seconds:.0f} s of a core", flush=True)
@@ -158,20 +160,15 @@ class Bench:
             asked = {"random": one.order == "random", "seed": one.seed, "source": f"world-{TRAINED_ON}"}
             return catalog.query("review_queue", **asked, limit=one.count)["sample_id"].to_pylist()
 
-    def _trained(self, rows: TrainingRows, seed: int) -> np.ndarray:
+    def _trained(self, index: TrainingIndex, seed: int) -> np.ndarray:
         torch.manual_seed(seed)
         model = MaskingModel(self.config.model)
-        trainer = GeneratorTrainer(model, self._features(rows.train, model.side), self.config.generator, seed)
-        trainer.run(weigh(self.config.weighting, rows, None), self.config.generator.steps)
+        feed = Feed(model, index, self.config.feed, seed)
+        trainer = GeneratorTrainer(model, feed, self.config.generator, seed)
+        trainer.run(weigh(self.config.weighting, index), self.config.generator.steps)
         with trainer.evaluating() as trained, torch.inference_mode():
-            return np.array(score_heatmaps(decode_rows(trained, self.test), self.test.rows).iou_N)
-
-    def _features(self, rows: tuple[TrainingRow, ...], side: int) -> Features:
-        """The rows with the images as they were encoded."""
-        image_N = np.array([self.image[row.image_key] for row in rows])
-        frames = [self.encoded.encoded.frames[i] for i in image_N]
-        target_NHW = np.stack([to_frame(rle.decode(r.mask), f, side) for r, f in zip(rows, frames, strict=True)])
-        return Features(rows, image_N, self.encoded.encoded, torch.from_numpy(target_NHW))
+            answers = heatmaps(trained, self.test, self.test_rows)
+            return np.array(score_answers(zip(self.test_rows, answers, strict=True)).iou_N)
 
 
 def review(data: Path, label: Label) -> None:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
-from ivm_model.data.dataset import TrainingRows, load_rows, truth_iou
-from ivm_model.data.features import Features, decode_rows, encode_rows
+from ivm_model.data.features import DECODE_BATCH, Features, encode_rows
+from ivm_model.data.feed import Feed
+from ivm_model.data.row_reader import RowReader
+from ivm_model.data.training_index import TrainingIndex, index_rows
+from ivm_model.data.training_rows import TrainingRow, truth_iou
 from ivm_model.discriminator.audit import Audit, audit
 from ivm_model.discriminator.masked_views import MaskedViews
 from ivm_model.discriminator.network import DiscriminatorConfig
-from ivm_model.discriminator.stage_one import DiscriminatorScores, prepare_views, run_stage_one
+from ivm_model.discriminator.stage_one import DiscriminatorScores, prepare_views, run_stage_one, stage_one_rows
 from ivm_model.engine.optimization import Progress, silent
-from ivm_model.metrics.evaluation import Evaluation, score_heatmaps
+from ivm_model.metrics.evaluation import Evaluation, score_answers
 from ivm_model.metrics.mask_scores import CONFIDENCE, RESAMPLES
 from ivm_model.model.masking_model import MaskingModel
-from ivm_model.train.co_teaching import ask_generators
 from ivm_model.train.generator import GeneratorTrainer
+from ivm_model.train.generator_signals import ask_generators
 from ivm_model.train.signals import weigh
 from ivm_model.train.train_config import TrainConfig
 from ivm_model.weighting.weightings import WEIGHTINGS
@@ -105,35 +109,81 @@ class Comparison:
         )
 
 
+MEMORY_MB = 4096
+"""For the features of all rows of a comparison: 64,000 rows of the embedded experts."""
+
+
 @dataclass(frozen=True)
 class ComparisonData:
-    """What every arm and seed of a comparison has in common: its rows, and what the frozen models see of them."""
+    """What every arm and seed of a comparison has in common: its rows, and what the frozen models see of them.
+
+    Attributes:
+        feed: all training rows, in memory.
+        rows: the same rows whole, human ones first; `index_N` tells where each is in the feed.
+        views: what the discriminators look at.
+        test, test_rows: the rows that score.
+    """
 
     config: TrainConfig
-    rows: TrainingRows
-    features: Features
-    test: Features
+    feed: Feed
+    index_N: np.ndarray
+    rows: tuple[TrainingRow, ...]
     views: MaskedViews
+    test: Features
+    test_rows: tuple[TrainingRow, ...]
+
+    @property
+    def index(self) -> TrainingIndex:
+        """The training rows."""
+        return self.feed.index
+
+    @property
+    def machine(self) -> tuple[TrainingRow, ...]:
+        """The machine rows, in the order of the views."""
+        return tuple(row for row in self.rows if row.origin == "machine")
+
+    @property
+    def features(self) -> Features:
+        """The features of `rows`."""
+        return self.feed.features_of(self.index_N, self.rows)
+
+    def in_index_order(self, scores: DiscriminatorScores) -> np.ndarray:
+        """D of every machine row, d_N in the order of the index."""
+        d_K = np.full(len(self.index), np.nan, np.float32)
+        d_K[self.index_N[[row.origin == "machine" for row in self.rows]]] = scores.of("machine")
+        return d_K[self.index.machine]
 
 
 def prepare(config: TrainConfig, progress: Progress = silent) -> ComparisonData:
-    """Read and encode the rows of a comparison.
+    """Read and encode the rows of a comparison; the discriminators learn from all of them.
 
     Raises:
         ConfigError: no test rows.
     """
-    rows = load_rows(config.data, config.rows)
-    if not rows.test:
+    index = index_rows(config.data, config.rows)
+    training, test = index.of("human", "machine"), index.of("test")
+    if not len(test):
         raise ConfigError("nothing to compare on: no row with held-out truth is set aside; see 'test_share'")
-    model = MaskingModel(config.model)
-    features = encode_rows(model, rows.train, progress)
-    test = encode_rows(model, rows.test, progress)
-    views = prepare_views(model, features, config.discriminator, seed=config.seed, progress=progress)
-    return ComparisonData(config, rows, features, test, views)
+    model, problems = MaskingModel(config.model), dict[str, str]()
+    feed = Feed(model, training, replace(config.feed, memory_mb=MEMORY_MB), config.seed, progress=progress)
+    every = replace(config.discriminator, human=max(2, len(training.human)), machine=max(2, len(training.machine)))
+    index_N, rows = stage_one_rows(feed, every)
+    views = prepare_views(model, rows, config.discriminator, seed=config.seed, progress=progress)
+    test_rows = sorted(RowReader(test, config.feed.buffer).stream(problems), key=lambda row: row.sample_id)
+    return ComparisonData(config, feed, index_N, rows, views, encode_rows(model, test_rows, progress), tuple(test_rows))
+
+
+def heatmaps(model: MaskingModel, features: Features, rows: Sequence[TrainingRow]) -> Iterator[np.ndarray]:
+    """The model's heatmap of each row, HW float32 in [0, 1] of the mask's size."""
+    for start in range(0, len(rows), DECODE_BATCH):
+        index_B = np.arange(start, min(start + DECODE_BATCH, len(rows)))
+        decoded = model.decode(features.encoded_rows(index_B), [rows[i].instruction for i in index_B])
+        for row, heatmap_HW in zip(rows[start : start + DECODE_BATCH], decoded, strict=True):
+            yield cv2.resize(heatmap_HW, (row.mask.width, row.mask.height))
 
 
 def compare(
-    contest: ComparisonData, seeds: Sequence[int], arms: Sequence[str] = ARMS, progress: Progress = silent
+    comparison: ComparisonData, seeds: Sequence[int], arms: Sequence[str] = ARMS, progress: Progress = silent
 ) -> Comparison:
     """Train every arm under every seed. Nothing is written.
 
@@ -146,50 +196,55 @@ def compare(
     runs: list[SeedResult] = []
     audits: list[Audit] = []
     for seed in seeds:
-        heat = _SeedRun(contest, seed, progress)
-        audits.append(audit(heat.opinions, truth_iou(contest.rows.machine)))
-        runs += [SeedResult(arm, seed, heat.run(arm)) for arm in arms]
+        run = SeedRun(comparison, seed, progress)
+        audits.append(audit(run.scores, truth_iou(comparison.machine)))
+        runs += [SeedResult(arm, seed, run.train(arm)) for arm in arms]
     return Comparison(tuple(runs), tuple(audits))
 
 
-class _SeedRun:
-    """One seed: a shared warm-up and stage I, then one run of stage II for each arm."""
+class SeedRun:
+    """One seed: a shared warm-up and stage I, then one run of stage II for each arm.
 
-    def __init__(self, contest: ComparisonData, seed: int, progress: Progress) -> None:
+    Attributes:
+        scores: what the discriminators of this seed say.
+    """
+
+    def __init__(self, comparison: ComparisonData, seed: int, progress: Progress = silent) -> None:
         torch.manual_seed(seed)
-        config, self.contest, self.seed, self.progress = contest.config, contest, seed, progress
+        config, self.comparison, self.seed, self.progress = comparison.config, comparison, seed, progress
         self.steps, self.warmup = config.generator.steps, config.generator.warmup_steps
         self.model = MaskingModel(config.model)
-        self.trainer = GeneratorTrainer(self.model, contest.features, config.generator, seed)
+        self.trainer = GeneratorTrainer(self.model, comparison.feed, config.generator, seed)
         self.fresh = self.trainer.snapshot()
-        self.trainer.run(np.ones(len(contest.rows.train), np.float32), self.warmup, progress)
+        self.trainer.run(np.ones(len(comparison.index), np.float32), self.warmup, progress)
         self.warm = self.trainer.snapshot()
-        self.opinions = self._judge(config.discriminator)
+        self.scores = self._judge(config.discriminator)
 
-    def run(self, arm: str) -> Evaluation:
+    def train(self, arm: str) -> Evaluation:
+        """Stage II under the weighting of that name."""
         from_start = arm == "human_only"
         start = self.fresh if from_start else self.warm
         self.trainer.restore(start)
-        weight_N = self._weigh(arm)
+        weight_K = self._weigh(arm)
         self.trainer.restore(start)  # judges draw random numbers, and arms must not differ by that
-        self.trainer.run(weight_N, self.steps - (0 if from_start else self.warmup), self.progress)
-        test = self.contest.test
+        self.trainer.run(weight_K, self.steps - (0 if from_start else self.warmup), self.progress)
+        test, rows = self.comparison.test, self.comparison.test_rows
         with self.trainer.evaluating() as model:
-            return score_heatmaps(decode_rows(model, test), test.rows)
+            return score_answers(zip(rows, heatmaps(model, test, rows), strict=True))
 
     def _weigh(self, arm: str) -> np.ndarray:
-        opinions = (
-            self._judge(replace(self.contest.config.discriminator, loss="nnpu")) if arm == "nnpu" else self.opinions
-        )
-        ask = (arm, self.trainer, self.contest.features, self.fresh, self.warmup)
-        heard = ask_generators(*ask, seed=self.seed, progress=self.progress)
-        return weigh(arm, self.contest.rows, opinions, heard)
+        config = self.comparison.config.discriminator
+        if arm == "nnpu":
+            config = replace(config, loss="nnpu")
+        scores = self._judge(config) if arm == "nnpu" else self.scores
+        ask = (arm, self.trainer, self.comparison.feed, self.fresh, self.warmup)
+        generators = ask_generators(*ask, seed=self.seed, progress=self.progress)
+        d_N = None if generators else self.comparison.in_index_order(scores)
+        return weigh(arm, self.comparison.index, d_N, config.loss, generators)
 
     def _judge(self, settings: DiscriminatorConfig) -> DiscriminatorScores:
-        contest = self.contest
-        return run_stage_one(
-            self.model, contest.features, contest.views, settings, seed=self.seed, progress=self.progress
-        )
+        data = self.comparison
+        return run_stage_one(self.model, data.features, data.views, settings, seed=self.seed, progress=self.progress)
 
 
 def _two_level_interval(value_SN: np.ndarray, seed: int = 0) -> tuple[float, float]:

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,9 @@ from benchmarks import arms, opinions
 from benchmarks.results import add_world_options, labeled_world, markdown
 from benchmarks.weighting_experiment import ARMS, Comparison, ComparisonData, prepare
 from ivm_data.recipes.training_recipes import train_config
-from ivm_model.data.dataset import load_rows
+from ivm_model.data.row_reader import RowReader
+from ivm_model.data.training_index import index_rows
+from ivm_model.data.training_rows import TrainingRow
 from ivm_model.metrics.evaluation import evaluate_labels
 from ivm_model.metrics.mask_scores import auc
 from ivm_model.train.trainer import TrainConfig
@@ -93,16 +94,18 @@ def _train(trial: Trial, seed: int, names: Sequence[str]) -> None:
 
 
 def _sections(trial: Trial, options: argparse.Namespace) -> list[str]:
-    rows = load_rows(trial.data, trial.config.rows)
+    index = index_rows(trial.data, trial.config.rows)
+    humans, machines, test = len(index.human), len(index.machine), index.of("test")
+    test_rows = list(RowReader(test, trial.config.feed.buffer).stream({}))
     seeds = [arms.read(trial.result(f"seed-{seed}")) for seed in range(options.seeds)]
     comparison, judged = arms.comparison(seeds, options.arms), arms.read(trial.result("judged"))
     opinions.draw(PAGE.parent / "images" / PICTURE, {"the engine's own labels": judged})
     wrong = int(opinions.wrong(judged).sum())
     return [
         _head(options, sum(seed["seconds"] for seed in seeds)),
-        f"{len(rows.human)} human and {len(rows.machine)} machine labels, {wrong} of the machine's "
-        f"({wrong / len(rows.machine):.0%}) with an IoU under 0.5: all that the gate accepted, reviewed, rejected. "
-        f"{len(rows.test)} test pairs on other scenes, {options.seeds} seeds, {options.steps} steps in every arm. "
+        f"{humans} human and {machines} machine labels, {wrong} of the machine's "
+        f"({wrong / machines:.0%}) with an IoU under 0.5: all that the gate accepted, reviewed, rejected. "
+        f"{len(test_rows)} test pairs on other scenes, {options.seeds} seeds, {options.steps} steps in every arm. "
         "Gains are paired by row and seed, with a 95 % bootstrap interval over both, bold where it leaves out 0. "
         "Nothing is corrected for the number of comparisons.",
         _scores(comparison, options.arms),
@@ -111,7 +114,7 @@ def _sections(trial: Trial, options: argparse.Namespace) -> list[str]:
         "## The engine and its experts",
         "The labeling engine and its single experts on the same test pairs. An expert has no mask where the engine "
         "found no target or gave up; the last column is the engine's gIoU on the rows that the expert has.",
-        markdown(("labels", "rows", "gIoU", "consensus, same rows"), _engine(trial.data, rows.test)),
+        markdown(("labels", "rows", "gIoU", "consensus, same rows"), _engine(trial.data, test_rows)),
         "## Who tells right from wrong",
         "AUC of right against wrong machine labels: of all, of those with a mask, and of those that say that there is "
         "no target; and the mean of what is said of the right ones. D is that of the first seed.",
@@ -151,7 +154,7 @@ def _by_kind(comparison: Comparison, names: Sequence[str]) -> str:
     return markdown(("arm", *kinds), cells)
 
 
-def _engine(data: Path, test: Sequence[Any]) -> list[tuple[str, int, float, float]]:
+def _engine(data: Path, test: Sequence[TrainingRow]) -> list[tuple[str, int, float, float]]:
     fused = evaluate_labels(test).overall.giou
     with Catalog(data) as catalog:
         experts = catalog.sql(EXPERTS, ids=[row.sample_id for row in test]).to_pylist()

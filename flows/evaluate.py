@@ -14,10 +14,15 @@ from flows.artifacts import as_cells
 from flows.limits import gpu, slots
 from flows.runtime import retried
 from flows.train_artifacts import score_rows
-from ivm_model.data.dataset import DataConfig, TrainingRow, load_rows
-from ivm_model.metrics.evaluation import Evaluation, evaluate, evaluate_labels
+from ivm_model.data.row_reader import RowReader
+from ivm_model.data.training_index import TrainingIndex, index_rows
+from ivm_model.data.training_rows import RowsConfig
+from ivm_model.metrics.evaluation import Evaluation, evaluate_against_labels, evaluate_labels
 from ivm_model.predictor import Predictor
-from storage.errors import ConfigError
+from storage.errors import ConfigError, ShardError
+
+BUFFER = 16
+"""Row groups that are kept in memory."""
 
 
 def _run_name() -> str:
@@ -27,12 +32,16 @@ def _run_name() -> str:
 
 
 @retried("{checkpoint.name}")
-def score_checkpoint(checkpoint: Path, rows: tuple[TrainingRow, ...]) -> Evaluation:
-    """Load a checkpoint and let it mask every row."""
+def score_checkpoint(checkpoint: Path, test: TrainingIndex) -> tuple[Evaluation, Evaluation]:
+    """Load a checkpoint and let it mask every row; its scores, and those of the engine's labels on the same rows."""
     import torch
 
     with slots([gpu()] if torch.cuda.is_available() else []):
-        return evaluate(Predictor.from_pretrained(checkpoint).heatmaps, rows)
+        predict = Predictor.from_pretrained(checkpoint).heatmaps
+        scores, labels = evaluate_against_labels(predict, RowReader(test, BUFFER).stream({}))
+    if scores is None or labels is None:
+        raise ShardError("no row with held-out truth can be read; label their parts again")
+    return scores, labels
 
 
 @flow(name="evaluate", flow_run_name=_run_name)
@@ -41,7 +50,7 @@ def evaluate_data(
     checkpoint: Path | None = None,
     *,
     recipe: str = "",
-    test_share: Annotated[float, Field(ge=0, lt=1)] = DataConfig.test_share,
+    test_share: Annotated[float, Field(ge=0, lt=1)] = RowsConfig.test_share,
     test_sources: list[str] | None = None,
 ) -> float:
     """Score a checkpoint and the engine's own labels on images with held-out masks, which trained nothing.
@@ -59,14 +68,17 @@ def evaluate_data(
     Raises:
         ConfigError: the data set has no held-out truth to score on.
     """
-    rows = load_rows(data, DataConfig(recipe, test_sources=tuple(test_sources or ()), test_share=test_share)).test
-    if not rows:
+    rows = RowsConfig(recipe, test_sources=tuple(test_sources or ()), test_share=test_share)
+    test = index_rows(data, rows).of("test")
+    if not len(test):
         raise ConfigError(f"'{data}' has no row with held-out truth in a test share of {test_share}; raise it")
-    labels = evaluate_labels(rows)
-    scores = score_checkpoint(checkpoint, rows) if checkpoint else labels
+    if checkpoint:
+        scores, labels = score_checkpoint(checkpoint, test)
+    else:
+        scores = labels = evaluate_labels(RowReader(test, BUFFER).stream({}))
     create_table_artifact(
         as_cells(score_rows(scores, labels)),
         key="evaluate-scores",
-        description=f"{checkpoint or 'the labels'} on {len(rows)} rows of {data} with held-out truth",
+        description=f"{checkpoint or 'the labels'} on {scores.overall.count} rows of {data} with held-out truth",
     )
     return scores.overall.giou

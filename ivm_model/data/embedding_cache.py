@@ -17,18 +17,17 @@ from storage.errors import ConfigError, IvmWarning
 
 
 class EmbeddingCache:
-    """One memory-mapped file for each image, `FOLDER/<base model>-<frame>/<2 digits>/<hash>.npy`.
+    """One memory-mapped file for each image, `FOLDER/<base model>-<frame>-shrunk/<2 digits>/<hash>.npy`.
 
     A file appears whole or not at all, so that processes may share the folder and may be killed.
 
     Args:
         folder: made where it is missing.
-        pixels: how the images were decoded; embeddings of differently decoded images are kept apart.
     """
 
-    def __init__(self, folder: Path, model: MaskingModel, pixels: str = "whole") -> None:
+    def __init__(self, folder: Path, model: MaskingModel) -> None:
         frame = model.config.inputs.frame
-        name = f"{model.base_models['sam']}-{frame}-{pixels}".replace(os.sep, "_")
+        name = f"{model.base_models['sam']}-{frame}-shrunk".replace(os.sep, "_")
         self.folder, self.model = folder / name, model
         vision = model.sam_encoder.config
         side = vision.image_size // vision.patch_size

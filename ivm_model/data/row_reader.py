@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ivm_model.data.dataset import TrainingRow, decode_image
-from ivm_model.data.shard_index import ShardIndex
+from ivm_model.data.pixels import decode_whole
+from ivm_model.data.training_index import TrainingIndex
+from ivm_model.data.training_rows import TrainingRow
 from storage import rle
 from storage.errors import InputError, ShardError
-from storage.records import Rle, Status
+from storage.records import Rle
 
 _HEAVY = ["image_sha", "image", "height", "width", "mask", "human_mask"]
+_WORDS = ("sample_id", "recipe", "source", "kind", "difficulty", "instruction", "image_sha")
 UNREADABLE = (OSError, ValueError, InputError)
 """What reading a damaged row raises; a shard that changed raises ShardError, which no row is to blame for."""
 
@@ -28,10 +30,14 @@ class RowReader:
         buffer: row groups that are kept in memory.
     """
 
-    def __init__(self, index: ShardIndex, buffer: int) -> None:
+    def __init__(self, index: TrainingIndex, buffer: int) -> None:
         self.index, self.buffer = index, buffer
         self._files: dict[int, pq.ParquetFile] = {}
         self._groups: OrderedDict[tuple[int, int], _Group] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Open files stay in their process; a worker opens its own.
+        return self.__dict__ | {"_files": {}, "_groups": OrderedDict()}
 
     def example(self, k: int) -> tuple[bytes, Rle]:
         """The image file of a row, and the mask that it trains on.
@@ -44,30 +50,35 @@ class RowReader:
         return group.image(at), self._mask(group, at, k)
 
     def row(self, k: int) -> TrainingRow:
-        """A row as `dataset.load_rows` makes it; errors as of `example`."""
+        """A whole row; errors as of `example`."""
         group, at = self._group(k)
-        facts = {name: self.index.facts[name][k].as_py() for name in self.index.facts.column_names}
-        human, verification = facts["human"], facts["verification"]
+        split, mask = self.index.split_K[k], self._mask(group, at, k)
+        human = split in ("human", "validation")
+        truth = mask if split == "validation" else None
+        if not human and self.index.facts["has_human"][k].as_py():
+            truth = group.mask(at, "human_mask")
         return TrainingRow(
-            **{name: facts[name] for name in ("sample_id", "recipe", "source", "kind", "difficulty", "instruction")},
+            **{name: self.index.facts[name][k].as_py() for name in _WORDS},
             origin="human" if human else "machine",
             image=group.image(at),
-            mask=self._mask(group, at, k),
-            truth=None if human or not facts["has_human"] else group.mask(at, "human_mask"),
+            mask=mask,
+            truth=truth,
             machine_mask=group.mask(at, "mask") if human else None,
-            verification=1 - _number(facts["presence"]) if verification is None else verification,
-            quality=_number(facts["quality"]),
-            accepted=facts["status"] in (Status.ACCEPTED, Status.NO_TARGET),
         )
 
-    def rows(self, index_N: Iterable[int], *, decode: bool = False) -> tuple[list[TrainingRow], dict[str, str]]:
-        """The readable ones of some rows, and by sample id why others cannot be read.
+    def stream(self, problems: dict[str, str]) -> Iterator[TrainingRow]:
+        """Every readable row in order; `problems` takes, by sample id, why others cannot be read."""
+        for k in range(len(self.index)):
+            yield from self.rows([k], problems, decode=True)
+
+    def rows(self, index_N: Iterable[int], problems: dict[str, str], *, decode: bool = False) -> list[TrainingRow]:
+        """The readable ones of some rows.
 
         Args:
+            problems: takes, by sample id, why others cannot be read.
             decode: also decode image and mask, to find those that are damaged.
         """
         good: list[TrainingRow] = []
-        problems: dict[str, str] = {}
         for k in map(int, index_N):
             try:
                 row = self.row(k)
@@ -75,14 +86,14 @@ class RowReader:
                     _check(row)
                 good.append(row)
             except UNREADABLE as error:
-                problems[self.index.facts["sample_id"][k].as_py()] = str(error)
-        return good, problems
+                problems[self.index.facts["sample_id"][k].as_py()] = str(error) or repr(error)
+        return good
 
     def _mask(self, group: _Group, at: int, k: int) -> Rle:
-        sample_id = self.index.facts["sample_id"][k].as_py()
-        if sample_id in self.index.reviewed:
-            return self.index.reviewed[sample_id].mask or group.mask(at, "mask")
-        return group.mask(at, "human_mask" if self.index.human_K[k] else "mask")
+        found = self.index.reviewed.get(self.index.facts["sample_id"][k].as_py())
+        if found is not None:
+            return found.mask or group.mask(at, "mask")
+        return group.mask(at, "human_mask" if self.index.split_K[k] in ("human", "validation") else "mask")
 
     def _group(self, k: int) -> tuple[_Group, int]:
         """The row group of a row, and its place there."""
@@ -115,7 +126,7 @@ def _check(row: TrainingRow) -> None:
     Raises:
         OSError, ValueError: one of them cannot be read, or they differ in size.
     """
-    height, width = decode_image(row).shape[:2]
+    height, width = decode_whole(row.image).shape[:2]
     if rle.decode(row.mask).shape != (height, width):
         raise ValueError(f"a mask of {row.mask.width}x{row.mask.height} on an image of {width}x{height}")
 
@@ -137,7 +148,3 @@ class _Group:
     def mask(self, row: int, column: str) -> Rle:
         height, width = (self._columns[axis][row].as_py() for axis in ("height", "width"))
         return Rle(height, width, self._columns[column][row].as_py())
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value

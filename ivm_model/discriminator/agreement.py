@@ -1,4 +1,4 @@
-"""How a mask agrees with what a briefly trained generator answers: what a discriminator is told beside the image."""
+"""How a mask agrees with what a briefly trained generator answers: a discriminator's input beside the image."""
 
 from __future__ import annotations
 

@@ -43,19 +43,19 @@ class Audit:
     calibration_error: float
 
 
-def audit(opinions: DiscriminatorScores, truth_iou_N: np.ndarray) -> Audit:
+def audit(scores: DiscriminatorScores, truth_iou_N: np.ndarray) -> Audit:
     """Judge the judge.
 
     Args:
         truth_iou_N: IoU of each machine row's label with its truth, in the order of the "machine" views; NaN unknown.
     """
-    views = opinions.views
+    views = scores.views
     human = {views.views[i].row: i for i in views.where("human")}
     shuffled = [(human[views.views[i].row], i) for i in views.where("shuffled")]
     bad = [(human[views.views[i].row], i) for i in views.where("engine") if _is_bad(views, human, i)]
-    own_S, swapped_S = _pairs(opinions, shuffled)
-    good_B, bad_B = _pairs(opinions, bad)
-    machine_N = opinions.of("machine")
+    own_S, swapped_S = _pairs(scores, shuffled)
+    good_B, bad_B = _pairs(scores, bad)
+    machine_N = scores.of("machine")
     right_R, wrong_W = machine_N[truth_iou_N >= RIGHT_IOU], machine_N[truth_iou_N < RIGHT_IOU]
     return Audit(
         shuffled_win=paired_win_rate(own_S, swapped_S),
@@ -63,17 +63,17 @@ def audit(opinions: DiscriminatorScores, truth_iou_N: np.ndarray) -> Audit:
         good_bad_auc=auc(good_B, bad_B),
         good_bad_win=paired_win_rate(good_B, bad_B),
         right_wrong_auc=auc(right_R, wrong_W),
-        leakage_auc=auc(opinions.of("human"), opinions.of("truth")),
-        human_d=_mean(opinions.of("human")),
+        leakage_auc=auc(scores.of("human"), scores.of("truth")),
+        human_d=_mean(scores.of("human")),
         right_d=_mean(right_R),
         wrong_d=_mean(wrong_W),
-        calibration_error=calibration_error(reliability_bins(opinions)),
+        calibration_error=calibration_error(reliability_bins(scores)),
     )
 
 
-def reliability_bins(opinions: DiscriminatorScores) -> tuple[ReliabilityBin, ...]:
+def reliability_bins(scores: DiscriminatorScores) -> tuple[ReliabilityBin, ...]:
     """D against being human: human views make half of the mass, machine and deliberately wrong ones share the rest."""
-    d = {part: opinions.of(part) for part in ("human", "machine", "wrong")}
+    d = {part: scores.of(part) for part in ("human", "machine", "wrong")}
     if not len(d["human"]) or not len(d["machine"]):
         return ()
     share = batch_shares(wrong=len(d["wrong"]) > 0)
@@ -86,9 +86,9 @@ def _is_bad(views, human: dict[int, int], i: int) -> bool:
     return rle.iou(views.views[i].mask, views.views[human[views.views[i].row]].mask) < RIGHT_IOU
 
 
-def _pairs(opinions: DiscriminatorScores, indices: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(scores: DiscriminatorScores, indices: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     first, second = np.array(indices, np.int64).reshape(-1, 2).T
-    return opinions.d_M[first], opinions.d_M[second]
+    return scores.d_M[first], scores.d_M[second]
 
 
 def _mean(value_N: np.ndarray) -> float:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import torch
 
-from ivm_model.data.dataset import TrainingRow, decode_image
+from ivm_model.data.pixels import decode_whole
+from ivm_model.data.training_rows import TrainingRow
 from ivm_model.discriminator.negatives import WRONG, wrong_mask
 from ivm_model.engine.optimization import Progress, silent
 from ivm_model.masking import keep_only
@@ -89,7 +90,7 @@ def see_views(
     parts = []
     for start in range(0, len(views), VIEW_BATCH):
         batch = views[start : start + VIEW_BATCH]
-        images = {row: decode_image(rows[row]) for row in {view.row for view in batch}}
+        images = {row: decode_whole(rows[row].image) for row in {view.row for view in batch}}
         masked = [keep_only(images[view.row], rle.decode(view.mask), dim=dim) for view in batch]
         parts.append(model.lmm.see(model.fit(masked)).half())
         progress("views", min(start + VIEW_BATCH, len(views)), len(views))
@@ -101,7 +102,7 @@ class _Neighbours:
 
     def __init__(self, rows: Sequence[TrainingRow]) -> None:
         self._rows = rows
-        self._key = [row.image_key for row in rows]
+        self._key = [row.image_sha for row in rows]
         self._by_key: dict[str, list[int]] = {}
         for i, key in enumerate(self._key):
             self._by_key.setdefault(key, []).append(i)
@@ -111,18 +112,18 @@ class _Neighbours:
 
         Masks are borrowed from the same image where it has others, for those lie on real things.
         """
-        row, stranger = self._rows[i], self._rows[self._stranger(i, rng)]
+        row, other = self._rows[i], self._rows[self._other_image(i, rng)]
         if way == "instruction":
-            different = stranger.instruction != row.instruction
-            return MaskedView("wrong", i, row.mask, stranger.instruction) if different else None
-        lenders = [self._rows[j] for j in self._by_key[self._key[i]] if j != i] or [stranger]
+            different = other.instruction != row.instruction
+            return MaskedView("wrong", i, row.mask, other.instruction) if different else None
+        lenders = [self._rows[j] for j in self._by_key[self._key[i]] if j != i] or [other]
         wrong_HW = wrong_mask(way, rle.decode(row.mask), [_resized(each.mask, row.mask) for each in lenders], rng)
         return None if wrong_HW is None else MaskedView("wrong", i, rle.encode(wrong_HW), row.instruction)
 
-    def _stranger(self, i: int, rng: np.random.Generator) -> int:
+    def _other_image(self, i: int, rng: np.random.Generator) -> int:
         """A random row of another image; the row itself where chance finds none."""
-        strangers = [j for j in rng.integers(len(self._key), size=8) if self._key[j] != self._key[i]]
-        return int(strangers[0]) if strangers else i
+        others = [j for j in rng.integers(len(self._key), size=8) if self._key[j] != self._key[i]]
+        return int(others[0]) if others else i
 
 
 def _resized(mask: Rle, like: Rle) -> np.ndarray:

@@ -27,6 +27,7 @@ class DiscriminatorConfig:
         agreement: also look at how far the mask agrees with the generator after its warm-up.
         wrong_per_row: deliberately wrong views of each human row.
         folds: the discriminator that scores a row was trained on the other folds' images.
+        human, machine: most rows of each origin that it learns from, evenly by source; their images are kept in memory.
         steps: optimiser steps of each fold.
         batch: views in a step; half of them human, the rest machine and wrong in equal parts.
         head_width: hidden width of the head, IVM's has 1024; 0 means a linear head.
@@ -40,6 +41,8 @@ class DiscriminatorConfig:
     agreement: bool = True
     wrong_per_row: int = 4
     folds: int = 2
+    human: int = 1000
+    machine: int = 2000
     steps: int = 80
     batch: int = 32
     head_width: int = 0
@@ -58,6 +61,8 @@ class DiscriminatorConfig:
                 "needs head_width >= 0, head_rate > 0 and lora_rate >= 0, "
                 f"got {self.head_width}, {self.head_rate} and {self.lora_rate}"
             )
+        if min(self.human, self.machine) < 2:
+            raise ConfigError(f"'human' and 'machine' must be at least 2, got {self.human} and {self.machine}")
         if self.folds < 2 or self.batch < 4 or self.steps < 1 or self.wrong_per_row < 0:
             raise ConfigError(
                 "needs folds >= 2 (a discriminator never scores what it was trained on), batch >= 4, steps >= 1, "

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from ivm_model.data.dataset import TrainingRow
 from ivm_model.data.features import Features
+from ivm_model.data.feed import Feed
+from ivm_model.data.subsets import balanced
+from ivm_model.data.training_rows import TrainingRow
 from ivm_model.discriminator.masked_views import MaskedViews, Purpose, make_views, see_views
 from ivm_model.discriminator.network import Discriminator, DiscriminatorConfig
 from ivm_model.discriminator.view_inputs import prepare_view_inputs
@@ -46,21 +49,53 @@ class DiscriminatorScores:
 
     @property
     def name(self) -> str:
-        """What the discriminators are called where their opinions are kept."""
+        """What the discriminators are called where their scores are kept."""
         return f"discriminator@{tensor_hash(self.state)}"
 
 
+def stage_one_rows(feed: Feed, config: DiscriminatorConfig) -> tuple[np.ndarray, tuple[TrainingRow, ...]]:
+    """The rows that the discriminators learn from: a bounded, even choice of what can be read.
+
+    Returns:
+        Their indices in the feed's index, and the rows, human ones first, each in the order of their sample ids.
+
+    Raises:
+        ShardError: too many rows cannot be read.
+    """
+    index, problems = feed.index, dict[str, str]()
+    id_K, source_K = index.words("sample_id"), index.words("source")
+    choices = ((index.human, config.human), (index.machine, config.machine))
+    chosen_N = np.concatenate([balanced(rows_K, id_K, source_K, limit) for rows_K, limit in choices])
+    rows = feed.reader.rows(np.sort(chosen_N), problems, decode=True)
+    feed.skip(problems)
+    rows.sort(key=lambda row: (row.origin, row.sample_id))
+    place = {id_K[k]: k for k in chosen_N}
+    return np.array([place[row.sample_id] for row in rows], np.int64), tuple(rows)
+
+
+def check_origins(origins: Iterable[str]) -> None:
+    """Raise ConfigError unless there are both human and machine rows for a discriminator to tell apart."""
+    if missing := sorted({"human", "machine"} - set(origins)):
+        raise ConfigError(
+            f"a discriminator tells human from machine labels, and there is no {missing[0]} one to train on; add some, "
+            "or set 'weighting' to uniform, verification, quality or another that asks no discriminator"
+        )
+
+
 def prepare_views(
-    model: MaskingModel, features: Features, config: DiscriminatorConfig, *, seed: int, progress: Progress = silent
+    model: MaskingModel,
+    rows: tuple[TrainingRow, ...],
+    config: DiscriminatorConfig,
+    *,
+    seed: int,
+    progress: Progress = silent,
 ) -> MaskedViews:
     """Make and encode every view of the training rows; no training changes them.
 
     Raises:
         ConfigError: there are no human or no machine rows.
     """
-    rows = features.rows
-    if not {"human", "machine"} <= {row.origin for row in rows}:
-        raise ConfigError("a discriminator needs both human and machine rows; use weighting 'uniform' without it")
+    check_origins(row.origin for row in rows)
     return see_views(model, rows, make_views(rows, config.wrong_per_row, seed), config.dim, progress)
 
 
@@ -82,20 +117,20 @@ def run_stage_one(
     return _StageOne(model, features, views, config, seed).run(progress)
 
 
-def pack_opinions(opinions: DiscriminatorScores) -> dict[str, Any]:
-    """Opinions as tensors and plain values, without their views, which `restore_opinions` makes again."""
+def pack_scores(scores: DiscriminatorScores) -> dict[str, Any]:
+    """Scores as tensors and plain values, without their views, which `restore_scores` makes again."""
     return {
-        "d_M": torch.from_numpy(opinions.d_M),
-        "fold_M": torch.from_numpy(opinions.fold_M),
-        "state": opinions.state,
-        "losses": list(opinions.losses),
+        "d_M": torch.from_numpy(scores.d_M),
+        "fold_M": torch.from_numpy(scores.fold_M),
+        "state": scores.state,
+        "losses": list(scores.losses),
     }
 
 
-def restore_opinions(
+def restore_scores(
     packed: dict[str, Any], rows: tuple[TrainingRow, ...], config: DiscriminatorConfig, *, seed: int
 ) -> DiscriminatorScores:
-    """Opinions as they were, except that their views are not encoded."""
+    """Scores as they were, except that their views are not encoded."""
     views = MaskedViews(make_views(rows, config.wrong_per_row, seed), torch.zeros(0))
     d_M, fold_M = packed["d_M"].numpy(), packed["fold_M"].numpy()
     return DiscriminatorScores(views, d_M, fold_M, packed["state"], tuple(packed["losses"]), config.loss)
@@ -107,8 +142,9 @@ class _StageOne:
     ) -> None:
         self.model, self.views, self.config, self.seed = model, views, config, seed
         self.row_M = np.array([view.row for view in views.views])
-        fold_U = np.random.default_rng(seed).permutation(int(features.image_N.max()) + 1) % config.folds
-        self.fold_M = fold_U[features.image_N[self.row_M]]
+        _, image_N = np.unique(features.image_N, return_inverse=True)
+        fold_U = np.random.default_rng(seed).permutation(int(image_N.max()) + 1) % config.folds
+        self.fold_M = fold_U[image_N[self.row_M]]
         self.questions = prepare_view_inputs(model, features, views, config.agreement)
 
     def run(self, progress: Progress) -> DiscriminatorScores:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ivm_model.data.features import Features, to_frame, valid_mask
+from ivm_model.data.features import Features
+from ivm_model.data.pixels import place, valid_mask
 from ivm_model.discriminator.agreement import FEATURES, agreement
 from ivm_model.discriminator.masked_views import MaskedViews
 from ivm_model.discriminator.network import Discriminator
@@ -52,8 +53,8 @@ def prepare_view_inputs(model: MaskingModel, features: Features, views: MaskedVi
         batch = views.views[start : start + SCORE_BATCH]
         encoded = features.encoded_rows(row_M[start : start + SCORE_BATCH]).to(model.device)
         logits_BHW = model(encoded, [view.instruction for view in batch]).cpu()
-        pairs = zip(batch, encoded.frames, strict=True)
-        masks = [to_frame(rle.decode(view.mask), frame, side) for view, frame in pairs]
-        valid_BHW = torch.stack([valid_mask(frame, side) for frame in encoded.frames])
+        pairs = zip(batch, encoded.placements, strict=True)
+        masks = [place(rle.decode_gray(view.mask), at, side) for view, at in pairs]
+        valid_BHW = torch.stack([valid_mask(at, side) for at in encoded.placements])
         parts.append(agreement(logits_BHW, torch.from_numpy(np.stack(masks)).float() / 255, valid_BHW))
     return ViewInputs(views, torch.cat(parts))

@@ -1,4 +1,4 @@
-"""The processes that train together, and how they end when they are told to."""
+"""The processes that train together, and how SIGTERM ends them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class RunConfig:
         save_every: steps between two states that a killed training goes on from.
         evaluate_every: steps between two scores on the validation rows, the best of which is kept; 0 for none.
         validation_share: share of the images with human masks that only validate, where `evaluate_every` is set.
+        validation_rows: most rows that validate; they are kept in memory.
         tensorboard: write scalars to `tb` in the checkpoint's folder.
     """
 
@@ -43,6 +44,7 @@ class RunConfig:
     save_every: int = 100
     evaluate_every: int = 0
     validation_share: float = 0.1
+    validation_rows: int = 500
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -53,12 +55,14 @@ class RunConfig:
                 f"'save_every' must be at least 1 and 'evaluate_every' at least 0, "
                 f"got {self.save_every} and {self.evaluate_every}"
             )
+        if self.validation_rows < 1:
+            raise ConfigError(f"'validation_rows' must be at least 1, got {self.validation_rows}")
         if not 0 < self.validation_share < 1:
             raise ConfigError(f"'validation_share' must lie in (0, 1), got {self.validation_share}")
 
 
 class TrainingStoppedError(IvmError):
-    """Someone told the training to end before its last step."""
+    """SIGTERM ended the training before its last step."""
 
 
 def join_processes(precision: str = "no") -> Accelerator:
@@ -69,7 +73,7 @@ def join_processes(precision: str = "no") -> Accelerator:
     # It refuses a second training of another precision in one process, as a Prefect worker runs them.
     AcceleratorState._reset_state()
     return Accelerator(
-        # Unless it is told so, it takes several processes without a GPU for strangers.
+        # Otherwise several processes without a GPU do not see each other.
         cpu=not torch.accelerator.is_available(),
         mixed_precision=precision,
         kwargs_handlers=[

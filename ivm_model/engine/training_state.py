@@ -30,7 +30,7 @@ class StateStore:
     Args:
         out: directory of the checkpoint to come.
         identity: whatever must be equal for a state to be gone on from; JSON values.
-        snapshot: the rows that train; noted beside the state, for whoever goes on from it.
+        snapshot: the rows that train; noted beside the state, for the training that goes on from it.
     """
 
     def __init__(self, out: Path, identity: Mapping[str, Any], snapshot: str = "") -> None:

@@ -1,19 +1,23 @@
-"""Any predictor against the held-out truth."""
+"""Any predictor against the held-out truth, a few rows in memory at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
-from ivm_model.data.dataset import TrainingRow, decode_image
+from ivm_model.data.pixels import decode_whole
+from ivm_model.data.training_rows import TrainingRow
 from ivm_model.metrics.mask_scores import MaskScores, Overlap, overlap, score_by_group, score_masks
 from storage import rle
 
 Predict = Callable[[Sequence[np.ndarray], Sequence[str]], Sequence[np.ndarray]]
 """HWC uint8 RGB images and their instructions -> for each a bool mask, or a heatmap in [0, 1], of the image's size."""
 BATCH = 16
+THRESHOLD = 0.5
+"""A pixel belongs to the mask where a heatmap reaches it."""
 
 
 @dataclass(frozen=True)
@@ -26,48 +30,67 @@ class Evaluation:
     iou_N: tuple[float, ...]
 
 
-def evaluate(predict: Predict, rows: Sequence[TrainingRow], threshold: float = 0.5) -> Evaluation:
-    """Score a predictor on rows with truth.
+@dataclass
+class _Tally:
+    """Overlaps of rows so far, with the groups of each row."""
 
-    Args:
-        threshold: a pixel belongs to the mask where the heatmap reaches it.
+    overlaps: list[Overlap] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    difficulties: list[str] = field(default_factory=list)
+
+    def add(self, row: TrainingRow, answer_HW: np.ndarray) -> None:
+        """Take one answer, a bool mask or a heatmap."""
+        if row.truth is None:
+            raise ValueError(f"row {row.sample_id} has no held-out truth; score only rows that have one")
+        mask_HW = answer_HW if answer_HW.dtype == bool else answer_HW >= THRESHOLD
+        self.overlaps.append(overlap(mask_HW, rle.decode(row.truth)))
+        self.kinds.append(row.kind or "any")
+        self.difficulties.append(row.difficulty or "any")
+
+    def evaluation(self) -> Evaluation:
+        return Evaluation(
+            overall=score_masks(self.overlaps),
+            by_kind=score_by_group(self.overlaps, self.kinds),
+            by_difficulty=score_by_group(self.overlaps, self.difficulties),
+            iou_N=tuple(each.iou for each in self.overlaps),
+        )
+
+
+def score_answers(answers: Iterable[tuple[TrainingRow, np.ndarray]]) -> Evaluation:
+    """Score rows with truth, each with its answer: a bool mask or a heatmap of the image's size.
 
     Raises:
         ValueError: no row, or a row without truth.
     """
-    return score_heatmaps(_predictions(predict, rows), rows, threshold)
+    tally = _Tally()
+    for row, answer_HW in answers:
+        tally.add(row, answer_HW)
+    return tally.evaluation()
 
 
-def score_heatmaps(heatmaps: Iterable[np.ndarray], rows: Sequence[TrainingRow], threshold: float = 0.5) -> Evaluation:
-    """As `evaluate`, from answers in the rows' order."""
-    overlaps = []
-    for row, heatmap_HW in zip(rows, heatmaps, strict=True):
-        mask_HW = heatmap_HW if heatmap_HW.dtype == bool else heatmap_HW >= threshold
-        overlaps.append(overlap(mask_HW, _truth(row)))
-    return _evaluation(overlaps, rows)
+def evaluate(predict: Predict, rows: Iterable[TrainingRow]) -> Evaluation:
+    """Score a predictor; errors as of `score_answers`."""
+    return score_answers(_answered(predict, rows))
 
 
-def evaluate_labels(rows: Sequence[TrainingRow]) -> Evaluation:
+def evaluate_labels(rows: Iterable[TrainingRow]) -> Evaluation:
     """Score the rows' own masks: what the labeling engine itself reaches on the same rows."""
-    return _evaluation([overlap(rle.decode(row.mask), _truth(row)) for row in rows], rows)
+    return score_answers((row, rle.decode(row.mask)) for row in rows)
 
 
-def _predictions(predict: Predict, rows: Sequence[TrainingRow]) -> Iterator[np.ndarray]:
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
-        yield from predict([decode_image(row) for row in batch], [row.instruction for row in batch])
+def evaluate_against_labels(
+    predict: Predict, rows: Iterable[TrainingRow]
+) -> tuple[Evaluation, Evaluation] | tuple[None, None]:
+    """`evaluate` and `evaluate_labels` in one pass over the rows; None where there are no rows."""
+    ours, labels = _Tally(), _Tally()
+    for row, answer_HW in _answered(predict, rows):
+        ours.add(row, answer_HW)
+        labels.add(row, rle.decode(row.mask))
+    return (ours.evaluation(), labels.evaluation()) if ours.overlaps else (None, None)
 
 
-def _evaluation(overlaps: Sequence[Overlap], rows: Sequence[TrainingRow]) -> Evaluation:
-    return Evaluation(
-        overall=score_masks(overlaps),
-        by_kind=score_by_group(overlaps, [row.kind or "any" for row in rows]),
-        by_difficulty=score_by_group(overlaps, [row.difficulty or "any" for row in rows]),
-        iou_N=tuple(each.iou for each in overlaps),
-    )
-
-
-def _truth(row: TrainingRow) -> np.ndarray:
-    if row.truth is None:
-        raise ValueError(f"row {row.sample_id} has no held-out truth; score only rows that have one")
-    return rle.decode(row.truth)
+def _answered(predict: Predict, rows: Iterable[TrainingRow]) -> Iterator[tuple[TrainingRow, np.ndarray]]:
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        answers = predict([decode_whole(row.image) for row in batch], [row.instruction for row in batch])
+        yield from zip(batch, answers, strict=True)

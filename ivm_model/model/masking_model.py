@@ -53,16 +53,16 @@ class Encoded:
     Attributes:
         sam_BCHW: SAM embedding.
         vision_BTC: LMM vision features.
-        frames: B frames.
+        placements: B.
     """
 
     sam_BCHW: torch.Tensor
     vision_BTC: torch.Tensor
-    frames: tuple[Placement, ...]
+    placements: tuple[Placement, ...]
 
     def to(self, device: torch.device) -> Encoded:
         """The same on a device, as float32."""
-        return Encoded(self.sam_BCHW.to(device).float(), self.vision_BTC.to(device).float(), self.frames)
+        return Encoded(self.sam_BCHW.to(device).float(), self.vision_BTC.to(device).float(), self.placements)
 
 
 class MaskingModel(nn.Module):
@@ -109,8 +109,8 @@ class MaskingModel(nn.Module):
         """
         fitted = self.fit(images)
         sizes = [_resized_hw(image, self.side) for image in fitted]
-        frames = tuple(Placement(image.shape[:2], size) for image, size in zip(images, sizes, strict=True))
-        return Encoded(self.embed(fitted) if sam_BCHW is None else sam_BCHW, self.lmm.see(fitted), frames)
+        placements = tuple(Placement(image.shape[:2], size) for image, size in zip(images, sizes, strict=True))
+        return Encoded(self.embed(fitted) if sam_BCHW is None else sam_BCHW, self.lmm.see(fitted), placements)
 
     @torch.no_grad()
     def embed(self, images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -141,15 +141,13 @@ class MaskingModel(nn.Module):
     def decode(self, encoded: Encoded, instructions: Sequence[str]) -> list[np.ndarray]:
         """As `heatmaps`, from what `encode` made of the images."""
         logits_BHW = self(encoded.to(self.device), instructions)
-        return [
-            self.to_original(logits_BHW[k], frame).sigmoid().cpu().numpy() for k, frame in enumerate(encoded.frames)
-        ]
+        return [self.to_original(logits_BHW[k], at).sigmoid().cpu().numpy() for k, at in enumerate(encoded.placements)]
 
-    def to_original(self, logits_HW: torch.Tensor, frame: Placement) -> torch.Tensor:
+    def to_original(self, logits_HW: torch.Tensor, placement: Placement) -> torch.Tensor:
         """Remove the padding and resize to the original image."""
-        height, width = frame.resized_hw
+        height, width = placement.resized_hw
         inside = logits_HW[None, None, :height, :width].float()
-        return functional.interpolate(inside, frame.original_hw, mode="bilinear", align_corners=False)[0, 0]
+        return functional.interpolate(inside, placement.original_hw, mode="bilinear", align_corners=False)[0, 0]
 
     @property
     def device(self) -> torch.device:

@@ -103,8 +103,10 @@ def fill(model: MaskingModel, tensors: dict[str, torch.Tensor], file: Path) -> N
         "of another shape": {f"{n} {tuple(given[n].shape)}, not {tuple(expected[n].shape)}" for n in shapes},
         "not finite": {name for name in both if not torch.isfinite(given[name]).all()},
     }
-    if told := "; ".join(f"{len(those)} {what}: {_listed(those)}" for what, those in faults.items() if those):
-        raise WeightsError(f"'{file}' does not fit the model: {told}; check that the base models are the release's")
+    if differences := "; ".join(f"{len(those)} {what}: {_listed(those)}" for what, those in faults.items() if those):
+        raise WeightsError(
+            f"'{file}' does not fit the model: {differences}; check that the base models are the release's"
+        )
     for name, value in ours.items():
         value.copy_(given[names[name]])
 

@@ -1,4 +1,4 @@
-"""What happens beside the steps: states are saved, the model is validated, scalars are written, a stop is heard."""
+"""What happens beside the steps: states are saved, the model is validated, scalars are written, SIGTERM is handled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ivm_model.data.dataset import TrainingRow
+from ivm_model.data.training_rows import TrainingRow
 from ivm_model.engine.processes import RunConfig, Stop, TrainingStoppedError, random_state, set_random_state
 from ivm_model.engine.training_state import StateStore
 from ivm_model.metrics.evaluation import evaluate
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-class Journal:
-    """The record of one training, from which it goes on.
+class Callbacks:
+    """What one training does beside its steps, and the state from which it goes on.
 
     Attributes:
         losses: of every step so far.
         best: `giou`, `step` and `weights` of the best model on the validation rows; None before the first score.
-        opinions: of the discriminators, once stage I is done; tensors and plain values.
+        found: what judges of the machine labels found between the phases; tensors and plain values.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Journal:
         self.store = StateStore(out, identity | {"processes": accelerator.num_processes}, snapshot)
         self.losses: list[float] = []
         self.best: dict[str, Any] | None = None
-        self.opinions: dict[str, Any] | None = None
+        self.found: dict[str, Any] = {}
         self._state = self.store.load()
         self._writer = self._open_writer()
 
@@ -62,7 +62,7 @@ class Journal:
         if self._state is None:
             return "warm-up", 0
         state, self._state = self._state, None
-        self.losses, self.best, self.opinions = state["losses"], state["best"], state["opinions"]
+        self.losses, self.best, self.found = state["losses"], state["best"], state["found"]
         trainer.restore(state["trainer"])
         set_random_state(state["random"][self.accelerator.process_index])
         return state["phase"], state["taken"]
@@ -103,9 +103,9 @@ class Journal:
                 "random": random,
                 "losses": self.losses,
                 "best": self.best,
-                "opinions": self.opinions,
+                "found": self.found,
             }
-            self.store.save(len(self.losses) + (self.opinions is not None), state)
+            self.store.save(len(self.losses) + bool(self.found), state)
 
     def validate(self, trainer: GeneratorTrainer) -> None:
         """Score the model as it is now, and remember it where it is the best."""

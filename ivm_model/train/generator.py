@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ivm_model.data.features import Batch, Feed
+from ivm_model.data.features import Batch
+from ivm_model.data.feed import Feed
 from ivm_model.data.order import deal, draws
 from ivm_model.engine.ema import Ema, fill
 from ivm_model.engine.losses import mask_loss

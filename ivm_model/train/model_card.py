@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ivm_model.discriminator.audit import Audit
@@ -27,7 +27,8 @@ class TrainReport:
         loss: the weighted loss of each generator step.
         mean_weight: mean weight of the machine rows.
         snapshot: name of the snapshot that the rows are of.
-        skipped: rows of a stream that could not be read.
+        skipped: rows that could not be read.
+        thinned: option -> (rows before, rows after), where an option left rows out.
         validation: gIoU on the validation rows and step of the model that was kept; None where the last was.
         discriminator: `discriminator@content-hash` under which the weights were appended; "" without stage I.
         audit: of the discriminator; None without stage I.
@@ -49,6 +50,7 @@ class TrainReport:
     validation: Mapping[str, float] | None = None
     snapshot: str = ""
     skipped: int = 0
+    thinned: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     discriminator: str = ""
     audit: Audit | None = None
     reliability: tuple[ReliabilityBin, ...] = ()
@@ -79,6 +81,8 @@ def model_card(report: TrainReport) -> str:
                 ("data, content hash", f"`{report.data_hash}`"),
                 ("data, snapshot", f"`{report.snapshot}`"),
                 ("rows: human / machine / test", f"{rows['human']} / {rows['machine']} / {rows['test']}"),
+                *((f"left out by `{name}`", f"{a - b:,} of {a:,}") for name, (a, b) in report.thinned.items()),
+                *([("unreadable rows", str(report.skipped))] if report.skipped else []),
                 *((f"base model: {role}", f"`{name}`") for role, name in report.base_models.items()),
                 ("parameters: trained / frozen", f"{parameters['trained']:,} / {parameters['frozen']:,}"),
                 ("mean weight of machine rows", f"{report.mean_weight:.3f}"),

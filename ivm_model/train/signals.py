@@ -7,54 +7,59 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from ivm_model.data.dataset import TrainingRows, truth_iou
-from ivm_model.data.shard_index import ShardIndex
-from ivm_model.discriminator.stage_one import DiscriminatorScores
-from ivm_model.train.co_teaching import noise_rate
+from ivm_model.data.row_reader import RowReader
+from ivm_model.data.training_index import TrainingIndex
+from ivm_model.metrics.mask_scores import RIGHT_IOU
 from ivm_model.weighting.weightings import Signals, get_weighting
+from storage import rle
 from storage.records import Status
 
 
 def weigh(
     weighting: str,
-    rows: TrainingRows,
-    opinions: DiscriminatorScores | None,
-    heard: Mapping[str, torch.Tensor] | None = None,
+    index: TrainingIndex,
+    d_N: np.ndarray | None = None,
+    d_loss: str = "",
+    generators: Mapping[str, torch.Tensor] | None = None,
 ) -> np.ndarray:
-    """One weight for each training row, weight_N float32: human rows 1, machine rows by the weighting."""
-    evidence = Signals(
-        count=len(rows.machine),
-        d_N=None if opinions is None else opinions.of("machine"),
-        d_loss="" if opinions is None else opinions.loss,
-        verification_N=np.array([row.verification for row in rows.machine], np.float32),
-        quality_N=np.array([row.quality for row in rows.machine], np.float32),
-        accepted_N=np.array([row.accepted for row in rows.machine], np.float32),
-        noise=noise_rate(rows.human),
-        truth_iou_N=truth_iou(rows.machine),
-        **{name: value.numpy() for name, value in (heard or {}).items()},
-    )
-    return np.concatenate([np.ones(len(rows.human), np.float32), get_weighting(weighting)(evidence)])
-
-
-def weigh_index(weighting: str, index: ShardIndex, d_N: np.ndarray | None = None, d_loss: str = "") -> np.ndarray:
-    """As `weigh`, for the rows of an index in their order.
+    """One weight for each training row, weight_K float32: human rows 1, machine rows by the weighting.
 
     Args:
-        d_N: D of the machine rows; those where it is NaN could not be judged and weigh 0.
+        d_N: D of the N machine rows.
         d_loss: the loss that D was trained with.
+        generators: what generators say of the machine rows, as fields of `Signals`.
+
+    Machine rows of which a signal that was asked for is NaN could not be read; they weigh 0.
     """
-    machine = index.machine if d_N is None else index.machine[~np.isnan(d_N)]
+    machine, generators_N = index.machine, {name: value.numpy() for name, value in (generators or {}).items()}
+    asked = [d_N] if d_N is not None else list(generators_N.values())
+    judged_N = ~np.any([np.isnan(each) for each in asked], axis=0) if asked else np.ones(len(machine), bool)
     verification_K = index.numbers("verification")
-    unasked_K = 1 - index.numbers("presence")
-    evidence = Signals(
-        count=len(machine),
-        d_N=None if d_N is None else d_N[~np.isnan(d_N)],
-        d_loss=d_loss,
-        verification_N=np.where(np.isnan(verification_K), unasked_K, verification_K)[machine],
-        quality_N=index.numbers("quality")[machine],
-        accepted_N=np.isin(index.words("status")[machine], [Status.ACCEPTED, Status.NO_TARGET]),
-        truth_iou_N=index.numbers("human_iou")[machine],
+    absence_K = 1 - index.numbers("presence")
+    signals = Signals(
+        count=int(judged_N.sum()),
+        d_N=None if d_N is None else d_N[judged_N],
+        d_loss=d_loss if d_N is not None else "",
+        verification_N=np.where(np.isnan(verification_K), absence_K, verification_K)[machine][judged_N],
+        quality_N=index.numbers("quality")[machine][judged_N],
+        accepted_N=np.isin(index.words("status")[machine][judged_N], [Status.ACCEPTED, Status.NO_TARGET]),
+        noise=noise_rate(index),
+        truth_iou_N=index.numbers("human_iou")[machine][judged_N],
+        **{name: value[judged_N] for name, value in generators_N.items()},
     )
-    weight_K = index.human_K.astype(np.float32)
-    weight_K[machine] = get_weighting(weighting)(evidence)
+    weight_K = (index.split_K == "human").astype(np.float32)
+    weight_K[machine[judged_N]] = get_weighting(weighting)(signals)
     return weight_K
+
+
+def noise_rate(index: TrainingIndex) -> float:
+    """Share of the engine's labels of human rows that are wrong, IoU below RIGHT_IOU; NaN where there are none."""
+    iou_H = index.numbers("human_iou")[index.human]
+    id_H = index.words("sample_id")[index.human]
+    reader = RowReader(index, buffer=1)
+    for h in np.flatnonzero([sample_id in index.reviewed for sample_id in id_H]):
+        corrected = index.reviewed[id_H[h]].mask
+        row = reader.row(int(index.human[h])) if corrected else None
+        iou_H[h] = rle.iou(row.machine_mask, corrected) if row and row.machine_mask and corrected else 1.0
+    known_H = iou_H[~np.isnan(iou_H)]
+    return float((known_H < RIGHT_IOU).mean()) if len(known_H) else float("nan")

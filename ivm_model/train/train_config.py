@@ -1,12 +1,12 @@
-"""Everything that a training is told."""
+"""The whole configuration of a training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ivm_model.data.dataset import DataConfig
-from ivm_model.data.shard_rows import StreamConfig
+from ivm_model.data.examples import FeedConfig
+from ivm_model.data.training_rows import RowsConfig
 from ivm_model.discriminator.network import DiscriminatorConfig
 from ivm_model.engine.processes import RunConfig
 from ivm_model.model.decoder import DecoderConfig
@@ -16,9 +16,7 @@ from ivm_model.model.masking_model import ModelConfig
 from ivm_model.train.generator import GeneratorConfig
 from ivm_model.weighting.weightings import (
     NEEDS_DISCRIMINATOR,
-    NEEDS_GENERATORS,
     NEEDS_WARMUP,
-    WEIGHTINGS,
     check_loss,
     get_weighting,
 )
@@ -36,7 +34,8 @@ class TrainConfig:
         weighting: a key of `ivm_model.weighting.weightings.WEIGHTINGS`.
         seed: of weights, order and wrong masks.
         run: precision, states, validation.
-        stream: read rows from the shards while training.
+        rows: which labels train and which score.
+        feed: how they are read.
         embeddings: folder that keeps SAM's embeddings between trainings; "" keeps none on disk.
     """
 
@@ -46,14 +45,14 @@ class TrainConfig:
     lmm: str
     weighting: str = "clip_sigmoid"
     seed: int = 0
-    rows: DataConfig = field(default_factory=DataConfig)
+    rows: RowsConfig = field(default_factory=RowsConfig)
+    feed: FeedConfig = field(default_factory=FeedConfig)
     lora: LoraSettings = field(default_factory=LoraSettings)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     inputs: InputConfig = field(default_factory=InputConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     run: RunConfig = field(default_factory=RunConfig)
-    stream: StreamConfig = field(default_factory=StreamConfig)
     embeddings: str = ""
 
     def __post_init__(self) -> None:
@@ -61,12 +60,6 @@ class TrainConfig:
         check_loss(self.weighting, self.discriminator.loss)
         if self.seed < 0:
             raise ConfigError(f"'seed' must be 0 or more, got {self.seed}")
-        if self.stream.on and self.weighting in NEEDS_GENERATORS:
-            choices = ", ".join(sorted(set(WEIGHTINGS) - NEEDS_GENERATORS))
-            raise ConfigError(
-                f"weighting {self.weighting!r} asks generators about rows in memory, which a stream has not: "
-                f"'weighting' must be one of {choices}; or set 'stream.on' to false"
-            )
 
     @property
     def model(self) -> ModelConfig:

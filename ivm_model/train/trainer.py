@@ -11,10 +11,9 @@ from ivm_model.engine.optimization import Progress, silent
 from ivm_model.engine.processes import Stop, join_processes
 from ivm_model.engine.training_state import FOLDER, begun_with
 from ivm_model.model.checkpoint import heal
-from ivm_model.train.in_memory import train_in_memory
 from ivm_model.train.model_card import TrainReport
-from ivm_model.train.streamed import train_streamed
 from ivm_model.train.train_config import TrainConfig
+from ivm_model.train.training import Training
 from storage import snapshots
 from storage.errors import ConfigError, IvmWarning, ShardError
 from storage.files import in_use
@@ -38,18 +37,17 @@ def train_dwsl(config: TrainConfig, progress: Progress = silent) -> TrainReport:
 
     Raises:
         ConfigError: the data or the weighting cannot be used, or `out` holds the state of another training.
-        ShardError: a row's image or mask cannot be used, or labels that the snapshot lists are gone.
+        ShardError: too many rows cannot be read, or labels that the snapshot lists are gone.
         WeightsError: a base model cannot be read.
         TrainingDivergedError: a loss is not finite.
         TrainingStoppedError: SIGTERM came; the state is written.
     """
-    train = train_streamed if config.stream.on else train_in_memory
     with Stop() as stop, in_use(config.data / "labels"):
         accelerator = join_processes(config.run.precision)
         heal(config.out)
         snapshot = _first_says(accelerator, config)
         config = replace(config, rows=replace(config.rows, snapshot=snapshot))
-        return train(config, accelerator, progress, stop)
+        return Training(config, accelerator, stop, progress).run()
 
 
 def _first_says(accelerator: Accelerator, config: TrainConfig) -> str:

@@ -15,7 +15,7 @@ from storage.errors import ConfigError
 
 @dataclass(frozen=True)
 class Signals:
-    """What is known of N machine labels; None and NaN stand for "was not asked".
+    """What is known of N machine labels; None and NaN stand for "not asked".
 
     Attributes:
         d_N: P(human) from a fold that did not train on the label, in (0, 1).
@@ -49,96 +49,96 @@ FIXED = 0.2
 SELF_PACED_IOU = 0.5
 
 
-def uniform(evidence: Signals) -> np.ndarray:
+def uniform(signals: Signals) -> np.ndarray:
     """1 for every label: plain training on human + machine labels."""
-    return np.ones(evidence.count, np.float32)
+    return np.ones(signals.count, np.float32)
 
 
-def human_only(evidence: Signals) -> np.ndarray:
+def human_only(signals: Signals) -> np.ndarray:
     """0 for every label: training on the human labels alone."""
-    return np.zeros(evidence.count, np.float32)
+    return np.zeros(signals.count, np.float32)
 
 
-def fixed(evidence: Signals) -> np.ndarray:
+def fixed(signals: Signals) -> np.ndarray:
     """0.2 for every label: machine labels count less than human ones, all alike (a control of the IVM trials)."""
-    return np.full(evidence.count, FIXED, np.float32)
+    return np.full(signals.count, FIXED, np.float32)
 
 
-def clip_sigmoid(evidence: Signals) -> np.ndarray:
+def clip_sigmoid(signals: Signals) -> np.ndarray:
     """clip(sigmoid(D), 0.1, 0.9) with D the discriminator's logit (IVM, arXiv 2405.19783)."""
-    return np.clip(_need(evidence, "d_N"), 0.1, 0.9).astype(np.float32)
+    return np.clip(_need(signals, "d_N"), 0.1, 0.9).astype(np.float32)
 
 
-def dwbc_ratio(evidence: Signals) -> np.ndarray:
+def dwbc_ratio(signals: Signals) -> np.ndarray:
     """d / (1 - d), d clipped to [0.1, 0.9] and 0 below 0.5 (DWBC, arXiv 2207.10050), then divided by its mean.
 
     With balanced batches d / (1 - d) estimates the density ratio human / machine, whose mean over machine labels is 1:
     the division restores that, so that the average machine label weighs as much as a human one.
     """
-    return _ratio(_need(evidence, "d_N"))
+    return _ratio(_need(signals, "d_N"))
 
 
-def nnpu(evidence: Signals) -> np.ndarray:
+def nnpu(signals: Signals) -> np.ndarray:
     """sigmoid(D) as it is, of a D trained with the non-negative PU risk (nnPU, arXiv 1703.00593).
 
     That risk takes machine labels for a mixture of good and bad ones, so that D estimates P(good) of a machine label,
     not P(human); a posterior needs no clipping. Deliberately wrong masks in stage I would count as more bad labels.
     """
-    if evidence.d_loss != "nnpu":
+    if signals.d_loss != "nnpu":
         raise ConfigError(
-            f"weighting 'nnpu' needs discriminator.loss nnpu, got {evidence.d_loss or 'no discriminator'!r}"
+            f"weighting 'nnpu' needs discriminator.loss nnpu, got {signals.d_loss or 'no discriminator'!r}"
         )
-    return _need(evidence, "d_N").astype(np.float32)
+    return _need(signals, "d_N").astype(np.float32)
 
 
-def self_paced(evidence: Signals) -> np.ndarray:
+def self_paced(signals: Signals) -> np.ndarray:
     """1 where r > h, else 0, with r the IoU of a measurer's answer and the label (CLIP-VG, arXiv 2305.08685, sec. III).
 
     The measurer is the generator after its uniform warm-up, and h is fixed; CLIP-VG searches h over several rounds.
     """
-    return (_need(evidence, "measured_iou_N") > SELF_PACED_IOU).astype(np.float32)
+    return (_need(signals, "measured_iou_N") > SELF_PACED_IOU).astype(np.float32)
 
 
-def co_teaching(evidence: Signals) -> np.ndarray:
+def co_teaching(signals: Signals) -> np.ndarray:
     """1 for the share 1 - noise of smallest loss under the peer, else 0 (Co-teaching, arXiv 1804.06872, algorithm 1).
 
     Co-teaching exchanges small-loss rows between two networks in every batch; here each of two generators, trained on
     one half of the machine labels, chooses once from the other half, and the one that goes on learns from both choices.
     """
-    loss_N, fold_N = _need(evidence, "peer_loss_N"), _need(evidence, "peer_fold_N")
-    if np.isnan(evidence.noise):
+    loss_N, fold_N = _need(signals, "peer_loss_N"), _need(signals, "peer_fold_N")
+    if np.isnan(signals.noise):
         raise ConfigError("'co_teaching' needs the engine's labels of some human rows, to know how many are wrong")
-    weight_N = np.zeros(evidence.count, np.float32)
+    weight_N = np.zeros(signals.count, np.float32)
     for fold in np.unique(fold_N):
         mine = np.flatnonzero(fold_N == fold)
-        kept = round((1 - evidence.noise) * len(mine))
+        kept = round((1 - signals.noise) * len(mine))
         weight_N[mine[np.argsort(loss_N[mine], kind="stable")[:kept]]] = 1
     return weight_N
 
 
-def verification(evidence: Signals) -> np.ndarray:
+def verification(signals: Signals) -> np.ndarray:
     """clip(verification score, 0.1, 0.9): the control that shows what D adds to the engine's own score."""
-    return np.clip(_need(evidence, "verification_N"), 0.1, 0.9).astype(np.float32)
+    return np.clip(_need(signals, "verification_N"), 0.1, 0.9).astype(np.float32)
 
 
-def verification_ratio(evidence: Signals) -> np.ndarray:
+def verification_ratio(signals: Signals) -> np.ndarray:
     """`dwbc_ratio` with the verification score in D's place: the control that tells D from the form of the ratio."""
-    return _ratio(_need(evidence, "verification_N"))
+    return _ratio(_need(signals, "verification_N"))
 
 
-def quality(evidence: Signals) -> np.ndarray:
+def quality(signals: Signals) -> np.ndarray:
     """clip(calibrated quality, 0.1, 0.9): the strongest control, all of the engine's scores in one."""
-    return np.clip(_need(evidence, "quality_N"), 0.1, 0.9).astype(np.float32)
+    return np.clip(_need(signals, "quality_N"), 0.1, 0.9).astype(np.float32)
 
 
-def gate(evidence: Signals) -> np.ndarray:
+def gate(signals: Signals) -> np.ndarray:
     """1 where the engine's gate accepted the label, else 0: training on what the engine alone would hand over."""
-    return _need(evidence, "accepted_N").astype(np.float32)
+    return _need(signals, "accepted_N").astype(np.float32)
 
 
-def oracle(evidence: Signals) -> np.ndarray:
+def oracle(signals: Signals) -> np.ndarray:
     """1 where the label overlaps the truth with IoU >= 0.5, else 0: what a perfect discriminator could give."""
-    return (_need(evidence, "truth_iou_N") >= 0.5).astype(np.float32)
+    return (_need(signals, "truth_iou_N") >= 0.5).astype(np.float32)
 
 
 WEIGHTINGS: dict[str, Weighting] = {
@@ -161,10 +161,10 @@ WEIGHTINGS: dict[str, Weighting] = {
 }
 """Every weighting by name."""
 NEEDS_DISCRIMINATOR = frozenset({"clip_sigmoid", "dwbc_ratio", "nnpu"})
-NEEDS_MEASURER, NEEDS_PEERS = frozenset({"self_paced"}), frozenset({"co_teaching"})
-NEEDS_GENERATORS = NEEDS_MEASURER | NEEDS_PEERS
+NEEDS_MEASURER, NEEDS_CO_TEACHING = frozenset({"self_paced"}), frozenset({"co_teaching"})
+NEEDS_GENERATORS = NEEDS_MEASURER | NEEDS_CO_TEACHING
 NEEDS_WARMUP = NEEDS_DISCRIMINATOR | NEEDS_GENERATORS
-"""Weightings that cannot speak before a generator has learned for a while."""
+"""Weightings that need a generator which has learned for a while."""
 
 
 def check_loss(weighting: str, loss: str) -> None:
@@ -196,12 +196,12 @@ def _ratio(score_N: np.ndarray) -> np.ndarray:
     return (ratio_N / mean if mean > 0 else ratio_N).astype(np.float32)
 
 
-def _need(evidence: Signals, field: str) -> np.ndarray:
-    value_N = getattr(evidence, field)
-    missing = evidence.count if value_N is None else int(np.isnan(value_N).sum())
+def _need(signals: Signals, field: str) -> np.ndarray:
+    value_N = getattr(signals, field)
+    missing = signals.count if value_N is None else int(np.isnan(value_N).sum())
     if missing:
         raise ConfigError(
-            f"this weighting needs {field.removesuffix('_N')!r} for every machine label, {missing} of {evidence.count} "
+            f"this weighting needs {field.removesuffix('_N')!r} for every machine label, {missing} of {signals.count} "
             "lack it; choose another weighting, or label with the expert that gives it"
         )
     return value_N

@@ -31,12 +31,14 @@ from transformers import (
 )
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-from ivm_model.data.dataset import DataConfig, TrainingRows, split_rows
+from ivm_model.data.row_reader import RowReader
+from ivm_model.data.training_index import TrainingIndex, index_rows
+from ivm_model.data.training_rows import RowsConfig, TrainingRow
 from ivm_model.model.masking_model import MaskingModel, ModelConfig
 from ivm_model.train.trainer import TrainConfig
 from storage import reviews, rle
 from storage.decisions import FoundLabel, decide
-from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
+from storage.records import MISSING, Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
 
 TRAIN = """
@@ -113,9 +115,64 @@ def labels() -> list[Label]:
     return made
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The rows of an index, whole, each split in the order of the sample ids."""
+
+    human: tuple[TrainingRow, ...]
+    machine: tuple[TrainingRow, ...]
+    test: tuple[TrainingRow, ...]
+
+    @property
+    def train(self) -> tuple[TrainingRow, ...]:
+        return self.human + self.machine
+
+
+def _read(index: TrainingIndex) -> Rows:
+    problems: dict[str, str] = {}
+    parts = [RowReader(index.of(split), 2).stream(problems) for split in ("human", "machine", "test")]
+    rows = Rows(*(tuple(sorted(part, key=lambda row: row.sample_id)) for part in parts))
+    assert not problems
+    return rows
+
+
 @pytest.fixture(scope="session")
-def rows(labels: list[Label]) -> TrainingRows:
-    return split_rows(labels, DataConfig(test_share=0.3))
+def read_rows() -> Callable[[TrainingIndex], Rows]:
+    return _read
+
+
+@pytest.fixture
+def commit(tmp_path: Path) -> Callable[..., Path]:
+    """Labels become a data set of one part, in a folder of its own."""
+
+    def committed(labels: list[Label], name: str = "committed") -> Path:
+        commit_part(tmp_path / name, PartResult("part-0", "recipe", tuple(labels)))
+        return tmp_path / name
+
+    return committed
+
+
+@pytest.fixture
+def split(commit, read_rows) -> Callable[..., Rows]:
+    """Labels become a data set, and that the rows of a training."""
+
+    def rows(labels: list[Label], config: RowsConfig) -> Rows:
+        return read_rows(index_rows(commit(labels, f"split-{len(labels)}-{abs(hash(config))}"), config))
+
+    return rows
+
+
+@pytest.fixture(scope="session")
+def index(labels: list[Label], tmp_path_factory: pytest.TempPathFactory) -> TrainingIndex:
+    """10 human rows; the others are machine rows, or only score."""
+    data = tmp_path_factory.mktemp("index") / "data"
+    commit_part(data, PartResult("part-0", "recipe", tuple(labels)))
+    return index_rows(data, RowsConfig(test_share=0.3))
+
+
+@pytest.fixture(scope="session")
+def rows(index: TrainingIndex) -> Rows:
+    return _read(index)
 
 
 @pytest.fixture
@@ -204,6 +261,7 @@ def _label(
         status=status,
         reason="ok",
         lineage=Lineage("recipe", ()),
+        human_iou=MISSING if human is None else rle.iou(rle.encode(machine), rle.encode(human)),
     )
 
 

@@ -1,11 +1,14 @@
 """The pictures in docs/dwsl.md are drawn from names that the code has."""
 
 import importlib
+import pkgutil
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import ivm_model
 from ivm_model.discriminator.network import Discriminator
 from ivm_model.masking import Masked
 from ivm_model.model.lmm import Reading
@@ -14,6 +17,13 @@ from ivm_model.train.generator import GeneratorTrainer
 PAGE = (Path(__file__).parents[2] / "docs" / "dwsl.md").read_text()
 PICTURES = re.findall(r"^```mermaid\n(.*?)^```$", PAGE, re.M | re.S)
 NAME = re.compile(r"\b[A-Za-z_]+\.[A-Za-z_]+\b")
+
+
+def module(name: str) -> ModuleType:
+    """The one module of that name in any room of the package."""
+    names = [each.name for each in pkgutil.walk_packages(ivm_model.__path__, "ivm_model.")]
+    (found,) = [each for each in names if each.endswith(f".{name}")]
+    return importlib.import_module(found)
 
 
 @pytest.fixture
@@ -30,7 +40,7 @@ def test_every_dotted_name_of_a_picture_is_in_the_code(picture, made):
     assert len(names) >= 9
     for name in names:
         first, attribute = name.split(".")
-        owner = made[first] if first in made else importlib.import_module(f"ivm_model.{first}")
+        owner = made[first] if first in made else module(first)
         assert hasattr(owner, attribute) or attribute in owner.__annotations__, name
 
 

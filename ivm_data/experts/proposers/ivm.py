@@ -94,4 +94,4 @@ class Ivm:
 
 def _rows(encoded: Encoded, rows: list[int]) -> Encoded:
     """The encodings of these images, repeated where a row comes twice."""
-    return Encoded(encoded.sam_BCHW[rows], encoded.vision_BTC[rows], tuple(encoded.frames[row] for row in rows))
+    return Encoded(encoded.sam_BCHW[rows], encoded.vision_BTC[rows], tuple(encoded.placements[row] for row in rows))

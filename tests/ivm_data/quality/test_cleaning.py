@@ -8,7 +8,8 @@ from PIL import Image
 from ivm_data.quality import cleaning
 from ivm_data.quality.measures import add_evaluation, measure
 from ivm_data.quality.rules import RULES
-from ivm_model.data.dataset import DataConfig, load_rows
+from ivm_model.data.training_index import index_rows
+from ivm_model.data.training_rows import RowsConfig
 from storage import layout
 from storage.catalog import Catalog
 from storage.compact import compact
@@ -17,7 +18,7 @@ from storage.records import Box
 from storage.rows import image_sha
 from storage.shards import write_measures
 
-DATA = DataConfig(test_share=0.0)
+DATA = RowsConfig(test_share=0.0)
 
 
 @pytest.fixture
@@ -156,18 +157,18 @@ def test_a_training_image_that_is_held_out_elsewhere_or_in_an_evaluation_set_is_
 def test_what_is_applied_does_not_train_until_it_is_undone(make, commit, sound):
     data = commit([*sound, make("everything", np.ones((64, 64), bool))])
     measure(data)
-    whole = load_rows(data, DATA).content_hash
+    whole = index_rows(data, DATA).content_hash
     seen = cleaning.preview(data, "full_frame")
     assert seen.by_source.to_pylist()[0]["found"] == 1 and seen.examples["instruction"].to_pylist() == [
         "Find everything."
     ]
-    assert load_rows(data, DATA).content_hash == whole
+    assert index_rows(data, DATA).content_hash == whole
     assert [cleaning.apply(data, seen, "ada") for _ in range(2)] == [1, 0]
-    assert len(load_rows(data, DATA).machine) == len(sound)
+    assert len(index_rows(data, DATA).machine) == len(sound)
     (listed,) = [one for one in cleaning.overview(data) if one.rule.name == "full_frame"]
     assert (listed.found, listed.excluded) == (1, 1)
     assert [cleaning.undo(data, "full_frame", "ada") for _ in range(2)] == [1, 0]
-    assert load_rows(data, DATA).content_hash == whole
+    assert index_rows(data, DATA).content_hash == whole
     assert seen.found[0].reason == "covers 100.0% of the image, limit 95%"
 
 
@@ -179,8 +180,8 @@ def test_a_rule_about_masks_spares_a_human_mask_and_one_about_samples_does_not(m
     measure(data)
     for rule in ("full_frame", "duplicate_instructions"):
         cleaning.apply(data, cleaning.preview(data, rule), "ada")
-    rows = load_rows(data, DATA)
-    assert drawn.sample.id in {row.sample_id for row in rows.human}
+    rows = index_rows(data, DATA)
+    assert drawn.sample.id in rows.words("sample_id")[rows.human]
     assert len(rows.human) == 2 and len(rows.machine) == len(sound)
 
 

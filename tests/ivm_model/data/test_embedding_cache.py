@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from ivm_model.data.augment import AugmentConfig
 from ivm_model.data.embedding_cache import EmbeddingCache
+from ivm_model.data.examples import FeedConfig
 from ivm_model.data.features import encode_rows
+from ivm_model.data.feed import Feed
 from storage.errors import ConfigError, IvmWarning
 
 
@@ -23,22 +26,28 @@ def test_kept_embeddings_are_those_that_are_made_and_sam_runs_once(model, rows, 
     again = encode_rows(model, rows.train[:6], cache=cache)
     for features in (first, again):
         assert torch.equal(features.encoded.sam_BCHW, plain.encoded.sam_BCHW)
-        assert features.encoded.frames == plain.encoded.frames
-    assert len(files(cache)) == len({row.image_key for row in rows.train[:6]})
+        assert features.encoded.placements == plain.encoded.placements
+    assert len(files(cache)) == len({row.image_sha for row in rows.train[:6]})
 
 
-def test_the_price_is_said_before_and_is_what_the_files_take(model, rows, cache):
-    with pytest.warns(IvmWarning, match=r"will take 25,344 bytes"):
-        encode_rows(model, rows.train[:6], cache=cache)
-    assert sum(path.stat().st_size for path in files(cache)) == 25_344
+def test_the_price_is_said_before_and_is_what_the_files_take(model, index, cache):
+    price = 4224 * len(index)
+    with pytest.warns(IvmWarning, match=f"will take {price:,} bytes"):
+        Feed(model, index, FeedConfig(workers=0), 0, cache=cache)
+    assert sum(path.stat().st_size for path in files(cache)) == price
     assert cache.price([path.stem for path in files(cache)]) == 0
 
 
-def test_a_full_disk_is_refused_before_anything_is_encoded(model, rows, cache, monkeypatch):
+def test_a_full_disk_is_refused_before_anything_is_encoded(model, index, cache, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     monkeypatch.setattr(model, "encode", None)
     with pytest.raises(ConfigError, match="where 1,000 are free"):
-        encode_rows(model, rows.train[:6], cache=cache)
+        Feed(model, index, FeedConfig(workers=0), 0, cache=cache)
+
+
+def test_augmented_images_and_kept_embeddings_exclude_each_other(model, index, cache):
+    with pytest.raises(ConfigError, match=r"set 'embeddings' or 'feed\.augment', not both"):
+        Feed(model, index, FeedConfig(augment=AugmentConfig(flip=0.5)), 0, cache=cache)
 
 
 def test_a_torn_file_is_made_again(model, rows, cache):

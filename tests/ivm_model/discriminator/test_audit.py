@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ivm_model.data.dataset import truth_iou
+from ivm_model.data.training_rows import truth_iou
 from ivm_model.discriminator.audit import audit
 from ivm_model.discriminator.masked_views import MaskedViews, make_views
 from ivm_model.discriminator.stage_one import DiscriminatorScores
@@ -18,10 +18,10 @@ def judge(rows):
 
     def run(d):
         d_M = np.array([d(view, rows.train[view.row]) for view in views], np.float32)
-        opinions = DiscriminatorScores(
+        scores = DiscriminatorScores(
             MaskedViews(views, torch.zeros(len(views), 1, 1)), d_M, np.zeros(len(views), int), {}, ()
         )
-        return audit(opinions, truth_iou(rows.machine))
+        return audit(scores, truth_iou(rows.machine))
 
     return run
 
@@ -54,9 +54,9 @@ def test_a_judge_that_says_half_of_everything_is_calibrated_and_an_overconfident
 
 def test_what_cannot_be_measured_is_unknown_not_zero(rows):
     views = make_views(rows.machine, wrong_per_row=0, seed=0)
-    opinions = DiscriminatorScores(
+    scores = DiscriminatorScores(
         MaskedViews(views, torch.zeros(len(views), 1, 1)), np.full(len(views), 0.5), np.zeros(0), {}, ()
     )
-    result = audit(opinions, np.full(len(rows.machine), np.nan))
+    result = audit(scores, np.full(len(rows.machine), np.nan))
     assert math.isnan(result.calibration_error)
     assert math.isnan(result.good_bad_auc) and math.isnan(result.right_wrong_auc) and math.isnan(result.leakage_auc)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from ivm_model.data.dataset import DataConfig, decode_image, split_rows
+from ivm_model.data.pixels import decode_whole
+from ivm_model.data.training_rows import RowsConfig
 from ivm_model.discriminator.masked_views import make_views, see_views
 from ivm_model.masking import keep_only
 from storage import rle
@@ -56,7 +57,7 @@ def test_the_same_seed_makes_the_same_views(rows, views):
     assert key(make_views(rows.train, 5, seed=0)) == key(views) != key(make_views(rows.train, 5, seed=1))
 
 
-def test_masks_are_borrowed_from_the_same_image_where_it_has_others(make_label):
+def test_masks_are_borrowed_from_the_same_image_where_it_has_others(make_label, split):
     image_HWC = np.zeros((32, 32, 3), np.uint8)
     left_HW, right_HW = np.zeros((2, 32, 32), bool)
     left_HW[:, :8], right_HW[:, 24:] = True, True
@@ -64,12 +65,12 @@ def test_masks_are_borrowed_from_the_same_image_where_it_has_others(make_label):
         make_label(image_HWC, "left", machine=left_HW, human=left_HW),
         make_label(image_HWC, "right", machine=right_HW, human=right_HW),
     ]
-    views = make_views(split_rows(labels, DataConfig()).train, wrong_per_row=5, seed=0)
+    views = make_views(split(labels, RowsConfig()).train, wrong_per_row=5, seed=0)
     union = rle.encode(left_HW | right_HW)
     assert any(view.mask == union for view in _of(views, "wrong"))
 
 
 def test_the_vision_tower_sees_only_the_masks_pixels(model, rows, views):
     seen = see_views(model, rows.train, views[:3], dim=1.0)
-    masked = [keep_only(decode_image(rows.train[view.row]), rle.decode(view.mask)) for view in views[:3]]
+    masked = [keep_only(decode_whole(rows.train[view.row].image), rle.decode(view.mask)) for view in views[:3]]
     np.testing.assert_allclose(seen.vision_MTC.float(), model.lmm.see(masked), atol=1e-2)

@@ -14,21 +14,21 @@ def features(model, rows):
     return encode_rows(model, rows.train)
 
 
-def test_every_view_gets_a_probability_from_the_fold_of_its_image(model, features):
-    views = prepare_views(model, features, CONFIG, seed=0)
-    opinions = run_stage_one(model, features, views, CONFIG, seed=0)
-    assert opinions.d_M.shape == (len(views.views),) and ((opinions.d_M > 0) & (opinions.d_M < 1)).all()
+def test_every_view_gets_a_probability_from_the_fold_of_its_image(model, features, rows):
+    views = prepare_views(model, rows.train, CONFIG, seed=0)
+    scores = run_stage_one(model, features, views, CONFIG, seed=0)
+    assert scores.d_M.shape == (len(views.views),) and ((scores.d_M > 0) & (scores.d_M < 1)).all()
     folds = {}
-    for view, fold in zip(views.views, opinions.fold_M, strict=True):
+    for view, fold in zip(views.views, scores.fold_M, strict=True):
         assert folds.setdefault(features.image_N[view.row], fold) == fold
     assert set(folds.values()) == {0, 1}
-    assert len(opinions.losses) == 4
+    assert len(scores.losses) == 4
 
 
 @pytest.mark.parametrize("loss", ["bce", "pu", "nnpu"])
-def test_the_same_seed_gives_the_same_opinions_with_every_loss(model, features, loss):
+def test_the_same_seed_gives_the_same_scores_with_every_loss(model, features, rows, loss):
     config = DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8, loss=loss)
-    views = prepare_views(model, features, config, seed=0)
+    views = prepare_views(model, rows.train, config, seed=0)
     first, second = (run_stage_one(model, features, views, config, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.d_M, second.d_M)
     assert np.ptp(first.d_M) > 0
@@ -36,7 +36,7 @@ def test_the_same_seed_gives_the_same_opinions_with_every_loss(model, features, 
 
 def test_stage_one_leaves_the_generator_as_it_was(model, features, rows):
     before = model(features.encoded_rows(np.arange(2)), [row.instruction for row in rows.train[:2]])
-    run_stage_one(model, features, prepare_views(model, features, CONFIG, seed=0), CONFIG, seed=0)
+    run_stage_one(model, features, prepare_views(model, rows.train, CONFIG, seed=0), CONFIG, seed=0)
     after = model(features.encoded_rows(np.arange(2)), [row.instruction for row in rows.train[:2]])
     assert (before == after).all()
     assert not model.lmm.role_parameters("discriminator_0")
@@ -44,4 +44,4 @@ def test_stage_one_leaves_the_generator_as_it_was(model, features, rows):
 
 def test_without_human_rows_there_is_no_discriminator(model, rows):
     with pytest.raises(ConfigError, match="uniform"):
-        prepare_views(model, encode_rows(model, rows.machine[:2]), CONFIG, seed=0)
+        prepare_views(model, rows.machine[:2], CONFIG, seed=0)

@@ -36,7 +36,7 @@ def test_padding_touches_only_images_that_would_lose_their_shorter_side(size, to
 def test_a_stretched_image_fills_the_square_and_comes_back_in_its_size(bases):
     model = MaskingModel(ModelConfig(bases.sam, bases.lmm, inputs=InputConfig(frame="stretch"))).eval()
     encoded = model.encode([IMAGE_HWC])
-    assert encoded.frames[0].resized_hw == (64, 64) and encoded.frames[0].original_hw == (48, 96)
+    assert encoded.placements[0].resized_hw == (64, 64) and encoded.placements[0].original_hw == (48, 96)
     assert model.heatmaps([IMAGE_HWC], ["ok"])[0].shape == (48, 96)
 
 

@@ -69,7 +69,7 @@ def test_the_papers_discriminator_reads_white_outside_the_mask_with_the_papers_w
     features = encode_rows(model, rows.train)
     read = model.lmm.read
     model.lmm.read = lambda given, *rest: texts.extend(given) or read(given, *rest)
-    run_stage_one(model, features, prepare_views(model, features, config, seed=0), config, seed=0)
+    run_stage_one(model, features, prepare_views(model, rows.train, config, seed=0), config, seed=0)
     assert all(text.endswith(" \n Can you follow instruction above based on the given image?") for text in texts)
 
 

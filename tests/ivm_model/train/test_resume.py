@@ -16,8 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 from ivm_model.data.augment import AugmentConfig
-from ivm_model.data.dataset import DataConfig, hold_back, load_rows
-from ivm_model.data.shard_rows import StreamConfig
+from ivm_model.data.examples import FeedConfig
+from ivm_model.data.row_reader import RowReader
+from ivm_model.data.training_index import hold_back, index_rows
+from ivm_model.data.training_rows import RowsConfig
 from ivm_model.discriminator.network import DiscriminatorConfig
 from ivm_model.engine.processes import RunConfig, TrainingStoppedError
 from ivm_model.metrics.evaluation import evaluate
@@ -39,7 +41,7 @@ def config(bases, data, tmp_path) -> TrainConfig:
         out=tmp_path / "model",
         sam=bases.sam,
         lmm=bases.lmm,
-        rows=DataConfig(test_share=0.3),
+        rows=RowsConfig(test_share=0.3),
         discriminator=DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8),
         generator=GeneratorConfig(steps=24, batch=4, ema=0.9),
         run=RunConfig(save_every=2),
@@ -142,7 +144,7 @@ def test_a_foreign_folder_is_no_state(config):
         train_dwsl(dataclasses.replace(config, weighting="uniform", generator=GeneratorConfig(steps=1, batch=4)))
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"rows": DataConfig(test_share=0.3, max_rows=12)}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"rows": RowsConfig(test_share=0.3, max_rows=12)}])
 def test_the_state_of_another_config_or_other_data_is_refused(config, change):
     with pytest.raises(Killed):
         train_dwsl(config, kill_at("generator", 3))
@@ -150,18 +152,19 @@ def test_the_state_of_another_config_or_other_data_is_refused(config, change):
         train_dwsl(dataclasses.replace(config, **change))
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_what_happens_to_the_labels_meanwhile_does_not_change_a_training(config, grow, tmp_path, stream):
+@pytest.mark.parametrize("memory", [0, 512])
+def test_what_happens_to_the_labels_meanwhile_does_not_change_a_training(config, grow, tmp_path, memory):
     config = dataclasses.replace(
         config,
         weighting="verification",
         generator=GeneratorConfig(steps=9, batch=4),
-        stream=StreamConfig(on=stream, workers=0),
+        feed=FeedConfig(workers=0, memory_mb=memory),
     )
     whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
     with pytest.raises(Killed):
         train_dwsl(config, kill_at("generator", 5))
     grow(config.data)
+    compact(config.data)
     with pytest.warns(IvmWarning, match=f"goes on with the rows of snapshot {whole.snapshot}"):
         report = train_dwsl(config)
     assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
@@ -170,13 +173,13 @@ def test_what_happens_to_the_labels_meanwhile_does_not_change_a_training(config,
     assert anew.snapshot != whole.snapshot and sum(anew.rows.values()) > sum(whole.rows.values())
 
 
-def test_a_compaction_leaves_a_streamed_training_its_files_and_the_next_one_removes_them(config, grow, tmp_path):
+def test_a_compaction_leaves_a_training_its_files_and_the_next_one_removes_them(config, grow, tmp_path):
     grow(config.data)
     config = dataclasses.replace(
         config,
         weighting="verification",
         generator=GeneratorConfig(steps=9, batch=4),
-        stream=StreamConfig(on=True, workers=0, buffer=1),
+        feed=FeedConfig(workers=0, memory_mb=0, buffer=1),
     )
     whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
     files = set((config.data / "labels" / "recipe").iterdir())
@@ -248,7 +251,7 @@ def test_gradient_checkpointing_computes_layers_again_and_learns_the_same(config
     calls, forward = [], LlamaMLP.forward
     monkeypatch.setattr(LlamaMLP, "forward", lambda self, x: calls.append(torch.is_grad_enabled()) or forward(self, x))
     config = dataclasses.replace(
-        config, weighting="uniform", rows=DataConfig(test_share=0), generator=GeneratorConfig(steps=3, batch=4)
+        config, weighting="uniform", rows=RowsConfig(test_share=0), generator=GeneratorConfig(steps=3, batch=4)
     )
     losses = train_dwsl(config).loss
     kept = len(calls)
@@ -273,27 +276,26 @@ def test_the_best_model_on_validation_rows_is_kept(config):
     )
     report = train_dwsl(config)
     assert report.validation["step"] in (2, 4, 6)
-    left, held = hold_back(load_rows(config.data, config.rows), 0.5)
-    assert report.data_hash == left.content_hash and report.rows["human"] + len(held) == 10
-    giou = evaluate(Predictor.from_pretrained(config.out).heatmaps, held).overall.giou
+    split = hold_back(index_rows(config.data, config.rows), 0.5, config.run.validation_rows)
+    held = split.of("validation")
+    assert report.data_hash == split.of("human", "machine").content_hash and report.rows["human"] + len(held) == 10
+    giou = evaluate(Predictor.from_pretrained(config.out).heatmaps, RowReader(held, 1).stream({})).overall.giou
     assert giou == pytest.approx(report.validation["giou"])
     events = EventAccumulator(str(config.out / "tb")).Reload()
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
     assert [event.step for event in events.Scalars("validation/giou")] == [2, 4, 6]
 
 
-def test_a_streamed_training_goes_on_exactly_and_tells_what_it_skipped(config, tmp_path):
+def test_a_training_that_reads_each_row_anew_goes_on_exactly_with_other_workers(config, tmp_path):
     config = dataclasses.replace(
         config,
         weighting="verification",
         generator=GeneratorConfig(steps=9, batch=4),
-        stream=StreamConfig(on=True, workers=0, repeat={"human": 2}, augment=AugmentConfig(flip=0.5, colour=0.2)),
+        feed=FeedConfig(workers=0, memory_mb=0, repeat={"human": 2}, augment=AugmentConfig(flip=0.5, colour=0.2)),
     )
     whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
     with pytest.raises(Killed):
         train_dwsl(config, kill_at("generator", 6))
-    two_workers = dataclasses.replace(config, stream=dataclasses.replace(config.stream, workers=2))
+    two_workers = dataclasses.replace(config, feed=dataclasses.replace(config.feed, workers=2))
     assert train_dwsl(two_workers).loss == whole.loss and whole.skipped == 0
     assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
-    with pytest.raises(ConfigError, match="asks generators about rows in memory"):
-        dataclasses.replace(config, weighting="co_teaching")

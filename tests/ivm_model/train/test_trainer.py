@@ -1,18 +1,20 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
-from ivm_model.data.dataset import DataConfig, load_rows
+from ivm_model.data.row_reader import RowReader
+from ivm_model.data.training_index import index_rows
+from ivm_model.data.training_rows import RowsConfig
 from ivm_model.discriminator.network import DiscriminatorConfig
+from ivm_model.engine.processes import RunConfig
 from ivm_model.metrics.evaluation import evaluate
 from ivm_model.model.checkpoint import read_config
 from ivm_model.predictor import Predictor
 from ivm_model.train.generator import GeneratorConfig
 from ivm_model.train.signals import weigh
 from ivm_model.train.trainer import TrainConfig, train_dwsl
-from storage.errors import ConfigError
+from storage.errors import ConfigError, IvmWarning
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def config(bases, data, tmp_path) -> TrainConfig:
         out=tmp_path / "model",
         sam=bases.sam,
         lmm=bases.lmm,
-        rows=DataConfig(test_share=0.3),
+        rows=RowsConfig(test_share=0.3),
         discriminator=DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8),
         generator=GeneratorConfig(steps=4, batch=4),
     )
@@ -30,10 +32,16 @@ def config(bases, data, tmp_path) -> TrainConfig:
 
 def test_a_training_leaves_a_checkpoint_that_scores_as_reported(config):
     report = train_dwsl(config)
-    rows = load_rows(config.data, config.rows)
-    assert evaluate(Predictor.from_pretrained(config.out).heatmaps, rows.test) == report.scores
-    assert report.data_hash == rows.content_hash and len(report.loss) == 4
-    assert report.rows == {"human": len(rows.human), "machine": len(rows.machine), "test": len(rows.test)}
+    index = index_rows(config.data, config.rows)
+    test = RowReader(index.of("test"), 1).stream({})
+    assert evaluate(Predictor.from_pretrained(config.out).heatmaps, test) == report.scores
+    assert report.data_hash == index.of("human", "machine").content_hash and len(report.loss) == 4
+    assert report.rows == {
+        "human": len(index.human),
+        "machine": len(index.machine),
+        "test": len(index.of("test")),
+    }
+    assert report.thinned == {} and report.skipped == 0
     assert 0.1 <= report.mean_weight <= 0.9
     assert read_config(config.out)["training"] == json.loads(json.dumps(report.facts()))
     card = (config.out / "README.md").read_text()
@@ -42,13 +50,13 @@ def test_a_training_leaves_a_checkpoint_that_scores_as_reported(config):
 
 def test_stage_one_appends_a_weight_for_every_machine_row(config):
     report = train_dwsl(config)
-    rows = load_rows(config.data, config.rows)
+    index = index_rows(config.data, config.rows)
     (found,) = (config.data / "weights").rglob("*.parquet")
     assert found.parent.name == report.discriminator
     import pyarrow.parquet as pq
 
     table = pq.read_table(found).to_pydict()
-    assert table["sample_id"] == [row.sample_id for row in rows.machine]
+    assert table["sample_id"] == index.words("sample_id")[index.machine].tolist()
     assert all(0 < d < 1 for d in table["d"]) and set(table["fold"]) == {0, 1}
 
 
@@ -66,9 +74,27 @@ def test_a_weighting_without_discriminator_runs_no_stage_one(config):
 
 
 def test_human_rows_always_weigh_one(config):
-    rows = load_rows(config.data, config.rows)
-    weight_N = weigh("human_only", rows, None)
-    np.testing.assert_array_equal(weight_N, [1.0] * len(rows.human) + [0.0] * len(rows.machine))
+    index = index_rows(config.data, config.rows).of("human", "machine")
+    weight_K = weigh("human_only", index)
+    assert (weight_K[index.human] == 1).all() and (weight_K[index.machine] == 0).all()
+
+
+def test_whatever_an_option_leaves_out_is_in_the_report_and_on_the_card(config):
+    stage_one = dataclasses.replace(config.discriminator, human=4, machine=6)
+    run = RunConfig(evaluate_every=2, validation_share=0.5, validation_rows=2)
+    with pytest.warns(IvmWarning, match="'rows.max_rows' leaves"):
+        report = train_dwsl(
+            dataclasses.replace(config, rows=RowsConfig(test_share=0.3, max_rows=20), discriminator=stage_one, run=run)
+        )
+    assert report.thinned.keys() == {
+        "rows.max_rows",
+        "run.validation_rows",
+        "discriminator.human",
+        "discriminator.machine",
+    }
+    assert report.thinned["discriminator.human"] == (report.rows["human"], 4)
+    card = (config.out / "README.md").read_text()
+    assert all(f"left out by `{name}`" in card for name in report.thinned)
 
 
 @pytest.mark.parametrize("wrong", [{"weighting": "best"}, {"seed": -1}])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.weighting_experiment import ARMS, Comparison, SeedResult, compare, prepare
-from ivm_model.data.dataset import DataConfig
+from ivm_model.data.training_rows import RowsConfig
 from ivm_model.discriminator.network import DiscriminatorConfig
 from ivm_model.metrics.evaluation import Evaluation
 from ivm_model.metrics.mask_scores import Overlap, score_masks
@@ -20,7 +20,7 @@ def config(bases, data, tmp_path) -> TrainConfig:
         out=tmp_path / "unused",
         sam=bases.sam,
         lmm=bases.lmm,
-        rows=DataConfig(test_share=0.3),
+        rows=RowsConfig(test_share=0.3),
         discriminator=DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8),
         generator=GeneratorConfig(steps=4, batch=4),
     )
@@ -58,4 +58,4 @@ def test_a_gain_on_every_row_is_certain_and_noise_is_not():
 
 def test_without_test_rows_there_is_nothing_to_compare_on(config):
     with pytest.raises(ConfigError, match="test_share"):
-        prepare(dataclasses.replace(config, rows=DataConfig(test_share=0.0)))
+        prepare(dataclasses.replace(config, rows=RowsConfig(test_share=0.0)))

@@ -7,12 +7,12 @@ from storage.errors import ConfigError
 D_N = np.linspace(0.01, 0.99, 50)
 
 
-def _evidence(**fields) -> Signals:
+def _signals(**fields) -> Signals:
     return Signals(count=50, **fields)
 
 
 def _full() -> Signals:
-    return _evidence(
+    return _signals(
         d_N=D_N,
         d_loss="nnpu",
         verification_N=D_N,
@@ -27,7 +27,7 @@ def _full() -> Signals:
 
 
 @pytest.mark.parametrize("name", sorted(WEIGHTINGS))
-def test_every_weighting_gives_a_finite_weight_that_never_falls_with_the_evidence(name):
+def test_every_weighting_gives_a_finite_weight_that_never_falls_with_the_signals(name):
     weight_N = WEIGHTINGS[name](_full())
     assert weight_N.shape == (50,) and weight_N.dtype == np.float32
     assert np.isfinite(weight_N).all() and (weight_N >= 0).all()
@@ -51,12 +51,12 @@ def test_the_ratio_forgets_what_looks_more_machine_than_human_and_keeps_the_mean
 
 
 def test_the_ratio_is_all_zero_where_nothing_looks_human():
-    assert not WEIGHTINGS["dwbc_ratio"](_evidence(d_N=np.full(50, 0.2))).any()
+    assert not WEIGHTINGS["dwbc_ratio"](_signals(d_N=np.full(50, 0.2))).any()
 
 
 def test_the_ratio_of_the_verification_score_has_the_form_of_the_discriminators():
     np.testing.assert_array_equal(
-        WEIGHTINGS["verification_ratio"](_evidence(verification_N=D_N)), WEIGHTINGS["dwbc_ratio"](_evidence(d_N=D_N))
+        WEIGHTINGS["verification_ratio"](_signals(verification_N=D_N)), WEIGHTINGS["dwbc_ratio"](_signals(d_N=D_N))
     )
 
 
@@ -67,17 +67,17 @@ def test_the_oracle_splits_at_half_overlap():
 @pytest.mark.parametrize("name", sorted(NEEDS_WARMUP))
 def test_a_weighting_refuses_to_run_before_its_judges_have_spoken(name):
     with pytest.raises(ConfigError, match="50 of 50"):
-        WEIGHTINGS[name](_evidence(d_loss="nnpu"))
+        WEIGHTINGS[name](_signals(d_loss="nnpu"))
 
 
 def test_fixed_counts_five_machine_labels_as_one_human_label():
-    np.testing.assert_array_equal(WEIGHTINGS["fixed"](_evidence()), np.full(50, 0.2, np.float32))
+    np.testing.assert_array_equal(WEIGHTINGS["fixed"](_signals()), np.full(50, 0.2, np.float32))
 
 
 def test_nnpu_takes_d_as_it_is_and_only_from_a_d_that_learned_with_that_loss():
     np.testing.assert_allclose(WEIGHTINGS["nnpu"](_full()), D_N, rtol=1e-6)
     with pytest.raises(ConfigError, match="'bce'"):
-        WEIGHTINGS["nnpu"](_evidence(d_N=D_N, d_loss="bce"))
+        WEIGHTINGS["nnpu"](_signals(d_N=D_N, d_loss="bce"))
     with pytest.raises(ConfigError, match=r"discriminator\.loss nnpu"):
         check_loss("nnpu", "pu")
     check_loss("clip_sigmoid", "pu")
@@ -90,10 +90,10 @@ def test_self_paced_keeps_what_the_measurer_overlaps_by_more_than_half():
 
 
 def test_co_teaching_keeps_the_small_losses_of_each_half_by_its_own_scale():
-    evidence = Signals(
+    signals = Signals(
         8, peer_loss_N=np.array([1, 2, 3, 4, 10, 20, 30, 40.0]), peer_fold_N=np.repeat([0, 1], 4), noise=0.25
     )
-    np.testing.assert_array_equal(WEIGHTINGS["co_teaching"](evidence), [1, 1, 1, 0, 1, 1, 1, 0])
+    np.testing.assert_array_equal(WEIGHTINGS["co_teaching"](signals), [1, 1, 1, 0, 1, 1, 1, 0])
 
 
 def test_co_teaching_must_know_how_many_labels_are_wrong():
@@ -104,7 +104,7 @@ def test_co_teaching_must_know_how_many_labels_are_wrong():
 def test_a_missing_verification_score_is_named():
     verification_N = np.where(np.arange(50) < 3, np.nan, 0.5)
     with pytest.raises(ConfigError, match="3 of 50"):
-        WEIGHTINGS["verification"](_evidence(verification_N=verification_N))
+        WEIGHTINGS["verification"](_signals(verification_N=verification_N))
 
 
 def test_an_unknown_weighting_lists_the_known_ones():

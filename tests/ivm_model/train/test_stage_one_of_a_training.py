@@ -1,4 +1,4 @@
-"""DWSL on rows that stay in their shards."""
+"""Stage I within a training: a choice of rows teaches, every machine row is judged, and a kill loses nothing."""
 
 import dataclasses
 import json
@@ -10,31 +10,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ivm_model.data.dataset import DataConfig
-from ivm_model.data.row_reader import RowReader
-from ivm_model.data.sample import hold_back, stage_one_rows
-from ivm_model.data.shard_index import index_shards
-from ivm_model.data.shard_rows import StreamConfig
+from ivm_model.data.examples import FeedConfig
+from ivm_model.data.feed import Feed
+from ivm_model.data.training_index import index_rows
+from ivm_model.data.training_rows import RowsConfig
 from ivm_model.discriminator.network import DiscriminatorConfig
+from ivm_model.discriminator.stage_one import stage_one_rows
 from ivm_model.engine.processes import RunConfig
-from ivm_model.metrics.evaluation import evaluate
 from ivm_model.model.checkpoint import read_config
 from ivm_model.model.lmm import LoraSettings
 from ivm_model.model.masking_model import MaskingModel
-from ivm_model.predictor import Predictor
 from ivm_model.train.generator import GeneratorConfig
 from ivm_model.train.model_card import TrainReport
-from ivm_model.train.signals import weigh_index
 from ivm_model.train.trainer import TrainConfig, train_dwsl
 from storage import layout
-from storage.errors import ShardError
+from storage.errors import ConfigError, ShardError
 from storage.records import PartResult
 from storage.shards import commit_part
 
 
 @pytest.fixture(scope="module")
 def shards(labels, tmp_path_factory) -> Path:
-    """Three parts of ten labels each: 10 human rows in all, 11 machine rows, and 9 that only score."""
+    """Three parts of ten labels each."""
     data = tmp_path_factory.mktemp("streamed") / "data"
     for part in range(3):
         commit_part(data, PartResult(f"part-{part}", "recipe", tuple(labels[10 * part : 10 * part + 10])))
@@ -49,11 +46,11 @@ def make_config(bases, shards: Path, folder: Path) -> TrainConfig:
         out=folder / "model",
         sam=bases.sam,
         lmm=bases.lmm,
-        rows=DataConfig(test_share=0.3),
-        discriminator=DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8),
+        rows=RowsConfig(test_share=0.3),
+        discriminator=DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8, human=6, machine=6),
         generator=GeneratorConfig(steps=6, batch=4, warmup=0.34),
         run=RunConfig(save_every=3),
-        stream=StreamConfig(on=True, workers=0, human=6, machine=6),
+        feed=FeedConfig(workers=0, memory_mb=0),
     )
 
 
@@ -87,7 +84,7 @@ def kill_at(stage: str, done: int):
 
 def test_every_machine_row_is_judged_in_the_shard_of_its_part(whole):
     config, report = whole
-    index, shards = index_shards(config.data, config.rows), written(config)
+    index, shards = index_rows(config.data, config.rows), written(config)
     expected = {f"part-{i}": [] for i in range(3)}
     for k in index.machine:
         expected[index.words("part")[k]].append(index.words("sample_id")[k])
@@ -97,29 +94,36 @@ def test_every_machine_row_is_judged_in_the_shard_of_its_part(whole):
     assert all(0 < row["d"] < 1 for row in judged) and {row["fold"] for row in judged} == {0, 1}
     assert report.mean_weight == pytest.approx(np.clip([row["d"] for row in judged], 0.1, 0.9).mean(), abs=1e-6)
     assert report.audit is not None and report.rows["machine"] == len(judged) > 6 and report.skipped == 0
+    assert report.thinned == {
+        "discriminator.human": (report.rows["human"], 6),
+        "discriminator.machine": (report.rows["machine"], 6),
+    }
 
 
 def test_a_row_that_stage_one_learned_from_is_judged_by_the_fold_that_did_not(config, monkeypatch):
     seen = []
-    judge = "ivm_model.train.loop.run_stage_one"
+    judge = "ivm_model.train.training.run_stage_one"
     from ivm_model.discriminator.stage_one import run_stage_one
 
     monkeypatch.setattr(judge, lambda *given, **more: seen.append(run_stage_one(*given, **more)) or seen[0])
     train_dwsl(config)
-    opinions = seen[0]
-    rows, _ = stage_one_rows(RowReader(index_shards(config.data, config.rows), 4), 6, 6)
+    scores = seen[0]
+    index = index_rows(config.data, config.rows).of("human", "machine")
+    model = MaskingModel(config.model)
+    index_N, rows = stage_one_rows(Feed(model, index, config.feed, 0), config.discriminator)
+    assert index.words("sample_id")[index_N].tolist() == [row.sample_id for row in rows]
+    machine = [row for row in rows if row.origin == "machine"]
     judged = {row["sample_id"]: row for each in written(config).values() for row in each}
-    for row, d, fold in zip(
-        rows.machine, opinions.of("machine"), opinions.fold_M[opinions.views.where("machine")], strict=True
-    ):
+    folds = scores.fold_M[scores.views.where("machine")]
+    for row, d, fold in zip(machine, scores.of("machine"), folds, strict=True):
         assert judged[row.sample_id]["fold"] == fold
-        assert judged[row.sample_id]["d"] == pytest.approx(d, abs=1e-4)
+        assert judged[row.sample_id]["d"] == d
 
 
 @pytest.mark.parametrize(
-    ("stage", "done", "parts"), [("discriminator 2/2", 1, 0), ("score", 1, 1), ("score", 11, 3), ("generator", 4, 3)]
+    ("stage", "done", "parts"), [("discriminator 2/2", 1, 0), ("score", 1, 1), ("score", 16, 3), ("generator", 4, 3)]
 )
-def test_wherever_a_streamed_training_ends_it_goes_on_exactly(config, whole, stage, done, parts):
+def test_wherever_stage_one_ends_it_goes_on_exactly(config, whole, stage, done, parts):
     with pytest.raises(Killed):
         train_dwsl(config, kill_at(stage, done))
     kept = {path: path.stat().st_mtime_ns for path in (config.data / "weights").rglob("*.parquet")}
@@ -146,7 +150,7 @@ def test_without_a_warm_up_stage_one_comes_first_and_a_kill_loses_nothing(config
 def test_stage_one_and_scoring_use_the_embeddings_that_the_warm_up_kept(config, tmp_path, monkeypatch):
     made, embed = [], MaskingModel.embed
     monkeypatch.setattr(MaskingModel, "embed", lambda self, images: made.append(len(images)) or embed(self, images))
-    train_dwsl(dataclasses.replace(config, rows=DataConfig(test_share=0.0), embeddings=str(tmp_path / "kept")))
+    train_dwsl(dataclasses.replace(config, rows=RowsConfig(test_share=0.0), embeddings=str(tmp_path / "kept")))
     assert sum(made) == len(list((tmp_path / "kept").rglob("*.npy"))) >= 26
 
 
@@ -173,7 +177,7 @@ def test_two_processes_share_the_parts_that_they_score(config, whole, start, tmp
 def damage(config: TrainConfig, part: int) -> str:
     """Tear the image of a part's last machine row; returns its sample id."""
     path = layout.heavy_path(layout.label_files(config.data)[part])
-    table, index = pq.read_table(path), index_shards(config.data, config.rows)
+    table, index = pq.read_table(path), index_rows(config.data, config.rows)
     mine = [k for k in index.machine if index.shard_K[k] == part]
     rows = table.to_pylist()
     rows[index.row_K[mine[-1]]]["image"] = b"\x00\x01"
@@ -197,15 +201,6 @@ def test_weights_that_were_damaged_are_named(config):
         train_dwsl(config)
 
 
-def test_rows_that_were_not_judged_weigh_nothing_and_do_not_count_for_the_ratio(shards):
-    index = index_shards(shards, DataConfig(test_share=0.3))
-    d_N = np.full(len(index.machine), 0.8, np.float32)
-    d_N[0] = np.nan
-    weight_K = weigh_index("dwbc_ratio", index, d_N, "bce")
-    assert weight_K[index.machine[0]] == 0 and (weight_K[index.human] == 1).all()
-    np.testing.assert_allclose(weight_K[index.machine[1:]], 1, rtol=1e-6)
-
-
 def test_nnpu_weighs_by_what_was_written(config):
     settings = dataclasses.replace(config.discriminator, loss="nnpu")
     report = train_dwsl(dataclasses.replace(config, weighting="nnpu", discriminator=settings))
@@ -213,15 +208,9 @@ def test_nnpu_weighs_by_what_was_written(config):
     assert report.mean_weight == pytest.approx(np.mean(judged)) and np.isfinite(report.loss).all()
 
 
-def test_a_stream_keeps_the_best_model_on_rows_that_it_held_back(config):
-    config = dataclasses.replace(
-        config, weighting="verification", run=RunConfig(evaluate_every=3, validation_share=0.5)
-    )
-    report = train_dwsl(config)
-    index = index_shards(config.data, config.rows)
-    left, held_V = hold_back(index, 0.5, config.stream.validation)
-    assert report.validation["step"] in (3, 6) and report.data_hash == left.content_hash
-    held, _ = RowReader(index, 4).rows(held_V)
-    held = [dataclasses.replace(row, truth=row.mask) for row in held]
-    giou = evaluate(Predictor.from_pretrained(config.out).heatmaps, held).overall.giou
-    assert giou == pytest.approx(report.validation["giou"])
+def test_without_human_rows_the_training_says_so_before_it_warms_up(config, labels):
+    shutil.rmtree(config.data)
+    machine = tuple(label for label in labels if label.sample.held_out)
+    commit_part(config.data, PartResult("part-0", "recipe", machine))
+    with pytest.raises(ConfigError, match="there is no human one to train on"):
+        train_dwsl(config, kill_at("generator", 1))

@@ -1,4 +1,4 @@
-"""Single examples read from the shards, in the same way whatever the number of workers."""
+"""Single examples read and decoded from the shards, in the same way whatever the number of workers."""
 
 from __future__ import annotations
 
@@ -14,48 +14,44 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ivm_model.data.augment import AugmentConfig, augment
-from ivm_model.data.features import same_shape
-from ivm_model.data.pixels import decode_to_fit, shrink
+from ivm_model.data.pixels import decode_to_fit, shrink_mask
 from ivm_model.data.row_reader import UNREADABLE, RowReader
-from ivm_model.data.shard_index import ShardIndex
-from storage import rle
+from ivm_model.data.training_index import TrainingIndex
 from storage.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class StreamConfig:
-    """How rows are read from the shards.
+class FeedConfig:
+    """How training rows get from the shards to the model.
 
     Attributes:
-        on: read them while training, instead of keeping everything in memory.
         repeat: how often a row comes in an epoch, by label origin ("human", "machine") or by source; 1 where none is
             named, and a row with both takes the product. 0.5 is every second epoch on average.
-        buffer: row groups, of 64 rows, among whose rows an epoch is shuffled; a worker keeps as many in memory.
-        workers: processes of each training process that read and decode; 0 does without.
-        human, machine: most rows of each origin that stage I learns from; they are kept in memory, evenly by source.
-        validation: most rows that validate where `run.evaluate_every` is set; they are kept in memory.
+        buffer: row groups, of 64 rows, among whose rows an epoch is shuffled; a reader keeps as many in memory.
+        workers: processes of each training process that read and decode the rows that `memory_mb` does not hold; 0
+            reads in the training process.
+        memory_mb: most memory, in MiB, for what the frozen encoders make of the first rows; the others are read and
+            encoded each time. With augmentation nothing is kept, as no image comes twice alike.
+        unreadable: share of the training rows that may turn out to be unreadable, at least ten rows; they are skipped
+            and counted. One more ends the training.
         augment: random changes of images and masks.
     """
 
-    on: bool = False
     repeat: Mapping[str, float] = field(default_factory=dict)
     buffer: int = 16
     workers: int = 2
-    human: int = 1000
-    machine: int = 2000
-    validation: int = 500
+    memory_mb: float = 512
+    unreadable: float = 0.01
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        if self.buffer < 1 or self.workers < 0:
+        if self.buffer < 1 or self.workers < 0 or self.memory_mb < 0:
             raise ConfigError(
-                f"'buffer' must be at least 1 and 'workers' at least 0, got {self.buffer} and {self.workers}"
+                "'buffer' must be at least 1, 'workers' and 'memory_mb' at least 0, "
+                f"got {self.buffer}, {self.workers} and {self.memory_mb}"
             )
-        if min(self.human, self.machine) < 2 or self.validation < 1:
-            raise ConfigError(
-                "'human' and 'machine' must be at least 2 and 'validation' at least 1, "
-                f"got {self.human}, {self.machine} and {self.validation}"
-            )
+        if not 0 <= self.unreadable <= 1:
+            raise ConfigError(f"'unreadable' must lie in [0, 1], got {self.unreadable}")
         if wrong := {name: times for name, times in self.repeat.items() if not 0 <= float(times) < 1000}:
             raise ConfigError(f"'repeat' must lie in [0, 1000), got {wrong}")
 
@@ -77,21 +73,23 @@ class Example:
     problem: str = ""
 
 
-class ShardRows(Dataset[Example]):
+class Examples(Dataset[Example]):
     """Rows by draw `epoch * len(index) + row`: what a worker runs.
 
     Args:
         side: images are shrunk to it.
     """
 
-    def __init__(self, index: ShardIndex, config: StreamConfig, side: int, seed: int) -> None:
+    def __init__(self, index: TrainingIndex, config: FeedConfig, side: int, seed: int) -> None:
         self.index, self.config, self.side, self.seed = index, config, side, seed
         self.reader = RowReader(index, config.buffer)
 
     def __getitem__(self, draw: int) -> Example:
         epoch, k = divmod(int(draw), len(self.index))
         try:
-            image_HWC, mask_HW = self._read(k)
+            image, mask = self.reader.example(k)
+            image_HWC = decode_to_fit(image, self.side)
+            mask_HW = shrink_mask(mask, *image_HWC.shape[:2])
         except UNREADABLE as error:
             return Example(k, np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), str(error) or repr(error))
         if self.config.augment.active:
@@ -100,20 +98,12 @@ class ShardRows(Dataset[Example]):
             image_HWC, mask_HW = augment(image_HWC, mask_HW, instruction, self.config.augment, rng)
         return Example(k, image_HWC, mask_HW)
 
-    def _read(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        image, mask = self.reader.example(k)
-        image_HWC = decode_to_fit(image, self.side)
-        height, width = image_HWC.shape[:2]
-        if not same_shape(mask, height, width):
-            raise ValueError(f"a mask of {mask.width}x{mask.height} on an image of another shape, {width}x{height}")
-        return image_HWC, shrink(rle.decode_gray(mask), height, width)
 
-
-def load(rows: ShardRows, draws: Iterable[np.ndarray], workers: int) -> Iterator[list[Example]]:
+def load(examples: Examples, draws: Iterable[np.ndarray], workers: int) -> Iterator[list[Example]]:
     """The examples of each draw, in order, read by some worker processes."""
     return iter(
         DataLoader(
-            rows,
+            examples,
             batch_sampler=_Batches(draws),
             collate_fn=_as_they_are,
             num_workers=workers,
