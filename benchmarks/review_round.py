@@ -39,10 +39,10 @@ from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.generator import GeneratorTrainer
 from ivm_model.train.signals import weigh
 from ivm_model.train.trainer import TrainConfig
-from storage import reviews, rle
+from storage import reader, reviews, rle
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.reader import iter_labels
 from storage.records import Label, Status
 
 ACCEPT_IOU = 0.9
@@ -122,9 +122,8 @@ class Bench:
         scores.mkdir(exist_ok=True)
         rows = load_rows(config.data, config.rows)
         model = MaskingModel(config.model)
-        self.labels = {
-            one.sample.id: one for one in iter_labels(config.data) if one.sample.source == f"world-{TRAINED_ON}"
-        }
+        labels = DataSet.open(config.data).labels(reader.among("source", [f"world-{TRAINED_ON}"]))
+        self.labels = {label.sample.id: label for label in labels}
         self.image_N = np.unique([row.image_key for row in rows.test], return_inverse=True)[1]
         every = load_rows(config.data, replace(config.rows, statuses=tuple(Status))).train
         self.encoded = encode_rows(model, every)
