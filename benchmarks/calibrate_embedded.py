@@ -16,7 +16,7 @@ from ivm_data.quality.calibration import calibrate
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from ivm_data.zoo.embedded import WEIGHTS
-from storage.reader import iter_labels
+from storage.data_set import DataSet
 
 ROUNDS = 2
 """The first round calibrates the votes; the second, whose masks those votes made, the quality."""
@@ -32,7 +32,7 @@ def main() -> None:
         fitted = {"calibration": ""} if turn == 0 else {}
         run = prepare(manifest, options.work / f"data-{turn}", recipe("demo", fitted), part_size=40)
         label_in_processes(run, options.processes)
-        calibration = calibrate(iter_labels(run.data, recipe=run.recipe_hash))
+        calibration = calibrate(DataSet.open(run.data, run.recipe_hash).labels())
         calibration.save(out)
         print(out, calibration)
 

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.results import markdown
 from ivm_data.engine.pipeline import STAGES
-from storage import layout
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.files import LIGHT_ROWS
 
@@ -67,15 +67,14 @@ class Plan:
 
 def measure(data: Path) -> Measured:
     """Read the timings and the footers of a labeled data set."""
-    files = layout.scan(data)
-    lights, heavies = files.by_kind["light"], files.by_kind["heavy"]
+    with DataSet.open(data) as opened, Catalog(opened) as catalog:
+        lights, heavies = opened.by_kind["light"], opened.by_kind["heavy"]
+        totals = {row["stage"]: row["seconds"] for row in catalog.sql(SECONDS).to_pylist()}
+        why = str(catalog.problems[0]) if catalog.problems else "label it anew"
     pairs = sum(pq.read_metadata(path).num_rows for path in lights)
     if not pairs:
         raise ConfigError(f"no labels in '{data}'; label something first with 'ivm label --out {data}'")
     images = sum(map(_image_bytes, heavies))
-    with Catalog(data) as catalog:
-        totals = {row["stage"]: row["seconds"] for row in catalog.sql(SECONDS).to_pylist()}
-        why = str(catalog.problems[0]) if catalog.problems else "label it anew"
     if missing := [stage for stage in STAGES if stage not in totals]:
         raise ConfigError(f"'{data}' has no usable timings of stage {missing[0]!r}: {why}")
     return Measured(

@@ -27,7 +27,7 @@ from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.worlds.world import write_world
 from ivm_model.metrics.mask_scores import RESAMPLES
 from storage import rle
-from storage.reader import iter_labels
+from storage.data_set import DataSet
 from storage.records import Label, Rle, Sample
 
 STEPS = ("absent, and so it is", "absent, but it is there", "no mask", "choice among boxes", "vote of the experts")
@@ -54,7 +54,7 @@ def main() -> None:
         write_world(manifest.parent, options.split, options.scenes, 3, human_share=0.0, start=options.start)
     run = prepare(manifest, options.work / "data", recipe("demo"), part_size=40)
     label_in_processes(run, options.processes)
-    labels = {label.sample.id: label for label in iter_labels(run.data, recipe=run.recipe_hash)}
+    labels = {label.sample.id: label for label in DataSet.open(run.data, run.recipe_hash).labels()}
     report(list(charges(run.parts, labels)))
 
 

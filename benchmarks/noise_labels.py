@@ -28,8 +28,9 @@ from ivm_model.discriminator.audit import RIGHT_IOU
 from ivm_model.discriminator.negatives import TRIES, wrong_mask
 from storage import rle
 from storage.errors import ConfigError
+from storage.recipes import write_recipe
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, sample_id
-from storage.shards import commit_part, is_committed, write_recipe
+from storage.shards import commit_part, is_committed
 
 SPLIT = "test"
 FIRST_SCENES = {"human": 20_000, "machine": 40_000, "test": 60_000}

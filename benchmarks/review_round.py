@@ -45,8 +45,9 @@ from ivm_model.train.signals import weigh
 from ivm_model.train.trainer import TrainConfig
 from storage import reviews, rle
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.reader import iter_labels
+from storage.reader import among
 from storage.records import Label
 
 ACCEPT_IOU = 0.9
@@ -126,9 +127,8 @@ class Bench:
         scores.mkdir(exist_ok=True)
         index = index_rows(config.data, config.rows)
         training, reader = index.of("human", "machine"), RowReader(index.of("test"), config.feed.buffer)
-        self.labels = {
-            one.sample.id: one for one in iter_labels(config.data) if one.sample.source == f"world-{TRAINED_ON}"
-        }
+        labels = DataSet.open(config.data).labels(among("source", [f"world-{TRAINED_ON}"]))
+        self.labels = {label.sample.id: label for label in labels}
         self.test_rows = sorted(reader.stream({}), key=lambda row: row.sample_id)
         self.image_N = np.unique([row.image_sha for row in self.test_rows], return_inverse=True)[1]
         self.test = encode_rows(MaskingModel(config.model), self.test_rows)

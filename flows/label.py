@@ -98,9 +98,10 @@ def label(
             log.error("part %s failed: %s", part.name, outcome.why)
         board.show(progress.percent, progress.counts())
         log.info(progress.line())
-    show_quality(data, run.recipe_hash)
-    show_contact_sheet(data, run.recipe_hash)
-    counts = label_counts(run)
+    with Catalog(data) as catalog:
+        show_quality(catalog, data, run.recipe_hash)
+        show_contact_sheet(catalog, run.recipe_hash)
+        counts = label_counts(catalog, run.recipe_hash)
     if counts["inputs"]:
         tell_labels(run, counts)
     if failed:
@@ -118,10 +119,9 @@ def _by_tasks(run: LabelingRun, concurrency: int) -> Iterator[tuple[ManifestPart
         yield part, outcome
 
 
-def label_counts(run: LabelingRun) -> dict[str, int]:
+def label_counts(catalog: Catalog, recipe_hash: str) -> dict[str, int]:
     """The whole data set's counts for this recipe."""
-    with Catalog(run.data) as catalog:
-        (summary,) = catalog.query("summary", recipe=run.recipe_hash).to_pylist()
+    (summary,) = catalog.query("summary", recipe=recipe_hash).to_pylist()
     names = ("inputs", "rejections", "labels", "accepted", "review", "rejected", "no_target")
     return {name: summary[name] for name in names}
 

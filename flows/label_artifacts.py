@@ -54,21 +54,19 @@ def show_recipe(recipe: Recipe, recipe_hash: str) -> None:
     )
 
 
-def show_quality(data: Path, recipe_hash: str) -> None:
+def show_quality(catalog: Catalog, data: Path, recipe_hash: str) -> None:
     """One table for each of `QUALITY_QUERIES`, over all labels of the recipe."""
-    with Catalog(data) as catalog:
-        for name in QUALITY_QUERIES:
-            create_table_artifact(
-                as_cells(catalog.query(name, recipe=recipe_hash).to_pylist()),
-                key=f"label-{name.replace('_', '-')}",
-                description=f"ivm query --data {data} {name}",
-            )
+    for name in QUALITY_QUERIES:
+        create_table_artifact(
+            as_cells(catalog.query(name, recipe=recipe_hash).to_pylist()),
+            key=f"label-{name.replace('_', '-')}",
+            description=f"ivm query --data {data} {name}",
+        )
 
 
-def show_contact_sheet(data: Path, recipe_hash: str) -> None:
+def show_contact_sheet(catalog: Catalog, recipe_hash: str) -> None:
     """Input, heatmap and masked image of a few labels of every status; nothing where there is no label."""
-    with Catalog(data) as catalog:
-        sheet_HWC = contact_sheet(catalog, recipe_hash)
+    sheet_HWC = contact_sheet(catalog, recipe_hash)
     if sheet_HWC is not None:
         create_image_artifact(
             data_uri(sheet_HWC),

@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from storage import snapshots
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.files import alone_in, replace
-from storage.reader import only_recipe
 
 _STATE = """
     SELECT count(*) FILTER (status = 'accepted') AS accepted,
@@ -44,9 +43,8 @@ class LabelState:
         Raises:
             ConfigError: no data set, or several recipes and none is chosen.
         """
-        frozen = snapshots.load(data, snapshot) if snapshot else None
-        chosen = only_recipe(data, recipe or None, frozen) or ""
-        with Catalog(data, snapshot) as catalog:
+        with DataSet.open(data, snapshot=snapshot) as opened, Catalog(opened) as catalog:
+            chosen = recipe or (opened.recipe if opened.recipes else "")
             (row,) = catalog.sql(_STATE, recipe=chosen).to_pylist()
         return cls(chosen, row["accepted"], f"{row['digest'] or 0:016x}")
 

@@ -6,7 +6,6 @@ allowed, and DuckDB itself may open no file but the data set's own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from storage import layout, queries, snapshots
+from storage import layout, queries, recipes
+from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
 from storage.layout import Problem
 from storage.mask_functions import register
@@ -25,42 +25,39 @@ _OF_PARTS = {"light", "heavy", "timings", "measures"}
 """Kinds whose rows name their recipe and part."""
 
 _PARTS = pa.schema([("recipe", pa.string()), ("part", pa.string())])
-_RECIPES = pa.schema([("recipe", pa.string()), ("config", pa.string())])
 
 
 class Catalog:
-    """Answers SQL about the data set in a folder, as it was when the catalog was opened; not for several threads.
+    """Answers SQL about a data set as it was when it was opened; not for several threads.
 
     Args:
-        snapshot: name of a snapshot; then the answers are those of its labels, weights, reviews and decisions.
+        data: its folder, or one that is opened already and outlives the catalog: then the answers are about what is
+            bound to it, a recipe or a snapshot.
+        snapshot: name of a snapshot of the folder; then the answers are about its labels, weights, reviews and
+            decisions.
 
     Attributes:
         problems: files that are left out because they are torn, foreign or incomplete.
 
     Raises:
         ConfigError: `data` is not a folder, or has no such snapshot.
-        ShardError: something that the snapshot lists is not there any more.
+        ShardError: a folder cannot be listed, or something that the snapshot lists is not there any more.
     """
 
-    def __init__(self, data: Path, snapshot: str | None = None) -> None:
-        found = layout.scan(data)
-        recipes, unreadable = _read_recipes(data)
-        self.problems: tuple[Problem, ...] = (*found.problems, *unreadable)
+    def __init__(self, data: Path | DataSet, snapshot: str | None = None) -> None:
+        opened = DataSet.open(data, snapshot=snapshot) if isinstance(data, Path) else data
+        self._own = opened if isinstance(data, Path) else None
+        configs, unreadable = recipes.read(opened.folder)
+        self.problems: tuple[Problem, ...] = (*opened.problems, *unreadable)
         self._connection = duckdb.connect(":memory:", config={"autoload_known_extensions": False})
-        frozen = snapshots.load(data, snapshot) if snapshot else None
-        by_kind = found.by_kind if frozen is None else snapshots.listed(found, frozen)
-        files = {kind: [str(path.resolve()) for path in paths] for kind, paths in by_kind.items()}
         register(self._connection)
-        if frozen is not None:
-            parts = [{"recipe": e.owner, "part": e.part} for e in frozen.entries if e.kind == "labels"]
-            self._define("snapshot_parts", [], pa.Table.from_pylist(parts, schema=_PARTS))
-        for kind, expected in layout.SCHEMAS.items():
-            only = " SEMI JOIN snapshot_parts USING (recipe, part)" if frozen and kind in _OF_PARTS else ""
-            self._define(f"{kind}_files", files[kind], expected.empty_table(), only)
-        self._define("recipes_files", [], recipes)
+        self._define_files(opened)
+        self._connection.execute("CREATE TABLE recipes_files (recipe VARCHAR, config VARCHAR)")
+        for config in configs.items():
+            self._connection.execute("INSERT INTO recipes_files VALUES (?, ?)", config)
         for view in VIEWS:
             self._connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
-        self._shut([path for paths in files.values() for path in paths])
+        self._shut([str(path.resolve()) for paths in opened.by_kind.values() for path in paths])
 
     @property
     def error(self) -> ShardError | None:
@@ -105,8 +102,10 @@ class Catalog:
         return pa.Table.from_pylist(rows)
 
     def close(self) -> None:
-        """Let go of DuckDB's memory."""
+        """Let go of DuckDB's memory, and of the files where the catalog opened them."""
         self._connection.close()
+        if self._own:
+            self._own.close()
 
     def __enter__(self) -> Catalog:
         return self
@@ -114,10 +113,21 @@ class Catalog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _define(self, name: str, files: Sequence[str], otherwise: pa.Table, only: str = "") -> None:
+    def _define_files(self, opened: DataSet) -> None:
+        """A view or table `<kind>_files` of each kind; of a snapshot's labels, only the parts that it lists."""
+        if opened.snapshot:
+            parts = [{"recipe": e.owner, "part": e.part} for e in opened.snapshot.entries if e.kind == "labels"]
+            self._define("snapshot_parts", [], pa.Table.from_pylist(parts, schema=_PARTS))
+        for kind, expected in layout.SCHEMAS.items():
+            only = " SEMI JOIN snapshot_parts USING (recipe, part)" if opened.snapshot and kind in _OF_PARTS else ""
+            # Not `expected.empty_table()`: making an Arrow array of Python values imports pandas, a second of CPU.
+            self._define(f"{kind}_files", opened.by_kind[kind], pa.Table.from_batches([], expected), only)
+
+    def _define(self, name: str, files: Sequence[Path], otherwise: pa.Table, only: str = "") -> None:
         """A view over the files, or a table with the same columns where there are none."""
         if files:
-            self._connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({_literal(files)}){only}")
+            listed = _literal([str(path.resolve()) for path in files])
+            self._connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({listed}){only}")
         else:
             self._connection.register("arrow_rows", otherwise)
             self._connection.execute(f"CREATE TABLE {name} AS FROM arrow_rows")
@@ -133,15 +143,3 @@ class Catalog:
 def _literal(texts: Sequence[str]) -> str:
     quoted = ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
     return f"[{quoted}]"
-
-
-def _read_recipes(data: Path) -> tuple[pa.Table, list[Problem]]:
-    rows, problems = [], []
-    for path in sorted((data / "recipes").glob("*.json")):
-        try:
-            text = path.read_text(encoding="utf-8")
-            json.loads(text)
-            rows.append({"recipe": path.stem, "config": text})
-        except ValueError as error:
-            problems.append(Problem(path.relative_to(data), f"torn or not JSON: {error}"))
-    return pa.Table.from_pylist(rows, schema=_RECIPES), problems

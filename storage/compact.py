@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage import layout, schema
-from storage.digest import combine, part_digests
+from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
 from storage.files import CONTENT, LIGHT_ROWS, adopt, alone_in, unused, write_tables
-from storage.part_files import PARTS, CommittedPart, joint_name, listing, parts_of
-from storage.part_files import replaced as replaced_by
+from storage.part_files import PARTS, CommittedPart, joint_name, listing, parts_of, superseded
+from storage.row_hashes import combine, part_digests
 from storage.rows import HEAVY_ROWS, RowDict, image_sha, share_images
 
 SCRATCH = ".compacting"
@@ -51,10 +51,10 @@ def compact(data: Path, recipe: str | None = None, target_rows: int = LIGHT_ROWS
     """
     if target_rows < 1:
         raise ConfigError(f"'target_rows' must be at least 1, got {target_rows}")
-    recipes = sorted({path.parent.name for path in layout.label_files(data)})
-    if recipe is not None and recipe not in recipes:
-        raise ConfigError(f"no labels of recipe {recipe!r} in '{data}'; the recipes are {recipes}")
-    return [_compact(data, name, target_rows) for name in ([recipe] if recipe else recipes)]
+    with DataSet.open(data, recipe) as opened:
+        recipes = sorted({path.parent.name for path in opened.files("light")})
+    # Closed again: what is open keeps the files that a compaction would remove.
+    return [_compact(data, name, target_rows) for name in recipes]
 
 
 def _compact(data: Path, recipe: str, target_rows: int) -> Compaction:
@@ -68,22 +68,22 @@ def _compact(data: Path, recipe: str, target_rows: int) -> Compaction:
         for kind, table_schema in (("timings", schema.TIMINGS), ("measures", schema.MEASURES)):
             for group in _groups(_sweep(data / kind / recipe, ".parquet"), target_rows):
                 _join_tables(group, scratch, table_schema)
-    after = layout.label_files(data, recipe)
-    rows = sum(pq.read_metadata(path).num_rows for path in after)
-    return Compaction(recipe, len(before), len(after), rows)
+    with DataSet.open(data, recipe) as opened:
+        after = opened.files("light")
+        return Compaction(recipe, len(before), len(after), sum(p.rows for path in after for p in opened.parts(path)))
 
 
 _Files = dict[Path, tuple[CommittedPart, ...]]
 
 
 def _sweep(folder: Path, suffix: str) -> _Files:
-    """The files in force with their parts, in the order of their names; what killed writers left is removed."""
+    """The current files with their parts, in the order of their names; what killed writers left is removed."""
     files = {}
     with alone_in(folder):
         for path in sorted(folder.glob(f"*{suffix}")):
             footer = pq.read_metadata(path)
             files[path] = parts_of(path.name.removesuffix(suffix), footer.num_rows, footer.metadata)
-        gone = replaced_by(files)
+        gone = superseded(files)
         _remove(gone)
         for heavy in set(folder.glob(f"*{layout.HEAVY}")) - {layout.heavy_path(path) for path in files}:
             heavy.unlink()

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow.parquet as pq
 
-from storage import layout, schema, snapshots
-from storage.errors import ShardError
-from storage.files import alone_in
+from storage import layout, schema
+from storage.files import alone_in, readable
 from storage.records import Decision, Scope
 from storage.shards import write_decisions
-from storage.snapshots import Snapshot
+
+if TYPE_CHECKING:
+    from storage.snapshots import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,39 +52,49 @@ def decide(
         return write_decisions(data, rule, f"{at.replace(':', '-')}-{digest}", facts)
 
 
-def standing(data: Path, snapshot: Snapshot | None = None) -> list[Decision]:
-    """The decisions that count, now or in a snapshot: for each rule and label the latest one.
+def read(paths: Iterable[Path]) -> list[Decision]:
+    """The rows of decision files, oldest first.
 
     Raises:
-        ShardError: a file of decisions cannot be used; an answer without it would mislead.
+        ShardError: a file cannot be read.
     """
-    paths = snapshots.trusted(data, "decisions", snapshot)
-    rows = [row for path in paths for row in pq.read_table(path, schema=schema.DECISIONS).to_pylist()]
-    latest: dict[tuple[str, str, str], Decision] = {}
-    for row in sorted(rows, key=lambda row: row["decided_at"]):
-        latest[row["rule"], row["recipe"], row["sample_id"]] = Decision(**row)
-    return list(latest.values())
+    rows = []
+    for path in paths:
+        with readable(path):
+            rows += pq.read_table(path, schema=schema.DECISIONS).to_pylist()
+    return [Decision(**row) for row in sorted(rows, key=lambda row: row["decided_at"])]
+
+
+def current(decisions: Iterable[Decision]) -> list[Decision]:
+    """Of decisions, oldest first, those in effect: for each rule and label the latest one."""
+    return list({(one.rule, one.recipe, one.sample_id): one for one in decisions}.values())
+
+
+def scopes(decisions: Iterable[Decision], recipe: str = "") -> dict[str, Scope]:
+    """Of decisions in effect: sample id -> scope of the labels that some rule excludes; "sample" where any says so.
+
+    Args:
+        recipe: only those about its labels.
+    """
+    found: dict[str, Scope] = {}
+    for decision in decisions:
+        if decision.verdict == "exclude" and recipe in ("", decision.recipe):
+            wider = found.get(decision.sample_id) == "sample"
+            found[decision.sample_id] = "sample" if wider else decision.scope
+    return found
 
 
 def excluded(data: Path, recipe: str | None = None, snapshot: Snapshot | None = None) -> dict[str, Scope]:
-    """Sample id -> scope of the labels that some rule excludes; "sample" where any of the rules says so."""
-    scopes: dict[str, Scope] = {}
-    for decision in standing(data, snapshot):
-        if decision.verdict == "exclude" and recipe in (None, decision.recipe):
-            wider = scopes.get(decision.sample_id) == "sample"
-            scopes[decision.sample_id] = "sample" if wider else decision.scope
-    return scopes
+    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data, recipe, snapshot).excluded()`."""
+    from storage.data_set import DataSet
+
+    with DataSet.open(data, snapshot=snapshot) as opened:
+        return scopes(opened.decisions(), recipe or "")
 
 
 def _next_moment(data: Path, rule: str) -> str:
     """Now, or just after the rule's latest decision where this clock is behind the one that wrote it."""
-    paths = (data / "decisions" / rule).glob("*.parquet")
-    try:
-        times = [
-            time for path in paths for time in pq.read_table(path, columns=["decided_at"])["decided_at"].to_pylist()
-        ]
-    except (OSError, ValueError) as error:
-        raise ShardError(f"a file of decisions of rule {rule!r} cannot be read ({error}); move it away") from error
+    times = [decision.decided_at for decision in read((data / "decisions" / rule).glob("*.parquet"))]
     now = datetime.now(UTC)
     after = [datetime.fromisoformat(max(times)) + timedelta(microseconds=1)] if times else []
     return max([now, *after]).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.errors import ShardError
 from storage.rows import HEAVY_ROWS
 
 LIGHT_ROWS = 16_384
@@ -51,7 +52,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """Say that files below a folder are being read, if it is there; `unused` says no meanwhile."""
+    """Keep the files below a folder, if it is there, while they are read; `unused` says no meanwhile."""
     if not folder.is_dir():
         yield
         return
@@ -65,7 +66,7 @@ def in_use(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def unused(folder: Path) -> Iterator[bool]:
-    """Whether nobody is in `in_use` of the folder; if so, who comes waits until this ends."""
+    """Whether no reader is in `in_use` of the folder; if so, the next one waits until this ends."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,6 +75,20 @@ def unused(folder: Path) -> Iterator[bool]:
         yield False
     finally:
         os.close(handle)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Any error of the disk or of Parquet in the block is about this file.
+
+    Raises:
+        ShardError: the file is damaged, gone, or may not be read.
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ShardError(f"'{path}' cannot be read ({why}); move it away, and write again what it held") from error
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -3,20 +3,24 @@
 DATA/labels/<recipe>/<part>.light.parquet       outcomes, scores, lineage; this file is the commit
 DATA/labels/<recipe>/<part>.heavy.parquet       images and masks
 DATA/timings/<recipe>/<part>.parquet            seconds of each stage
-DATA/weights/<discriminator>/<part>.parquet     opinions of a discriminator
-DATA/reviews/<reviewer>/<part>.parquet          opinions of people
+DATA/weights/<discriminator>/<part>.parquet     what a discriminator says of labels
+DATA/reviews/<reviewer>/<part>.parquet          what a person says of labels
 DATA/decisions/<rule>/<part>.parquet            what a cleaning rule excluded, and included again
 DATA/measures/<recipe>/<part>.parquet           what the pixels say: components, perceptual hash, votes
 DATA/evaluation/<set>/<part>.parquet            hashes of images that no training may see
 DATA/reliability/<recipe>/<part>.parquet        sensitivity and specificity of the experts
 DATA/snapshots/<name>.json                      which of all this there was at a moment
 DATA/recipes/<hash>.json                        whole configurations
+DATA/trainings/<key>.json                       which labels were trained on, and how
+DATA/checkpoints/<name>/                        trained models, where no other folder is named
 
 A compaction puts many parts of labels, timings and measures into one file; `storage.part_files` knows which.
+`storage.data_set.DataSet` scans all this once and hands it to every reader.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,8 +29,7 @@ from pathlib import Path, PurePath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import part_files as held
-from storage import schema
+from storage import part_files, schema
 from storage.errors import ConfigError, ShardError
 from storage.part_files import CommittedPart
 
@@ -115,63 +118,11 @@ def name(text: str) -> str:
 def scan(data: Path) -> DataFiles:
     """Read the footer of every Parquet file and sort the usable from the torn, the foreign and the incomplete.
 
-    Raises:
-        ConfigError: `data` is not a folder.
-    """
-    if not data.is_dir():
-        raise ConfigError(f"no data folder at '{data}'; label something first with 'ivm label --out {data}'")
-    while True:
-        before = _compacted(data)
-        files = _scan(data)
-        # What a compaction replaced while the folders were listed may show up in neither place: look again.
-        if _compacted(data) == before:
-            return files
-
-
-def scan_whole(data: Path, *folders: str) -> DataFiles:
-    """As `scan`, where an answer without a file of these folders would mislead.
+    Call it while `in_use` holds the folders of `COMPACTED`: then no file vanishes between the listing and the reading.
 
     Raises:
-        ShardError: one of them cannot be used.
+        ShardError: a folder of the data set cannot be listed, so that nobody knows what it holds.
     """
-    files = scan(data)
-    if error := as_error([problem for problem in files.problems if problem.path.parts[0] in folders]):
-        raise error
-    return files
-
-
-def is_fact(path: PurePath) -> bool:
-    """Whether a path within a data set is that of a Parquet file other than labels."""
-    return len(path.parts) == 3 and path.suffix == ".parquet" and path.parts[0] in _FACTS
-
-
-def label_files(data: Path, recipe: str | None = None) -> list[Path]:
-    """The light files of all committed parts, or of one recipe's, sorted.
-
-    Raises:
-        ShardError: a label file cannot be used; an answer without it would mislead.
-    """
-    return [path for path in scan_whole(data, "labels").by_kind["light"] if recipe in (None, path.parent.name)]
-
-
-def parts_in(light: Path) -> tuple[CommittedPart, ...]:
-    """The parts of a light file."""
-    footer = pq.read_metadata(light)
-    return held.parts_of(light.name.removesuffix(LIGHT), footer.num_rows, footer.metadata)
-
-
-def _parquet_files(data: Path) -> Iterator[Path]:
-    yield from data.glob("*.parquet")
-    for folder in ("labels", *_FACTS):
-        yield from (data / folder).rglob("*.parquet")
-
-
-def _compacted(data: Path) -> set[Path]:
-    folders = [(folder, suffix) for kind, suffix in COMPACTED.items() for folder in (data / kind).glob("*")]
-    return {path for folder, suffix in folders for path in held.compacted(folder, suffix)}
-
-
-def _scan(data: Path) -> DataFiles:
     by_kind: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     problems, parts = [], {}
     for path in sorted(_parquet_files(data)):
@@ -184,17 +135,48 @@ def _scan(data: Path) -> DataFiles:
         else:
             by_kind[kind].append(path)
     for kind in ("light", "timings", "measures"):
-        by_kind[kind] = _in_force(by_kind[kind], parts)
+        by_kind[kind] = _current(by_kind[kind], parts)
     by_kind, all_problems = _pair(data, by_kind, problems)
     trusted = (path for kind, paths in by_kind.items() for path in paths if kind != "heavy")
     return DataFiles(by_kind, all_problems, {path: parts[path] for path in trusted})
 
 
-def _in_force(paths: list[Path], parts: dict[Path, tuple[CommittedPart, ...]]) -> list[Path]:
-    """Those files of a kind that no compacted file has replaced."""
+def is_fact(path: PurePath) -> bool:
+    """Whether a path within a data set is that of a Parquet file other than labels."""
+    return len(path.parts) == 3 and path.suffix == ".parquet" and path.parts[0] in _FACTS
+
+
+def label_files(data: Path, recipe: str | None = None) -> list[Path]:
+    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data, recipe).files("light")`."""
+    from storage.data_set import DataSet
+
+    with DataSet.open(data, recipe) as opened:
+        return opened.files("light")
+
+
+def _parquet_files(data: Path) -> Iterator[Path]:
+    """Those that lie in the folders of a data set, at any depth, and those that strayed beside them."""
+    _, _, beside = next(os.walk(data, onerror=_refuse), ("", [], []))
+    yield from (data / name for name in beside if name.endswith(".parquet"))
+    for folder in ("labels", *_FACTS):
+        for below, _, names in os.walk(data / folder, onerror=_refuse):
+            yield from (Path(below, name) for name in names if name.endswith(".parquet"))
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that is not there holds nothing; one that cannot be listed may hold anything."""
+    if not isinstance(error, FileNotFoundError):
+        raise ShardError(
+            f"'{error.filename}' cannot be listed ({error.strerror}), so what it holds is not known; "
+            "give yourself the right to read it, or move away what takes the place of the folder"
+        ) from error
+
+
+def _current(paths: list[Path], parts: dict[Path, tuple[CommittedPart, ...]]) -> list[Path]:
+    """Those files of a kind that no compacted file has superseded."""
     gone: set[Path] = set()
     for folder in {path.parent for path in paths}:
-        gone |= held.replaced({path: parts[path] for path in paths if path.parent == folder})
+        gone |= part_files.superseded({path: parts[path] for path in paths if path.parent == folder})
     return [path for path in paths if path not in gone]
 
 
@@ -211,7 +193,9 @@ def _inspect(data: Path, path: Path) -> tuple[str, str, tuple[CommittedPart, ...
     except (pa.ArrowException, OSError) as error:
         return "", f"torn or not Parquet: {str(error).splitlines()[0]}", ()
     kind = expected.metadata[b"ivm_schema"].decode()
-    parts = held.parts_of(re.sub(r"(\.light|\.heavy)?\.parquet$", "", path.name), footer.num_rows, footer.metadata)
+    parts = part_files.parts_of(
+        re.sub(r"(\.light|\.heavy)?\.parquet$", "", path.name), footer.num_rows, footer.metadata
+    )
     return kind, schema.mismatch(found, expected), parts
 
 

@@ -54,7 +54,7 @@ def parts_of(name: str, rows: int, metadata: Mapping[bytes, bytes] | None) -> tu
     return (CommittedPart(name, metadata.get(CONTENT, b"").decode(), rows),)
 
 
-def replaced(parts: Mapping[Path, tuple[CommittedPart, ...]]) -> set[Path]:
+def superseded(parts: Mapping[Path, tuple[CommittedPart, ...]]) -> set[Path]:
     """Those of a folder's files that another one has taken the place of."""
     largest: dict[str, Path] = {}
     for path, held in sorted(parts.items(), key=lambda item: len(item[1])):

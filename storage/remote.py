@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from storage import layout
-from storage import part_files as held
+from storage import layout, part_files
+from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmError, ShardError, TransientError
 from storage.files import CONTENT, adopt, alone_in
 
@@ -67,7 +67,8 @@ def push(data: Path, url: str) -> Transfer:
     with _explained(url):
         store = _open(url)
         there = store.sizes()
-        return _each(_to_send(data), lambda name: _send(store, data, name, there))
+        with DataSet.open(data) as opened:
+            return _each(_to_send(opened), lambda name: _send(store, data, name, there))
 
 
 def push_part(data: Path, url: str, light: Path) -> None:
@@ -109,19 +110,18 @@ def _open(url: str) -> _Store:
     return _Store(url, filesystem, root.rstrip("/"))
 
 
-def _to_send(data: Path) -> Iterator[str]:
+def _to_send(data: DataSet) -> Iterator[str]:
     """Names in the order in which they may be seen: what labels rest on, each part's heavy file before its light one.
 
     Snapshots come last: they list the others.
     """
-    files = layout.scan(data)
-    if error := layout.as_error(files.problems):
+    if error := layout.as_error(data.problems):
         raise error
-    facts = [path for kind, paths in files.by_kind.items() if kind not in ("light", "heavy") for path in paths]
-    labels = [path for light in files.by_kind["light"] for path in (layout.heavy_path(light), light)]
-    before, after = (sorted((data / folder).glob("*.json")) for folder in _JSON)
+    facts = [path for kind, paths in data.by_kind.items() if kind not in ("light", "heavy") for path in paths]
+    labels = [path for light in data.by_kind["light"] for path in (layout.heavy_path(light), light)]
+    before, after = (sorted((data.folder / folder).glob("*.json")) for folder in _JSON)
     for path in (*before, *facts, *labels, *after):
-        yield path.relative_to(data).as_posix()
+        yield path.relative_to(data.folder).as_posix()
 
 
 def _to_fetch(there: Mapping[str, int]) -> Iterator[str]:
@@ -191,10 +191,10 @@ def _content(metadata: Mapping[bytes, bytes] | None) -> str:
 def _parts(store: _Store, light: str) -> list[str]:
     """The parts of a light file of the store; only a compacted one is opened for that."""
     name = PurePosixPath(light).name.removesuffix(layout.LIGHT)
-    if not held.is_compacted(name):
+    if not part_files.is_compacted(name):
         return [name]
     footer = _footer(store, light)
-    return [part.name for part in held.parts_of(name, footer.num_rows, footer.metadata)]
+    return [part.name for part in part_files.parts_of(name, footer.num_rows, footer.metadata)]
 
 
 def _footer(store: _Store, name: str) -> pq.FileMetaData:

@@ -1,4 +1,4 @@
-"""What people think of labels: each opinion is appended at once, and taking one back is one more row."""
+"""What people say of labels: each review is appended at once, and taking one back is one more row."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from storage import layout, schema, snapshots
-from storage.errors import ShardError
-from storage.files import alone_in
+from storage import layout, schema
+from storage.files import alone_in, readable
 from storage.records import Review, Rle, Verdict
 from storage.shards import write_reviews
-from storage.snapshots import Snapshot
+
+if TYPE_CHECKING:
+    from storage.snapshots import Snapshot
 
 _TIME, _NAME = "%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H-%M-%S.%fZ"
 """A moment in a row, and in a file's name."""
@@ -40,7 +42,7 @@ class Adjudication:
 def append(
     data: Path, recipe: str, sample_id: str, reviewer: str, verdict: Verdict, *, note: str = "", mask: Rle | None = None
 ) -> Review:
-    """Write one opinion as a shard of its own, later than all that this person said before."""
+    """Write one review as a shard of its own, later than all of this person before."""
     with alone_in(data / "reviews" / layout.name(reviewer) / ".lock"):
         at = _next_moment(data, reviewer)
         review = Review(sample_id, recipe, reviewer, verdict, note, at, mask)
@@ -48,7 +50,7 @@ def append(
     return review
 
 
-def read_reviews(paths: Iterable[Path]) -> list[Review]:
+def read(paths: Iterable[Path]) -> list[Review]:
     """The rows of review files, oldest first.
 
     Raises:
@@ -56,36 +58,35 @@ def read_reviews(paths: Iterable[Path]) -> list[Review]:
     """
     reviews = []
     for path in paths:
-        try:
+        with readable(path):
             rows = pq.read_table(path, schema=schema.REVIEWS).to_pylist()
-        except (OSError, ValueError) as error:
-            raise ShardError(f"reviews '{path}' cannot be read ({error}); move the file away") from error
         reviews += [Review(**row | {"mask": row["mask"] and Rle(**row["mask"])}) for row in rows]
     return sorted(reviews, key=lambda review: review.reviewed_at)
 
 
-def standing(reviews: Sequence[Review]) -> list[Review]:
-    """The reviews that count: of each person and label the latest one, unless it takes the opinion back."""
+def current(reviews: Sequence[Review]) -> list[Review]:
+    """The reviews that count: of each person and label the latest one, unless it takes the review back."""
     latest = {(r.reviewer, r.recipe, r.sample_id): r for r in sorted(reviews, key=lambda r: r.reviewed_at)}
     return [review for review in latest.values() if review.verdict != "withdrawn"]
 
 
-def adjudications(data: Path, recipe: str | None = None, snapshot: Snapshot | None = None) -> dict[str, Adjudication]:
-    """Sample id -> what its reviews mean for training; labels that nobody judged, or all are unsure of, are left out.
+def adjudicate_all(reviews: Sequence[Review], recipe: str = "") -> dict[str, Adjudication]:
+    """Sample id -> what its reviews mean for training; labels without one, or only "unsure" ones, are left out.
 
-    Raises:
-        ShardError: a file of reviews cannot be used; an answer without it would mislead.
+    Args:
+        reviews: all of them; those that count are chosen here.
+        recipe: only those of its labels.
     """
-    said: dict[str, list[Review]] = defaultdict(list)
-    for review in standing(read_reviews(snapshots.trusted(data, "reviews", snapshot))):
-        if recipe in (None, review.recipe):
-            said[review.sample_id].append(review)
-    found = {sample_id: adjudicate(reviews) for sample_id, reviews in said.items()}
-    return {sample_id: ruling for sample_id, ruling in found.items() if ruling}
+    of_label: dict[str, list[Review]] = defaultdict(list)
+    for review in current(reviews):
+        if recipe in ("", review.recipe):
+            of_label[review.sample_id].append(review)
+    found = {sample_id: adjudicate(each) for sample_id, each in of_label.items()}
+    return {sample_id: adjudication for sample_id, adjudication in found.items() if adjudication}
 
 
 def adjudicate(reviews: Sequence[Review]) -> Adjudication | None:
-    """Of standing reviews of one label: a wrong instruction outweighs a corrected mask (the latest one), that the
+    """Of current reviews of one label: a wrong instruction outweighs a corrected mask (the latest one), that the
     verdict "wrong", and that "right"; "unsure" says nothing."""
     verdicts = {review.verdict for review in reviews}
     if "wrong_instruction" in verdicts:
@@ -93,6 +94,14 @@ def adjudicate(reviews: Sequence[Review]) -> Adjudication | None:
     if corrected := [review for review in reviews if review.verdict == "wrong" and review.mask]:
         return Adjudication("corrected", max(corrected, key=lambda review: review.reviewed_at).mask)
     return next((Adjudication(verdict) for verdict in ("wrong", "right") if verdict in verdicts), None)
+
+
+def adjudications(data: Path, recipe: str | None = None, snapshot: Snapshot | None = None) -> dict[str, Adjudication]:
+    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data, recipe, snapshot).adjudications()`."""
+    from storage.data_set import DataSet
+
+    with DataSet.open(data, snapshot=snapshot) as opened:
+        return adjudicate_all(opened.reviews(), recipe or "")
 
 
 def _next_moment(data: Path, reviewer: str) -> str:

@@ -90,13 +90,7 @@ def to_label(light: Mapping[str, Any], heavy: Mapping[str, Any]) -> Label:
     )
 
 
-def to_rejection(light: Mapping[str, Any]) -> Rejection:
-    """Read a rejection back."""
-    return Rejection(**{name: light[name] for name in _REJECTION})
-
-
 _SAMPLE = ("image_uri", "width", "height", "instruction", "source", "kind", "difficulty", "held_out")
-_REJECTION = tuple(f.name for f in fields(Rejection))
 _SCORES = tuple(f.name for f in fields(Scores))
 _CANDIDATE = tuple(f.name for f in fields(Candidate))
 _PROPOSAL = tuple(f.name for f in fields(Proposal) if f.name != "mask")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import layout, schema
-from storage import part_files as held
-from storage.digest import combine, fact_digests, row_digests
+from storage import layout, part_files, schema
 from storage.errors import ShardError
 from storage.files import CONTENT, alone_in, replace, write_table, write_tables
 from storage.part_files import PARTS, CommittedPart, listing
 from storage.records import Decision, Label, PartResult, Reliability, Review, Weight
+from storage.row_hashes import combine, fact_digests, row_digests
 from storage.rows import heavy_rows, light_rows
 
 
@@ -69,29 +67,16 @@ def is_committed(data: Path, recipe: str, part: str) -> bool:
     """
     path = layout.light_path(data, recipe, part)
     # In this order: a part's own file is removed only after the compacted one is there.
-    return path.exists() or any(one.name == part for _, one in held.in_compacted(path.parent, layout.LIGHT))
-
-
-def list_parts(data: Path, recipe: str) -> list[str]:
-    """Names of the recipe's committed parts, sorted.
-
-    Raises:
-        ShardError: a compacted file of the recipe cannot be read.
-    """
-    folder = data / "labels" / layout.name(recipe)
-    own = {path.name.removesuffix(layout.LIGHT) for path in folder.glob(f"*{layout.LIGHT}")}
-    compacted = list(held.in_compacted(folder, layout.LIGHT))
-    several = {path.name.removesuffix(layout.LIGHT) for path, _ in compacted}
-    return sorted(own - several | {part.name for _, part in compacted})
+    return path.exists() or any(one.name == part for _, one in part_files.in_compacted(path.parent, layout.LIGHT))
 
 
 def write_weights(data: Path, discriminator: str, part: str, weights: Sequence[Weight]) -> Path:
-    """Append a discriminator's opinions; the same again does nothing, others under the same name are refused."""
+    """Append what a discriminator says; the same again does nothing, others under the same name are refused."""
     return _append(data / "weights" / layout.name(discriminator), part, weights, schema.WEIGHTS, "discriminator")
 
 
 def write_reviews(data: Path, reviewer: str, part: str, reviews: Sequence[Review]) -> Path:
-    """Append a person's opinions; the same again does nothing, others under the same name are refused."""
+    """Append a person's reviews; the same again does nothing, others under the same name are refused."""
     return _append(data / "reviews" / layout.name(reviewer), part, reviews, schema.REVIEWS, "reviewer")
 
 
@@ -115,26 +100,10 @@ def write_evaluation(data: Path, name: str, part: str, rows: Sequence[Mapping[st
 
 def write_measures(data: Path, recipe: str, parts: Sequence[CommittedPart], rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write what was measured on the labels of some parts, rows of `schema.MEASURES` in the parts' order."""
-    path = data / "measures" / layout.name(recipe) / f"{held.joint_name(parts)}.parquet"
+    path = data / "measures" / layout.name(recipe) / f"{part_files.joint_name(parts)}.parquet"
     table = pa.Table.from_pylist(list(rows), schema=schema.MEASURES)
     with alone_in(path.parent):
         replace(path, lambda hidden: write_tables(hidden, table.schema, [table], len(table), {PARTS: listing(parts)}))
-    return path
-
-
-def write_recipe(data: Path, recipe: str, config: Mapping[str, Any]) -> Path:
-    """Keep the configuration behind a recipe's hash as JSON.
-
-    Raises:
-        ShardError: the hash already stands for another configuration.
-    """
-    path = data / "recipes" / f"{layout.name(recipe)}.json"
-    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    with alone_in(path.parent):
-        if not path.exists():
-            replace(path, lambda hidden: hidden.write_text(text, encoding="utf-8"))
-        elif path.read_text(encoding="utf-8") != text:
-            raise ShardError(f"recipe {recipe} already stands for another configuration in '{path}'; use a new hash")
     return path
 
 
@@ -148,8 +117,8 @@ def _check_recipe(result: PartResult) -> None:
 
 def _append(folder: Path, part: str, facts: Sequence[Any], kind: pa.Schema, owner: str) -> Path:
     path = folder / f"{layout.name(part)}.parquet"
-    if strangers := {getattr(fact, owner) for fact in facts} - {folder.name}:
-        raise ValueError(f"every fact in '{path}' must be of {owner} {folder.name!r}, got {sorted(strangers)}")
+    if others := {getattr(fact, owner) for fact in facts} - {folder.name}:
+        raise ValueError(f"every fact in '{path}' must be of {owner} {folder.name!r}, got {sorted(others)}")
     table = pa.Table.from_pylist([asdict(fact) for fact in facts], schema=kind)
     content = combine(fact_digests(table))
     with alone_in(folder):
@@ -168,7 +137,7 @@ def _write_timings(data: Path, result: PartResult) -> None:
 def _in_compacted(path: Path, content: str) -> Path | None:
     """The compacted file that holds the part of this light file, which must have these contents."""
     name = path.name.removesuffix(layout.LIGHT)
-    for several, part in held.in_compacted(path.parent, layout.LIGHT):
+    for several, part in part_files.in_compacted(path.parent, layout.LIGHT):
         if part.name == name:
             _same(several, part.content, content)
             return several

@@ -1,26 +1,23 @@
 """Snapshots: a frozen list of what a data set held, by the hashes of its rows, so that a compaction does not change it.
 
 DATA/snapshots/<name>.json lists every part of labels and every fact (weights, reviews, decisions) with its content
-hash. The name is the hash of that list: equal data, equal name, on any machine.
+hash. The name is the hash of that list: equal data, equal name, on any machine. `DataSet.freeze` makes one,
+`DataSet.open(data, snapshot=name)` reads with one.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from storage import layout
-from storage.digest import combine, fact_digests, part_digests
 from storage.errors import ConfigError, ShardError
 from storage.files import alone_in, replace
+from storage.row_hashes import combine
 
 FACTS = ("weights", "reviews", "decisions")
 """Kinds of facts that a snapshot lists beside the labels."""
@@ -77,19 +74,13 @@ class Difference:
     added: tuple[Entry, ...]
 
 
-def current(data: Path) -> Snapshot:
-    """The data set as it is now, read from the footers; nothing is written.
-
-    Raises:
-        ShardError: a label file or a fact file cannot be used; a snapshot without it would mislead.
-    """
-    files = layout.scan_whole(data, "labels", *FACTS)
+def of(files: layout.DataFiles) -> Snapshot:
+    """What the files of a data set hold now, from their footers; nothing is written."""
     return Snapshot(tuple(sorted(entries(files))), datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def create(data: Path) -> Snapshot:
-    """Write down what the data set holds now; the same data again gives the same snapshot and writes nothing."""
-    snapshot = current(data)
+def write(data: Path, snapshot: Snapshot) -> Snapshot:
+    """Keep a snapshot under its name; one that is there already stays, and is given back."""
     path = data / "snapshots" / f"{snapshot.name}.json"
     with alone_in(path.parent):
         if path.exists():
@@ -160,38 +151,6 @@ def listed(files: layout.DataFiles, snapshot: Snapshot) -> dict[str, list[Path]]
     return files.by_kind | kept | {"heavy": [layout.heavy_path(path) for path in kept["light"]]}
 
 
-def trusted(data: Path, kind: str, snapshot: Snapshot | None = None, owner: str | None = None) -> list[Path]:
-    """The light files, or those of one of `FACTS`: all of them, or those that hold what the snapshot lists.
-
-    Args:
-        owner: only those of this recipe, reviewer or rule.
-
-    Raises:
-        ShardError: a file of the kind cannot be used, or lacks something listed; an answer without it would mislead.
-    """
-    files = layout.scan_whole(data, "labels" if kind == "light" else kind)
-    by_kind = files.by_kind if snapshot is None else listed(files, snapshot)
-    return [path for path in by_kind[kind] if owner in (None, path.parent.name)]
-
-
-def verify(data: Path, snapshot: Snapshot) -> tuple[str, ...]:
-    """Read every row that the snapshot lists; name the entries that are missing or have other contents."""
-    files = layout.scan(data)
-    found: dict[tuple[str, str, str], str] = {}
-    for path in files.by_kind["light"]:
-        found |= {("labels", *key): content for key, content in _label_contents(path)}
-    for kind in FACTS:
-        for path in files.by_kind[kind]:
-            found[kind, path.parent.name, path.stem] = combine(fact_digests(pq.read_table(path)))
-    wrong = []
-    for entry in snapshot.entries:
-        content = found.get((entry.kind, entry.owner, entry.part))
-        if content != entry.content:
-            seen = "is missing" if content is None else f"hashes to {content}"
-            wrong.append(f"{entry.kind}/{entry.owner}/{entry.part} {seen}, the snapshot lists {entry.content}")
-    return tuple(wrong)
-
-
 def entries(files: layout.DataFiles) -> Iterator[Entry]:
     """What the files of a data set hold, from their footers."""
     for kind in ("light", *FACTS):
@@ -200,13 +159,25 @@ def entries(files: layout.DataFiles) -> Iterator[Entry]:
                 yield Entry("labels" if kind == "light" else kind, path.parent.name, part.name, part.content, part.rows)
 
 
-def _label_contents(light: Path) -> Iterable[tuple[tuple[str, str], str]]:
-    """((recipe, part), hash of its rows) of each part of a light file; a damaged file counts as missing."""
-    digests: dict[tuple[str, str], list[tuple[str, ...]]] = defaultdict(list)
-    try:
-        for digest in part_digests(light):
-            digests[digest[0], digest[1]].append(digest)
-    except (pa.ArrowException, OSError, ValueError):
-        return []
-    empty = {(light.parent.name, part.name): combine([]) for part in layout.parts_in(light) if not part.rows}
-    return (empty | {key: combine(rows) for key, rows in digests.items()}).items()
+def current(data: Path) -> Snapshot:
+    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data).now()`."""
+    from storage.data_set import DataSet
+
+    with DataSet.open(data) as opened:
+        return opened.now()
+
+
+def create(data: Path) -> Snapshot:
+    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data).freeze()`."""
+    from storage.data_set import DataSet
+
+    with DataSet.open(data) as opened:
+        return opened.freeze()
+
+
+def trusted(data: Path, kind: str, snapshot: Snapshot | None = None, owner: str | None = None) -> list[Path]:
+    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data, recipe, snapshot).files(kind)`."""
+    from storage.data_set import DataSet
+
+    with DataSet.open(data, snapshot=snapshot) as opened:
+        return [path for path in opened.files(kind) if owner in (None, path.parent.name)]

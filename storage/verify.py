@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage import layout
-from storage.digest import combine, part_digests
+from storage.data_set import DataSet
 from storage.files import CONTENT
 from storage.layout import Problem
+from storage.row_hashes import combine, fact_digests, part_digests
 from storage.rows import image_sha
+from storage.snapshots import FACTS, Snapshot
 
 
 def verify(data: Path) -> tuple[Problem, ...]:
@@ -21,14 +24,31 @@ def verify(data: Path) -> tuple[Problem, ...]:
     Raises:
         ConfigError: `data` is not a folder.
     """
-    files = layout.scan(data)
-    checks: list[tuple[Path, Callable[[Path], str]]] = [
-        *((path, _check_content) for path in files.by_kind["light"]),
-        *((path, _check_images) for path in files.by_kind["heavy"]),
-        *((path, _check_pages) for kind in layout.KINDS[2:] for path in files.by_kind[kind]),
-    ]
-    found = [Problem(path.relative_to(data), why) for path, check in checks if (why := _try(check, path))]
-    return (*files.problems, *found)
+    with DataSet.open(data) as opened:
+        checks: list[tuple[Path, Callable[[Path], str]]] = [
+            *((path, _check_content) for path in opened.by_kind["light"]),
+            *((path, _check_images) for path in opened.by_kind["heavy"]),
+            *((path, _check_pages) for kind in layout.KINDS[2:] for path in opened.by_kind[kind]),
+        ]
+        found = [Problem(path.relative_to(data), why) for path, check in checks if (why := _try(check, path))]
+        return (*opened.problems, *found)
+
+
+def verify_snapshot(data: DataSet, snapshot: Snapshot) -> tuple[str, ...]:
+    """Read every row that the snapshot lists; name the entries that are missing or have other contents."""
+    found: dict[tuple[str, str, str], str] = {}
+    for path in data.by_kind["light"]:
+        found |= {("labels", *key): content for key, content in _label_contents(data, path)}
+    for kind in FACTS:
+        for path in data.by_kind[kind]:
+            found[kind, path.parent.name, path.stem] = combine(fact_digests(pq.read_table(path)))
+    wrong = []
+    for entry in snapshot.entries:
+        content = found.get((entry.kind, entry.owner, entry.part))
+        if content != entry.content:
+            seen = "is missing" if content is None else f"hashes to {content}"
+            wrong.append(f"{entry.kind}/{entry.owner}/{entry.part} {seen}, the snapshot lists {entry.content}")
+    return tuple(wrong)
 
 
 def _try(check: Callable[[Path], str], path: Path) -> str:
@@ -57,3 +77,15 @@ def _check_images(heavy: Path) -> str:
 def _check_pages(path: Path) -> str:
     pq.read_table(path)
     return ""
+
+
+def _label_contents(data: DataSet, light: Path) -> Iterable[tuple[tuple[str, str], str]]:
+    """((recipe, part), hash of its rows) of each part of a light file; a damaged file counts as missing."""
+    digests: dict[tuple[str, str], list[tuple[str, ...]]] = defaultdict(list)
+    try:
+        for digest in part_digests(light):
+            digests[digest[0], digest[1]].append(digest)
+    except (pa.ArrowException, OSError, ValueError):
+        return []
+    empty = {(light.parent.name, part.name): combine([]) for part in data.parts(light) if not part.rows}
+    return (empty | {key: combine(rows) for key, rows in digests.items()}).items()

@@ -80,9 +80,12 @@ def calibrate(
 ) -> None:
     """Learn from human rows how scores become quality: `ivm calibrate --data data --out calibration.json`."""
     from ivm_data.quality.calibration import calibrate as fit
-    from storage.reader import iter_labels
+    import pyarrow.compute as pc
 
-    calibration = fit(iter_labels(data))
+    from storage.data_set import DataSet
+
+    with DataSet.open(data) as opened:
+        calibration = fit(opened.labels(pc.field("has_human") & ~pc.field("held_out")))
     out.parent.mkdir(parents=True, exist_ok=True)
     calibration.save(out)
     console.print(f"{out}: fitted on {calibration.rows[0]} masks and {calibration.rows[1]} absences")

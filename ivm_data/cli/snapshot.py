@@ -10,6 +10,8 @@ import typer
 from ivm_data.cli.console import OutputFormat, console, show, warn
 from ivm_data.cli.options import DataFolder
 from storage import snapshots
+from storage.data_set import DataSet
+from storage.verify import verify_snapshot
 
 app = typer.Typer(help="Freeze, list, compare and verify what a data set holds.", no_args_is_help=True)
 
@@ -29,7 +31,8 @@ def compact(
 @app.command("create")
 def create(data: DataFolder) -> None:
     """Write down what the data set holds now: `ivm snapshot create --data data`."""
-    console.print(snapshots.create(data).name)
+    with DataSet.open(data) as opened:
+        console.print(opened.freeze().name)
 
 
 @app.command("list")
@@ -51,7 +54,8 @@ def diff(
     from ivm_data.quality.drift import drift
 
     if after == "now":
-        after = snapshots.create(data).name
+        with DataSet.open(data) as opened:
+            after = opened.freeze().name
     old, new = (snapshots.load(data, name) for name in (before, after))
     changed = snapshots.difference(old, new)
     removed, added = (_rows_by_owner(entries) for entries in (changed.removed, changed.added))
@@ -68,7 +72,8 @@ def verify(
 ) -> None:
     """Read every row that a snapshot lists and compare its hash: `ivm snapshot verify --data data 3f9c`."""
     snapshot = snapshots.load(data, name)
-    wrong = snapshots.verify(data, snapshot)
+    with DataSet.open(data) as opened:
+        wrong = verify_snapshot(opened, snapshot)
     for line in wrong:
         warn(line)
     if wrong:

@@ -16,9 +16,10 @@ from ivm_data.sources.fetch import FetchConfig
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.manifest_parts import ManifestPart
 from storage.errors import ConfigError, IvmError
+from storage.recipes import write_recipe
 from storage.records import Label, Lineage, PartResult, Rejection, Sample
 from storage.remote import committed, push, push_part
-from storage.shards import commit_part, is_committed, write_recipe
+from storage.shards import commit_part, is_committed
 
 INPUT_STAGE = "ingest"
 

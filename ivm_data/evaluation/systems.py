@@ -97,17 +97,15 @@ class _Labels:
     """Committed labels by sample id; what was never labeled, or rejected, has an empty mask."""
 
     def __init__(self, name: str, what: str, given: dict[str, str]) -> None:
-        from storage.reader import only_recipe
+        from storage.data_set import DataSet
 
         if given.keys() - {"recipe"}:
             raise ConfigError(f"{name!r}: labels have no option but 'recipe'")
-        self.name, self._data = name, Path(what)
-        self._recipe = only_recipe(self._data, given.get("recipe"))
+        opened = DataSet.open(Path(what), given.get("recipe"))
+        self.name, self._data = name, opened.at(opened.recipe)
 
     def masks(self, samples: Sequence[Sample]) -> list[np.ndarray]:
-        from storage.reader import read_masks
-
-        known = read_masks(self._data, [sample.id for sample in samples], self._recipe)
+        known = self._data.masks([sample.id for sample in samples])
         return [rle.decode(known[s.id]) if s.id in known else np.zeros((s.height, s.width), bool) for s in samples]
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ivm_data.exports import formats as registry
 from ivm_data.exports.export_format import Counts, Item
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.reader import iter_labels, only_recipe
+from storage.reader import among
 from storage.records import Status
 
 MARKER = ".ivm-export.json"
@@ -61,12 +61,13 @@ def export(name: str, data: Path, out: Path, selection: Selection, options: Mapp
     """
     write = registry.writer(name, options)
     _check_free(out)
-    selection = replace(selection, recipe=only_recipe(data, selection.recipe))
-    chosen = _choose(data, selection)
-    hidden = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(hidden, ignore_errors=True)
-    hidden.mkdir(parents=True)
-    counts = write(_items(data, chosen, selection), hidden)
+    with DataSet.open(data, selection.recipe) as opened:
+        selection = replace(selection, recipe=opened.recipe)
+        chosen = _choose(opened, selection)
+        hidden = out.with_name(f".{out.name}.unfinished")
+        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir(parents=True)
+        counts = write(_items(opened, chosen, selection), hidden)
     made = {"format": name, "options": dict(options), **asdict(selection)}
     marker = made | {"counts": asdict(counts), "files": _files(hidden) + 1}
     (hidden / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
@@ -90,7 +91,7 @@ def _files(folder: Path) -> int:
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
-def _choose(data: Path, selection: Selection) -> pa.ChunkedArray:
+def _choose(data: DataSet, selection: Selection) -> pa.ChunkedArray:
     """Sample ids."""
     query = "SELECT sample_id FROM clean_labels WHERE recipe = $recipe AND list_contains($statuses, status)"
     if selection.where:
@@ -100,13 +101,14 @@ def _choose(data: Path, selection: Selection) -> pa.ChunkedArray:
     if not len(found):
         meets = f" and meets '{selection.where}'" if selection.where else ""
         raise ConfigError(
-            f"no label of '{data}' is {' or '.join(selection.statuses)}{meets}; see: ivm query --data {data} summary"
+            f"no label of '{data.folder}' is {' or '.join(selection.statuses)}{meets}; "
+            f"see: ivm query --data {data.folder} summary"
         )
     return found
 
 
-def _items(data: Path, chosen: pa.ChunkedArray, selection: Selection) -> Iterator[Item]:
-    for label in iter_labels(data, pc.field("sample_id").isin(chosen), selection.recipe):
+def _items(data: DataSet, chosen: pa.ChunkedArray, selection: Selection) -> Iterator[Item]:
+    for label in data.labels(among("sample_id", chosen)):
         human = label.sample.human_mask if selection.human else None
         yield Item(label, label.mask) if human is None else Item(label, human, "human")
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from ivm_data.quality.rules import RULES, Rule, rule
 from storage.catalog import Catalog
-from storage.decisions import FoundLabel, decide, standing
+from storage.data_set import DataSet
+from storage.decisions import FoundLabel, decide
 
 _BY_SOURCE = """
     SELECT
@@ -56,8 +57,8 @@ class Overview:
 
 def overview(data: Path) -> list[Overview]:
     """Every rule with its parameters' defaults, and what counts of its decisions."""
-    excluding = [decision.rule for decision in standing(data) if decision.verdict == "exclude"]
-    with Catalog(data) as catalog:
+    with DataSet.open(data) as opened, Catalog(opened) as catalog:
+        excluding = [decision.rule for decision in opened.decisions() if decision.verdict == "exclude"]
         return [Overview(one, len(_find(catalog, one, {})), excluding.count(one.name)) for one in RULES]
 
 
@@ -108,4 +109,5 @@ def _find(catalog: Catalog, chosen: Rule, values: Mapping[str, Any]) -> pa.Table
 
 
 def _excluded_by(data: Path, name: str) -> set[tuple[str, str]]:
-    return {(d.recipe, d.sample_id) for d in standing(data) if d.rule == name and d.verdict == "exclude"}
+    with DataSet.open(data) as opened:
+        return {(d.recipe, d.sample_id) for d in opened.decisions() if d.rule == name and d.verdict == "exclude"}

@@ -17,6 +17,7 @@ import pyarrow as pa
 from scipy.stats import chi2
 
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.schema import SCORES
 
 DriftVerdict = Literal["same", "noise", "small", "moderate", "large"]
@@ -50,10 +51,15 @@ def drift(data: Path, before: str, after: str) -> list[Drift]:
     """Every score, source, status and kind of the labels of two snapshots, farthest first."""
     columns = (*_CATEGORIES, *SCORES)
     query = f"SELECT {', '.join(columns)} FROM labels"
-    with Catalog(data, before) as old, Catalog(data, after) as new:
-        first, second = old.sql(query), new.sql(query)
+    with DataSet.open(data) as now:
+        first, second = (_labels(now.at(snapshot=name), query) for name in (before, after))
     found = [compare(name, *_counts(first[name], second[name])) for name in columns]
     return sorted(found, key=lambda one: -one.psi)
+
+
+def _labels(data: DataSet, query: str) -> pa.Table:
+    with Catalog(data) as catalog:
+        return catalog.sql(query)
 
 
 def compare(what: str, before_B: np.ndarray, after_B: np.ndarray) -> Drift:

@@ -18,6 +18,7 @@ from rlemasklib import RLEMask
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.manifest_parts import dataset_name
 from storage import layout, rle
+from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.part_files import CommittedPart
 from storage.records import Rle, Sample
@@ -44,19 +45,14 @@ def measure(data: Path, progress: Callable[[int, int], None] = lambda done, tota
     """Measure every part that is not measured yet; returns how many those were. Killing it loses one file's work.
 
     Args:
-        progress: is told how many of how many label files are done.
+        progress: called with how many of how many label files are done.
     """
-    files = layout.scan(data)
-    done = {(p.parent.name, part.name, part.content) for p in files.by_kind["measures"] for part in files.parts[p]}
-    open_parts = {
-        light: parts
-        for light in files.by_kind["light"]
-        if (parts := [part for part in files.parts[light] if (light.parent.name, part.name, part.content) not in done])
-    }
-    for index, (light, parts) in enumerate(open_parts.items()):
-        write_measures(data, light.parent.name, *_measured(light, parts))
-        progress(index + 1, len(open_parts))
-    return sum(map(len, open_parts.values()))
+    with DataSet.open(data) as opened:
+        unmeasured = _unmeasured(opened)
+        for index, (light, parts) in enumerate(unmeasured.items()):
+            write_measures(data, light.parent.name, *_measured(light, parts))
+            progress(index + 1, len(unmeasured))
+    return sum(map(len, unmeasured.values()))
 
 
 def add_evaluation(data: Path, images: Path) -> int:
@@ -76,6 +72,16 @@ def add_evaluation(data: Path, images: Path) -> int:
         raise ConfigError(f"no readable image in '{images}'; give a folder of images or a manifest")
     write_evaluation(data, name, "images", rows)
     return len(rows)
+
+
+def _unmeasured(data: DataSet) -> dict[Path, list[CommittedPart]]:
+    """Light file -> the parts in it that have no measures."""
+    measured = {(p.parent.name, part.name, part.content) for p in data.by_kind["measures"] for part in data.parts(p)}
+    parts = {
+        light: [part for part in data.parts(light) if (light.parent.name, part.name, part.content) not in measured]
+        for light in data.by_kind["light"]
+    }
+    return {light: unmeasured for light, unmeasured in parts.items() if unmeasured}
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -11,8 +11,9 @@ from markupsafe import Markup
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.report import charts
 from ivm_data.report.gallery import WALLS, hang
-from ivm_data.report.report_facts import GROUPS, FactRow, Facts, choose_recipe
+from ivm_data.report.report_facts import GROUPS, FactRow, Facts
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.errors import ConfigError
 
 MAX_SOURCES = 6
@@ -33,8 +34,8 @@ def write_report(
     """
     if out.is_dir():
         raise ConfigError(f"'{out}' is a folder; give the path of the HTML file to write, such as '{out}/report.html'")
-    with Catalog(data) as catalog:
-        page = _render(catalog, choose_recipe(catalog, recipe), title, pictures)
+    with DataSet.open(data, recipe) as opened, Catalog(opened) as catalog:
+        page = _render(catalog, opened.recipe, title, pictures)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
     return out

@@ -9,7 +9,6 @@ from scipy.stats import binomtest
 
 from ivm_data.quality.calibration import RIGHT_IOU
 from storage.catalog import Catalog
-from storage.errors import ConfigError
 from storage.records import REASONS
 
 FactRow = dict[str, Any]
@@ -88,22 +87,6 @@ class Facts:
         known = "outcome = 'label' AND human_iou IS NOT NULL" + (" AND held_out" if self.held_out else "")
         columns = f"*, {known} AS known, len(proposals) > 0 AS has_mask, human_iou >= {RIGHT_IOU} AS is_right"
         return f"WITH judged AS (SELECT {columns} FROM outcomes WHERE recipe = $recipe)"
-
-
-def choose_recipe(catalog: Catalog, recipe: str | None) -> str:
-    """The recipe with that hash, or the only one of the data set.
-
-    Raises:
-        ConfigError: nothing is labeled, no such recipe, or several to choose from.
-    """
-    known = catalog.sql("SELECT DISTINCT recipe FROM outcomes ORDER BY recipe")["recipe"].to_pylist()
-    if not known:
-        raise ConfigError("the data set holds no outcomes; label something first with 'ivm label'")
-    if recipe is None and len(known) > 1:
-        raise ConfigError(f"the data set holds {len(known)} recipes; choose one of {', '.join(known)}")
-    if recipe is not None and recipe not in known:
-        raise ConfigError(f"no recipe '{recipe}' in the data set; choose one of {', '.join(known)}")
-    return recipe or known[0]
 
 
 def _wilson(share: float | None, count: int) -> tuple[float, float] | None:

@@ -83,7 +83,7 @@ def create_app(desk: Desk, access: Access) -> FastAPI:
 
     @app.get("/agreement")
     def agreement() -> Response:
-        with Catalog(desk.data) as catalog:
+        with Catalog(desk.reopened()) as catalog:
             rows = agreements(catalog, desk.recipe)
             verdicts = catalog.query("reviews_by_status", recipe=desk.recipe).to_pylist()
         html = pages.get_template("agreement.html").render(rows=rows, verdicts=verdicts, known=math.isfinite)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -19,12 +18,12 @@ from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.images import decode
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.recipes.labeling_recipes import demo
-from ivm_data.report.report_facts import choose_recipe
 from ivm_data.review.clicks import Click, apply_clicks
-from storage import layout, reviews, rle
+from storage import layout, recipes, reviews, rle
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.reader import read_label
+from storage.reader import among
 from storage.records import Label, Review, Rle, Verdict
 
 QUEUE = 200
@@ -34,6 +33,7 @@ _KEPT = 8
 """Labels kept decoded: the next ones, and some to go back to."""
 
 _MINE = "SELECT sample_id, verdict FROM opinions WHERE recipe = $recipe AND reviewer = $reviewer ORDER BY reviewed_at"
+_LABELS = "SELECT count(*) AS n FROM labels WHERE recipe = $recipe"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +59,11 @@ class Desk:
         self, data: Path, reviewer: str, recipe: str | None = None, changes: Mapping[str, Any] | None = None
     ) -> None:
         self.data, self.reviewer = data, layout.name(reviewer)
-        with Catalog(data) as catalog:
-            self.recipe = choose_recipe(catalog, recipe)
+        self.opened = DataSet.open(data, recipe)
+        self.recipe = self.opened.recipe
+        with Catalog(self.opened) as catalog:
             mine = catalog.sql(_MINE, recipe=self.recipe, reviewer=reviewer).to_pylist()
-            counted = catalog.sql("SELECT count(*) AS n FROM labels WHERE recipe = $recipe", recipe=self.recipe)
-        self.total = counted["n"][0].as_py()
+            self.total = catalog.sql(_LABELS, recipe=self.recipe)["n"][0].as_py()
         self._changes = changes or {}
         self._opinions = {row["sample_id"]: row["verdict"] for row in mine}
         self._parts: dict[str, str] = {}
@@ -77,7 +77,7 @@ class Desk:
             **filters: parameters of the named query `review_queue`.
         """
         chosen = {"recipe": self.recipe, "reviewer": self.reviewer, "limit": QUEUE} | filters
-        with Catalog(self.data) as catalog:
+        with Catalog(self.reopened()) as catalog:
             newest = newest_discriminator(self.data)
             rows = catalog.query("review_queue", discriminator=newest, **chosen).to_pylist()
             agreed = [asdict(each) for each in agreements(catalog, self.recipe)]
@@ -103,7 +103,7 @@ class Desk:
         key = layout.name(part), layout.name(sample_id)
         with self._lock:
             if key not in self._sheets:
-                label = read_label(self.data, self.recipe, *key)
+                label = self.opened.label(*key) or self.reopened().label(*key)
                 if label is None:
                     raise ConfigError(f"part {part!r} has no label {sample_id!r}; load the page again")
                 self._sheets[key] = Sheet(label, decode(label.sample.image))
@@ -149,21 +149,23 @@ class Desk:
             del self._opinions[sample_id]
         return {"sample_id": sample_id, "part": self._part(sample_id), "verdict": verdict}
 
+    def reopened(self) -> DataSet:
+        """The labels, reviews and weights that there are by now."""
+        with self._lock:
+            self.opened = DataSet.open(self.data, self.recipe)
+        return self.opened
+
     @cached_property
     def segmenter(self) -> Segmenter:
         """The recipe's segmenter; the embedded one where the data set does not hold its recipe."""
-        path = self.data / "recipes" / f"{self.recipe}.json"
-        spec = demo().segmenter
-        if path.exists():
-            spec = build(ExpertSpec, json.loads(path.read_text(encoding="utf-8"))["segmenter"], str(path))
+        spec, config = demo().segmenter, recipes.load(self.data, self.recipe)
+        if config:
+            spec = build(ExpertSpec, config["segmenter"], str(recipes.recipe_path(self.data, self.recipe)))
         return get(override(spec, self._changes))
 
     def _part(self, sample_id: str) -> str:
-        with Catalog(self.data) as catalog:
-            parts = catalog.sql(
-                "SELECT part FROM labels WHERE (recipe, sample_id) = ($r, $s)", r=self.recipe, s=sample_id
-            )
-        return parts["part"][0].as_py() if len(parts) else ""
+        rows = self.opened.light_batches(["part"], among("sample_id", [sample_id]))
+        return next((part for batch in rows for part in batch["part"].to_pylist()), "")
 
 
 def newest_discriminator(data: Path) -> str:

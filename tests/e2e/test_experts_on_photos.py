@@ -9,7 +9,7 @@ from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.experts import registry
 from ivm_data.recipes.labeling_recipes import recipe
 from storage.catalog import Catalog
-from storage.reader import iter_labels
+from storage.data_set import DataSet
 
 ROLES = {"ground": "grounder", "segment": "segmenter", "p_yes": "verifier", "propose": "proposer"}
 """Verb -> the role of the recipe that an expert with it takes."""
@@ -56,5 +56,5 @@ def test_an_expert_labels_photographs_within_the_flow(name, tiny, photos, photos
         lineage = catalog.sql("select distinct unnest(experts, recursive := true) from labels").to_pylist()
     assert [row["n"] for row in outcomes] == [1] * 4
     assert {"role": role, "name": expert.name} in lineage
-    makers = {proposal.expert for label in iter_labels(run.data) for proposal in label.proposals}
+    makers = {proposal.expert for label in DataSet.open(run.data).labels() for proposal in label.proposals}
     assert any(expert.name in maker for maker in makers) == (name not in SILENT and role != "verifier")

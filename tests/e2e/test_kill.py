@@ -12,8 +12,8 @@ import pytest
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
+from storage.data_set import DataSet
 from storage.digest import content_hash
-from storage.shards import list_parts
 from storage.verify import verify
 
 KILLS = 3
@@ -52,7 +52,7 @@ def test_labeling_killed_at_random_moments_ends_with_the_same_labels(tmp_path):
         ended = label_and_kill(manifest, killed, rng.uniform(0.2, 1.8) * sum(seconds) / len(seconds))
         assert ended == -signal.SIGKILL
         assert verify(killed) == ()
-        progress.append(set(list_parts(killed, whole.recipe_hash)))
+        progress.append({part for _, part in DataSet.open(killed).light_of})
     assert all(before <= after for before, after in pairwise(progress))
     assert len(progress[-1]) < len(whole.parts)
 

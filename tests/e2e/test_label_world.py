@@ -12,9 +12,9 @@ from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.digest import content_hash
 from storage.errors import ConfigError
-from storage.reader import iter_labels
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "examples").glob("*.ipynb"))
 
@@ -57,7 +57,7 @@ def test_every_score_that_the_gate_may_look_at_is_a_column_with_values(labeled):
 
 
 def test_a_label_carries_two_opinions_and_its_whole_lineage(labeled):
-    labels = [label for label in iter_labels(labeled.data) if label.proposals]
+    labels = [label for label in DataSet.open(labeled.data).labels() if label.proposals]
     assert {len(label.proposals) for label in labels} == {2}
     assert {role for role, _ in labels[0].lineage.experts} == {
         "rewriter", "grounder", "segmenter", "verifier", "proposer", "calibration",

@@ -12,7 +12,7 @@ from ivm_data.sources.foreign.foreign_reader import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
 from storage import rle
-from storage.reader import iter_labels
+from storage.data_set import DataSet
 from storage.records import Sample, Status
 
 PHOTOS = 6
@@ -48,7 +48,8 @@ def test_masks_instructions_and_images_come_back_identical(name, human, labeled,
     assert write_manifest(records, out / "back.jsonl", name).bad == 0
     samples = [sample for part in plan(out / "back.jsonl") for sample in read_part(part, out)]
     assert all(isinstance(sample, Sample) for sample in samples), samples
-    expected = {label.sample.id: label.sample.human_mask if human else label.mask for label in iter_labels(labeled)}
+    labels = DataSet.open(labeled).labels()
+    expected = {label.sample.id: label.sample.human_mask if human else label.mask for label in labels}
     assert len(expected) == PHOTOS
     assert {sample.id: sample.human_mask for sample in samples} == {
         key: mask for key, mask in expected.items() if rle.area(mask) or name != "coco"
@@ -57,4 +58,4 @@ def test_masks_instructions_and_images_come_back_identical(name, human, labeled,
 
 def test_the_report_of_the_photographs_is_written(labeled, tmp_path):
     page = write_report(labeled, tmp_path / "report.html").read_text()
-    assert all(label.sample.instruction.split()[-1] in page for label in iter_labels(labeled))
+    assert all(label.sample.instruction.split()[-1] in page for label in DataSet.open(labeled).labels())

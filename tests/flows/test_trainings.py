@@ -5,7 +5,7 @@ import pytest
 from flows.trainings import LabelState, accepted_at_last_training, is_trained, remember, settings, training_key
 from ivm_data.engine.labeling import label_manifest, label_part, prepare
 from ivm_data.recipes.labeling_recipes import recipe
-from storage import snapshots
+from storage.data_set import DataSet
 from storage.layout import light_path
 
 HOW = settings("uniform", 0, None)
@@ -59,6 +59,6 @@ def test_labels_are_counted_as_they_are_committed(run, tmp_path, manifest):
 def test_the_labels_of_a_snapshot_are_those_that_were_trained_on(run, tmp_path, manifest):
     partly = prepare(manifest, tmp_path / "data", run.recipe, part_size=2)
     label_part(partly, partly.parts[0])
-    first, frozen = LabelState.of(partly.data), snapshots.create(partly.data)
+    first, frozen = LabelState.of(partly.data), DataSet.open(partly.data).freeze()
     label_part(partly, partly.parts[1])
     assert LabelState.of(partly.data, snapshot=frozen.name) == first != LabelState.of(partly.data)

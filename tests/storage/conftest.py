@@ -8,7 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from storage.shards import commit_part, write_recipe, write_reviews, write_weights
+from storage.recipes import write_recipe
+from storage.shards import commit_part, write_reviews, write_weights
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ import pytest
 from storage import layout
 from storage.catalog import Catalog
 from storage.compact import compact
+from storage.data_set import DataSet
 from storage.digest import content_hash
 from storage.errors import ConfigError, ShardError
-from storage.reader import iter_labels, read_masks
 from storage.records import PartResult
 from storage.rows import HEAVY_ROWS
-from storage.shards import commit_part, is_committed, list_parts
+from storage.shards import commit_part, is_committed
 from storage.verify import verify
 
 PARTS = 14
@@ -52,29 +52,39 @@ def many(tmp_path, build):
     return data
 
 
+def light_files(data):
+    with DataSet.open(data) as opened:
+        return opened.files("light")
+
+
 def label_names(data):
-    return [path.name for path in layout.label_files(data)]
+    return [path.name for path in light_files(data)]
+
+
+def part_names(data):
+    with DataSet.open(data) as opened:
+        return [part for _, part in opened.light_of]
 
 
 def test_who_streams_labels_meanwhile_reads_all_of_them_and_the_next_compaction_clears_up(many):
-    expected, before = list(iter_labels(many)), set((many / "labels").rglob("*.parquet"))
-    stream = iter_labels(many)
+    expected, before = list(DataSet.open(many).labels()), set((many / "labels").rglob("*.parquet"))
+    stream = DataSet.open(many).labels()
     labels = [next(stream)]
     (done,) = compact(many)
     assert done.after == 1 and before < set((many / "labels").rglob("*.parquet"))
-    assert labels + list(stream) == expected == list(iter_labels(many))
+    assert labels + list(stream) == expected == list(DataSet.open(many).labels())
     compact(many)
     assert not before & set((many / "labels").rglob("*.parquet"))
 
 
 def test_a_compaction_keeps_every_row_part_and_hash(many, build):
-    labels, parts, content = list(iter_labels(many)), list_parts(many, build.RECIPE), content_hash(many)
+    labels, parts, content = list(DataSet.open(many).labels()), part_names(many), content_hash(many)
     (done,) = compact(many)
     assert (done.recipe, done.before, done.after, done.rows) == (build.RECIPE, PARTS, 1, 12 * PARTS)
     assert len(list(many.rglob("*.parquet"))) == 3 and not list(many.rglob("*.tmp"))
-    assert list(iter_labels(many)) == labels
-    assert read_masks(many, [labels[40].sample.id]) == {labels[40].sample.id: labels[40].mask}
-    assert (list_parts(many, build.RECIPE), content_hash(many), verify(many)) == (parts, content, ())
+    assert list(DataSet.open(many).labels()) == labels
+    assert DataSet.open(many).masks([labels[40].sample.id]) == {labels[40].sample.id: labels[40].mask}
+    assert (part_names(many), content_hash(many), verify(many)) == (parts, content, ())
     assert all(is_committed(many, build.RECIPE, part) for part in parts)
     assert not is_committed(many, build.RECIPE, "part-99999")
 
@@ -96,7 +106,7 @@ def test_files_hold_at_most_the_target_and_full_ones_are_left_alone(many, build)
     commit_part(many, build.make_part("part-00091", seed=9100))
     compact(many, target_rows=60)
     assert set(before[:2]) < set(label_names(many)) and len(label_names(many)) == 4
-    assert all(pq.read_metadata(path).num_rows <= 60 for path in layout.label_files(many))
+    assert all(pq.read_metadata(path).num_rows <= 60 for path in light_files(many))
 
 
 def test_compacted_files_are_compacted_further(many):
@@ -108,7 +118,7 @@ def test_compacted_files_are_compacted_further(many):
 
 def test_row_groups_bloom_filter_and_shared_images_are_as_in_a_part(many):
     compact(many)
-    (light,) = layout.label_files(many)
+    (light,) = light_files(many)
     group = pq.ParquetFile(light).metadata.row_group(0)
     columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
     assert columns["sample_id"].bloom_filter_offset is not None and group.num_rows == 12 * PARTS
@@ -122,7 +132,7 @@ def test_parts_without_labels_and_without_outcomes_are_compacted_too(tmp_path, b
     commit_part(tmp_path, PartResult("rejected", build.RECIPE, tuple(build.make_rejection(i) for i in range(3))))
     commit_part(tmp_path, PartResult("empty", build.RECIPE, ()))
     compact(tmp_path)
-    assert list_parts(tmp_path, build.RECIPE) == ["empty", "rejected"] and verify(tmp_path) == ()
+    assert part_names(tmp_path) == ["empty", "rejected"] and verify(tmp_path) == ()
 
 
 def test_a_damaged_part_stops_its_compaction_and_stays(many, build):
@@ -160,7 +170,7 @@ def test_what_a_compaction_killed_before_its_clean_up_left_is_neither_read_nor_k
     for path, raw in kept.items():
         path.write_bytes(raw)
     layout.light_path(many, build.RECIPE, "part-00002").unlink()
-    assert (content_hash(many), len(list_parts(many, build.RECIPE)), verify(many)) == (content, PARTS, ())
+    assert (content_hash(many), len(part_names(many)), verify(many)) == (content, PARTS, ())
     with Catalog(many) as catalog:
         assert catalog.sql("SELECT count(*) AS n FROM outcomes")["n"].to_pylist() == [12 * PARTS]
         assert catalog.sql("SELECT count(*) AS n FROM timings")["n"].to_pylist() == [2 * PARTS]
@@ -170,7 +180,7 @@ def test_what_a_compaction_killed_before_its_clean_up_left_is_neither_read_nor_k
 
 def test_a_torn_compacted_file_is_named_where_its_parts_are_asked_for(many, build):
     compact(many)
-    (light,) = layout.label_files(many)
+    (light,) = light_files(many)
     torn = light.with_name("part-00000+0123456789abcdef.light.parquet")
     light.rename(torn)
     torn.write_bytes(torn.read_bytes()[:-100])
@@ -182,7 +192,7 @@ def test_a_compaction_killed_before_any_of_its_steps_loses_and_doubles_nothing(t
     whole, ends, after = tmp_path / "whole", [], set()
     for i in range(3):
         commit_part(whole, build.make_part(f"part-{i:05d}", rows=4, seed=100 * i))
-    content, parts = content_hash(whole), list_parts(whole, build.RECIPE)
+    content, parts = content_hash(whole), part_names(whole)
     shutil.copytree(whole, tmp_path / "warm-up")
     command = [sys.executable, "-c", KILLER, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killer:
@@ -192,7 +202,7 @@ def test_a_compaction_killed_before_any_of_its_steps_loses_and_doubles_nothing(t
             killer.stdin.flush()
             ends.append(int(killer.stdout.readline()))
             after.add(len(label_names(killed)))
-            assert (content_hash(killed), list_parts(killed, build.RECIPE), verify(killed)) == (content, parts, ())
+            assert (content_hash(killed), part_names(killed), verify(killed)) == (content, parts, ())
             compact(killed)
             assert len(list(killed.rglob("*.parquet"))) == 3 and content_hash(killed) == content
             if ends[-1] == 0:

@@ -1,7 +1,8 @@
 import pytest
 
 from storage.catalog import Catalog
-from storage.decisions import FoundLabel, decide, excluded, standing
+from storage.data_set import DataSet
+from storage.decisions import FoundLabel, decide, scopes
 from storage.errors import ShardError
 from storage.records import Label
 from storage.shards import commit_part
@@ -16,6 +17,11 @@ def labels(tmp_path, build):
 
 def found(labels, build):
     return [FoundLabel(build.RECIPE, label.sample.id, f"seen in {label.sample.id[:4]}") for label in labels]
+
+
+def excluded(data):
+    with DataSet.open(data) as opened:
+        return opened.excluded()
 
 
 def clean_ids(data):
@@ -44,7 +50,8 @@ def test_a_label_stays_out_until_every_rule_lets_it_in_and_the_wider_scope_holds
     assert excluded(tmp_path) == {one.sample_id: "sample"}
     decide(tmp_path, "b", "sample", "include", [one], parameters={}, who="ada")
     assert excluded(tmp_path) == {one.sample_id: "mask"}
-    assert excluded(tmp_path, "other") == {}
+    with DataSet.open(tmp_path) as opened:
+        assert scopes(opened.decisions(), "other") == {}
     with Catalog(tmp_path) as catalog:
         assert catalog.sql("SELECT scope, excluded_by FROM excluded").to_pylist() == [
             {"scope": "mask", "excluded_by": ["a", "c"]}
@@ -54,7 +61,8 @@ def test_a_label_stays_out_until_every_rule_lets_it_in_and_the_wider_scope_holds
 def test_decisions_of_one_rule_are_in_order_even_where_a_clock_was_ahead(tmp_path, build, labels):
     for verdict in ("exclude", "include") * 5:
         decide(tmp_path, "area", "mask", verdict, found(labels[:1], build), parameters={}, who="ada")
-    assert [decision.verdict for decision in standing(tmp_path)] == ["include"]
+    with DataSet.open(tmp_path) as opened:
+        assert [decision.verdict for decision in opened.decisions()] == ["include"]
     assert decide(tmp_path, "area", "mask", "exclude", [], parameters={}, who="ada") is None
 
 

@@ -15,12 +15,12 @@ from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from storage.compact import compact
+from storage.data_set import DataSet
 from storage.digest import content_hash
 from storage.errors import ConfigError, ShardError, TransientError
 from storage.layout import heavy_path, light_path
 from storage.remote import committed, pull, push, push_part
 from storage.shards import commit_part
-from storage.snapshots import create
 from storage.verify import verify
 
 PUSH = "import sys; from pathlib import Path; from storage.remote import push; push(Path(sys.argv[1]), sys.argv[2])"
@@ -60,7 +60,7 @@ def keys(s3, bucket):
 
 def test_a_data_set_comes_back_the_same_and_nothing_travels_twice(s3, bucket, small_data, tmp_path, build):
     data = Path(shutil.copytree(small_data, tmp_path / "data"))
-    snapshot = create(data)
+    snapshot = DataSet.open(data).freeze()
     url = f"s3://{bucket}/some/folder"
     sent = push(data, url)
     assert sent.moved == len(keys(s3, bucket)) == len([p for p in data.rglob("*") if p.is_file()])
@@ -72,7 +72,7 @@ def test_a_data_set_comes_back_the_same_and_nothing_travels_twice(s3, bucket, sm
     assert pull(url, back).moved == 0
     assert verify(back) == ()
     assert content_hash(back) == content_hash(data)
-    assert create(back).name == snapshot.name
+    assert DataSet.open(back).freeze().name == snapshot.name
 
 
 def test_a_push_that_is_killed_leaves_no_part_without_its_heavy_file_and_the_next_one_ends_it(

@@ -7,13 +7,18 @@ import pytest
 
 from storage import reviews, rle
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.errors import ShardError
-from storage.layout import scan
 from storage.records import Review
 from storage.reviews import Adjudication
 
 MASK = rle.encode(np.eye(4, dtype=bool))
 OTHER = rle.encode(np.ones((4, 4), bool))
+
+
+def adjudications(data):
+    with DataSet.open(data) as opened:
+        return opened.adjudications()
 
 
 def said(verdict, at="2024-05-01T12:00:00Z", reviewer="ada", mask=None):
@@ -23,9 +28,9 @@ def said(verdict, at="2024-05-01T12:00:00Z", reviewer="ada", mask=None):
 def test_an_opinion_is_a_file_of_its_own_and_reads_back_with_its_mask(tmp_path):
     made = [reviews.append(tmp_path, "3f9c0a", "00", "ada", "wrong", note="ü", mask=MASK) for _ in range(3)]
     paths = list(tmp_path.glob("reviews/ada/*.parquet"))
-    assert len(paths) == 3 and reviews.read_reviews(paths) == made
+    assert len(paths) == 3 and reviews.read(paths) == made
     assert sorted(r.reviewed_at for r in made) == [r.reviewed_at for r in made]
-    assert reviews.standing(made) == made[-1:]
+    assert reviews.current(made) == made[-1:]
 
 
 def test_an_opinion_is_later_than_all_before_even_where_the_clock_is_behind(tmp_path):
@@ -38,17 +43,19 @@ def test_an_opinion_is_later_than_all_before_even_where_the_clock_is_behind(tmp_
 def test_a_withdrawn_opinion_does_not_count_and_others_do(tmp_path):
     for verdict in ("right", "withdrawn"):
         reviews.append(tmp_path, "3f9c0a", "00", "ada", verdict)
-    assert reviews.adjudications(tmp_path) == {}
+    assert adjudications(tmp_path) == {}
     reviews.append(tmp_path, "3f9c0a", "00", "ben", "wrong", mask=MASK)
-    assert reviews.adjudications(tmp_path, "3f9c0a") == {"00": Adjudication("corrected", MASK)}
-    assert reviews.adjudications(tmp_path, "other") == {}
+    assert adjudications(tmp_path) == {"00": Adjudication("corrected", MASK)}
+    with DataSet.open(tmp_path) as opened:
+        assert reviews.adjudicate_all(opened.reviews(), "3f9c0a") == {"00": Adjudication("corrected", MASK)}
+        assert reviews.adjudicate_all(opened.reviews(), "other") == {}
     with Catalog(tmp_path) as catalog:
         (row,) = catalog.sql("FROM opinions").to_pylist()
     assert (row["reviewer"], row["verdict"], row["mask"]["counts"]) == ("ben", "wrong", MASK.counts)
 
 
 @pytest.mark.parametrize(
-    ("opinions", "ruling"),
+    ("written", "adjudication"),
     [
         ([said("right")], Adjudication("right")),
         ([said("unsure")], None),
@@ -59,17 +66,18 @@ def test_a_withdrawn_opinion_does_not_count_and_others_do(tmp_path):
         ([said("wrong_instruction"), said("wrong", mask=MASK), said("right")], Adjudication("wrong_instruction")),
     ],
 )
-def test_where_people_disagree_the_more_careful_verdict_counts(opinions, ruling):
-    assert reviews.adjudicate(opinions) == ruling
+def test_where_people_disagree_the_more_careful_verdict_counts(written, adjudication):
+    assert reviews.adjudicate(written) == adjudication
 
 
 def test_a_file_of_before_masks_were_kept_is_named_and_no_training_goes_on_without_it(tmp_path):
     reviews.append(tmp_path, "3f9c0a", "00", "ada", "right")
     (path,) = tmp_path.glob("reviews/ada/*.parquet")
     pq.write_table(pq.read_table(path).drop_columns("mask"), path)
-    assert "['mask']" in str(scan(tmp_path).problems[0])
-    with pytest.raises(ShardError, match="mask"):
-        reviews.adjudications(tmp_path)
+    with DataSet.open(tmp_path) as opened:
+        assert "['mask']" in str(opened.problems[0])
+        with pytest.raises(ShardError, match="mask"):
+            opened.adjudications()
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from storage import rle
 from storage.records import Label, PartResult, Scores
-from storage.rows import HEAVY_ROWS, heavy_rows, light_rows, to_label, to_rejection
+from storage.rows import HEAVY_ROWS, heavy_rows, light_rows, to_label
 
 
 def one(build, label):
@@ -21,7 +21,7 @@ def test_a_label_comes_back_equal_from_its_two_rows(build, seed):
 
 def test_a_rejection_comes_back_equal_from_its_row(build):
     rejection = build.make_rejection(3)
-    assert to_rejection(next(light_rows(one(build, rejection)))) == rejection
+    assert next(light_rows(one(build, rejection))).items() >= asdict(rejection).items()
 
 
 def test_a_missing_score_is_null(build):

@@ -6,10 +6,12 @@ import pytest
 from storage import snapshots
 from storage.catalog import Catalog
 from storage.compact import compact
+from storage.data_set import DataSet
 from storage.decisions import FoundLabel, decide
 from storage.errors import ConfigError, ShardError
 from storage.records import PartResult
 from storage.shards import commit_part, write_reviews, write_weights
+from storage.verify import verify_snapshot
 
 
 @pytest.fixture
@@ -44,15 +46,15 @@ def grow(data, build):
 
 
 def test_equal_data_has_an_equal_name_whatever_the_files(data, build, tmp_path_factory):
-    first = snapshots.create(data)
-    assert snapshots.create(data).created_at == first.created_at and snapshots.names(data) == [first.name]
+    first = DataSet.open(data).freeze()
+    assert DataSet.open(data).freeze().created_at == first.created_at and snapshots.names(data) == [first.name]
     compact(data)
-    assert snapshots.current(data).name == first.name
+    assert DataSet.open(data).now().name == first.name
     assert (first.rows("labels"), first.rows("weights"), first.rows("reviews")) == (36, 30, 0)
 
 
 def test_a_catalog_of_a_snapshot_answers_as_then_even_after_a_compaction(data, build):
-    frozen, before = snapshots.create(data).name, counts(data)
+    frozen, before = DataSet.open(data).freeze().name, counts(data)
     grow(data, build)
     assert counts(data, frozen) == before != counts(data)
     compact(data)
@@ -60,9 +62,9 @@ def test_a_catalog_of_a_snapshot_answers_as_then_even_after_a_compaction(data, b
 
 
 def test_a_difference_names_what_came_and_what_went(data, build):
-    old = snapshots.create(data)
+    old = DataSet.open(data).freeze()
     grow(data, build)
-    new = snapshots.create(data)
+    new = DataSet.open(data).freeze()
     changed = snapshots.difference(old, new)
     assert {(e.kind, e.owner, e.rows) for e in changed.added} == {
         ("labels", build.RECIPE, 12),
@@ -76,19 +78,19 @@ def test_a_difference_names_what_came_and_what_went(data, build):
 
 def test_a_snapshot_still_verifies_after_a_compaction_and_growth(data, build):
     commit_part(data, PartResult("empty", build.RECIPE, ()))
-    frozen = snapshots.create(data)
+    frozen = DataSet.open(data).freeze()
     grow(data, build)
     compact(data)
-    assert snapshots.verify(data, frozen) == ()
+    assert verify_snapshot(DataSet.open(data), frozen) == ()
 
 
 def test_changed_and_missing_rows_are_named(data, build):
-    frozen = snapshots.create(data)
+    frozen = DataSet.open(data).freeze()
     light = data / "labels" / build.RECIPE / "part-00001.light.parquet"
     table = pq.read_table(light)
     pq.write_table(table.slice(0, 5).replace_schema_metadata(pq.read_schema(light).metadata), light)
     (data / "weights" / "lmm-head@77aa" / "part-00002.parquet").unlink()
-    changed, missing = snapshots.verify(data, frozen)
+    changed, missing = verify_snapshot(DataSet.open(data), frozen)
     assert changed.startswith(f"labels/{build.RECIPE}/part-00001 hashes to")
     assert missing.startswith("weights/lmm-head@77aa/part-00002 is missing, the snapshot lists")
     with pytest.raises(ShardError, match=r"lists 1 parts that are gone .* weights/lmm-head@77aa/part-00002"):
@@ -96,7 +98,7 @@ def test_changed_and_missing_rows_are_named(data, build):
 
 
 def test_an_unknown_torn_or_changed_snapshot_is_told(data):
-    frozen = snapshots.create(data)
+    frozen = DataSet.open(data).freeze()
     path = data / "snapshots" / f"{frozen.name}.json"
     with pytest.raises(ConfigError, match=f"0 snapshots .* are named 'zz'; there are: {frozen.name}"):
         snapshots.load(data, "zz")

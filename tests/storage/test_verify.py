@@ -1,8 +1,8 @@
 import pyarrow.parquet as pq
 import pytest
 
+from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.layout import scan
 from storage.shards import commit_part
 from storage.verify import verify
 
@@ -23,7 +23,7 @@ def test_damage_behind_a_whole_footer_is_found(tmp_path, build, which):
     middle = len(raw) // 4
     raw[middle : middle + 400] = bytes(byte ^ 0x5A for byte in raw[middle : middle + 400])
     path.write_bytes(raw)
-    assert scan(tmp_path).problems == ()
+    assert DataSet.open(tmp_path).problems == ()
     assert any("part-00000" in str(problem) for problem in verify(tmp_path))
 
 

@@ -10,9 +10,9 @@ from ivm_data.quality.measures import add_evaluation, measure
 from ivm_data.quality.rules import RULES
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
-from storage import layout
 from storage.catalog import Catalog
 from storage.compact import compact
+from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.records import Box
 from storage.rows import image_sha
@@ -89,7 +89,7 @@ def test_near_duplicates_and_leaks_are_those_that_a_comparison_of_every_two_imag
     (kept,) = (data / "measures" / build.RECIPE).iterdir()
     rows = pq.read_table(kept).to_pylist()
     hash_of = {row["sample_id"]: hashes[i] for i, row in enumerate(rows)}
-    write_measures(data, build.RECIPE, layout.scan(data).parts[kept], [
+    write_measures(data, build.RECIPE, DataSet.open(data).parts(kept), [
         row | {"image_hash": hash_of[row["sample_id"]]} for row in rows
     ])  # fmt: skip
 

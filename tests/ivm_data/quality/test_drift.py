@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ivm_data.quality.drift import compare, drift
-from storage import snapshots
+from storage.data_set import DataSet
 from storage.shards import commit_part
 
 
@@ -28,11 +28,11 @@ def test_an_empty_bin_keeps_the_index_finite_and_no_rows_are_no_drift():
 
 def test_a_new_source_shows_up_between_two_snapshots(tmp_path, build):
     commit_part(tmp_path, build.make_part("a", 40))
-    before = snapshots.create(tmp_path)
+    before = DataSet.open(tmp_path).freeze()
     part = build.make_part("b", 0)
     new = tuple(build.make_label(seed, source="robots") for seed in range(100, 140))
     commit_part(tmp_path, build.PartResult("b", part.recipe, new))
-    found = {one.what: one for one in drift(tmp_path, before.name, snapshots.create(tmp_path).name)}
+    found = {one.what: one for one in drift(tmp_path, before.name, DataSet.open(tmp_path).freeze().name)}
     assert found["source"].verdict == "large" and found["verification"].verdict == "noise"
     assert found["presence"].verdict == "same"
     assert all(one.interval[0] <= one.interval[1] for one in found.values())

@@ -123,7 +123,7 @@ def test_of_several_recipes_one_must_be_chosen(labeled, tmp_path):
     with pytest.raises(ConfigError, match="2 recipes; choose one of 3f9c0a51d2e7, abc"):
         write_report(data, tmp_path / "report.html")
     assert "Of 1 pairs" in write_report(data, tmp_path / "report.html", recipe="abc").read_text()
-    with pytest.raises(ConfigError, match="no recipe 'xyz'"):
+    with pytest.raises(ConfigError, match="no labels of recipe 'xyz'"):
         write_report(data, tmp_path / "report.html", recipe="xyz")
 
 

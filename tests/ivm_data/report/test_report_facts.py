@@ -3,7 +3,7 @@ import pytest
 
 from ivm_data.report.report_facts import Facts
 from storage.catalog import Catalog
-from storage.reader import iter_labels, iter_rejections
+from storage.data_set import DataSet
 from storage.records import Status
 
 RECIPE = "3f9c0a51d2e7"
@@ -11,7 +11,7 @@ RECIPE = "3f9c0a51d2e7"
 
 @pytest.fixture(scope="module")
 def labels(labeled):
-    return list(iter_labels(labeled))
+    return list(DataSet.open(labeled).labels())
 
 
 @pytest.fixture
@@ -21,7 +21,8 @@ def facts(labeled):
 
 
 def test_the_totals_are_those_of_the_records(facts, labels, labeled):
-    rejections = list(iter_rejections(labeled))
+    with Catalog(labeled) as catalog:
+        rejections = catalog.sql("FROM rejections").to_pylist()
     totals = facts.totals()
     judged = [label for label in labels if label.sample.held_out]
     accepted = [label for label in judged if label.status is Status.ACCEPTED]

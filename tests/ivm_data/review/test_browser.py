@@ -52,7 +52,7 @@ def test_a_person_reviews_with_keys_and_clicks(browser, data, served, tmp_path):
         page.keyboard.press("f")
         shown(page, after=fixed)
         page.close()
-    written = reviews.read_reviews((data / "reviews" / "anna").glob("*.parquet"))
+    written = reviews.read((data / "reviews" / "anna").glob("*.parquet"))
     assert [(r.sample_id, r.verdict) for r in written] == [
         (first, "right"), (first, "withdrawn"), (first, "wrong_instruction"), (fixed, "wrong")
     ]  # fmt: skip

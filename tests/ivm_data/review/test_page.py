@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from storage import reviews, rle
-from storage.reader import read_label
+from storage.data_set import DataSet
 
 
 def queue(page, **filters):
@@ -27,7 +27,7 @@ def pixels(response):
 
 
 def said(data, reviewer="anna"):
-    return reviews.read_reviews((data / "reviews" / reviewer).glob("*.parquet"))
+    return reviews.read((data / "reviews" / reviewer).glob("*.parquet"))
 
 
 def test_the_queue_holds_every_label_and_says_what_can_be_filtered(page):
@@ -48,7 +48,7 @@ def test_a_label_is_told_without_its_human_mask_and_shown_in_layers(page):
     image = page.get(address(item, "/image.jpg"))
     assert image.headers["content-type"] == "image/jpeg" and image.headers["x-content-type-options"] == "nosniff"
     assert pixels(image).shape == (told["height"], told["width"], 3)
-    label = read_label(page.desk.data, page.desk.recipe, item["part"], item["sample_id"])
+    label = DataSet.open(page.desk.data).label(item["part"], item["sample_id"])
     alpha_HW = pixels(page.get(address(item, "/mask.png")))[..., 3]
     np.testing.assert_array_equal(alpha_HW == 255, rle.decode(label.mask))
     for layer in ("heatmap.png", "proposal-0.png", "proposal-1.png"):
@@ -77,13 +77,13 @@ def test_undo_takes_back_the_latest_opinion_that_stands_and_rewrites_nothing(pag
         undone = [httpx.post(f"{access.url}api/undo", json={}, headers=secret).json()["undone"] for _ in range(3)]
     assert [one and one["sample_id"] for one in undone] == [items[1]["sample_id"], items[0]["sample_id"], None]
     assert undone[0]["part"] == items[1]["part"]
-    assert len(said(data)) == 4 and not reviews.standing(said(data))
+    assert len(said(data)) == 4 and not reviews.current(said(data))
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
 def test_clicks_add_and_take_away_what_the_segmenter_sees_and_are_saved_as_the_right_mask(page, data):
     item = with_mask(page)
-    label = read_label(data, page.desk.recipe, item["part"], item["sample_id"])
+    label = DataSet.open(data).label(item["part"], item["sample_id"])
     y, x = (int(v.mean()) for v in np.nonzero(rle.decode(label.sample.human_mask)))
     add, away = ({"kind": kind, "x": x, "y": y} for kind in ("add", "remove"))
     box = {"kind": "box", "x": x + 20, "y": y + 20, "x1": max(x - 20, 0), "y1": max(y - 20, 0)}

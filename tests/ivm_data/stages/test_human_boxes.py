@@ -13,7 +13,8 @@ from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.stage import Draft
 from ivm_data.worlds.world import write_world
 from storage import rle
-from storage.reader import iter_labels, iter_rejections
+from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.records import HUMAN, Box, Rewrite, Sample
 
 SCENES, PAIRS = 2, 3
@@ -60,13 +61,14 @@ def labels_of(data, rows):
     """Label and manifest row of every pair with a human box."""
     return [
         (label, rows[label.sample.instruction + label.sample.image_uri])
-        for label in iter_labels(data)
+        for label in DataSet.open(data).labels()
         if not label.sample.held_out
     ]
 
 
 def test_no_box_is_lost_or_added_and_every_one_is_chosen(labeled, rows):
-    assert not list(iter_rejections(labeled))
+    with Catalog(labeled) as catalog:
+        assert catalog.sql("FROM rejections").num_rows == 0
     found = labels_of(labeled, rows)
     assert len(found) == len(rows) - 1
     for label, row in found:
@@ -88,7 +90,7 @@ def test_the_segmenter_turns_them_into_the_mask(labeled, rows):
 
 
 def test_a_held_out_box_leaves_the_search_to_the_grounder(labeled):
-    (label,) = [label for label in iter_labels(labeled) if label.sample.held_out]
+    (label,) = [label for label in DataSet.open(labeled).labels() if label.sample.held_out]
     assert not label.sample.human_boxes
     assert all(candidate.expert != HUMAN for candidate in label.candidates)
 

@@ -1,0 +1,230 @@
+"""An opened data set: one scan of its files, with a recipe and a snapshot bound, for everything that reads.
+
+    with DataSet.open(Path("data")) as data:
+        for label in data.labels(pc.field("status") == "accepted"): ...
+
+The files that it found stay while it is open, whatever is labeled or compacted meanwhile. What comes later is seen by
+the next opening.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from storage import decisions, layout, reader, reviews, snapshots
+from storage.errors import ConfigError, ShardError
+from storage.files import in_use
+from storage.layout import DataFiles, Problem
+from storage.part_files import CommittedPart
+from storage.records import Decision, Label, Review, Rle, Scope
+from storage.reviews import Adjudication
+from storage.snapshots import Snapshot
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+_OF_A_RECIPE = ("light", "heavy", "timings", "measures", "reliability")
+"""Kinds whose files lie in a folder for each recipe."""
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """What a folder held when it was opened; `open` makes one.
+
+    Attributes:
+        scanned: every usable file.
+        snapshot: then only what it lists counts.
+        chosen: hash of a recipe; then only its labels, timings and measures count. "" for those of every recipe.
+    """
+
+    folder: Path
+    scanned: DataFiles
+    snapshot: Snapshot | None = None
+    chosen: str = ""
+    _held: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    @classmethod
+    def open(cls, folder: Path, recipe: str | None = None, snapshot: str | Snapshot | None = None) -> DataSet:
+        """Read the footer of every file, once.
+
+        Args:
+            recipe: hash of the one that is meant; without it those of all recipes count.
+            snapshot: one, or its name, or the first digits of that.
+
+        Raises:
+            ConfigError: no such folder, recipe or snapshot.
+            ShardError: a folder that cannot be listed, or something that the snapshot lists is not there any more.
+        """
+        try:
+            if not folder.is_dir():
+                raise ConfigError(f"no data folder at '{folder}'; make one with 'ivm label --out {folder}'")
+            with ExitStack() as held:
+                for name in layout.COMPACTED:
+                    held.enter_context(in_use(folder / name))
+                opened = cls(folder, layout.scan(folder)).at(recipe, snapshot)
+                return replace(opened, _held=held.pop_all())
+        except OSError as error:
+            raise ShardError(f"data folder '{folder}' cannot be read ({error}); check your right to read it") from error
+
+    def at(self, recipe: str | None = None, snapshot: str | Snapshot | None = None) -> DataSet:
+        """The same scan with another recipe or snapshot; closing one closes both. See `open` for the errors."""
+        if isinstance(snapshot, str):
+            snapshot = snapshots.load(self.folder, snapshot)
+        bound = replace(self, snapshot=snapshot, chosen="")
+        if recipe and recipe not in bound.recipes:
+            known = ", ".join(bound.recipes) or "none yet"
+            raise ConfigError(f"no labels of recipe {recipe!r} in '{self.folder}'; the recipes are: {known}")
+        return replace(bound, chosen=recipe or "")
+
+    def close(self) -> None:
+        """Let a compaction remove the files that it has superseded."""
+        self._held.close()
+
+    def __enter__(self) -> DataSet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Files that are left out because they are torn, foreign or incomplete."""
+        return self.scanned.problems
+
+    @cached_property
+    def by_kind(self) -> dict[str, list[Path]]:
+        """The usable files that count, by kind, one of `storage.layout.KINDS`; an answer may lack the problems."""
+        listed = self.scanned.by_kind if self.snapshot is None else snapshots.listed(self.scanned, self.snapshot)
+        return {
+            kind: [path for path in paths if kind not in _OF_A_RECIPE or self.chosen in ("", path.parent.name)]
+            for kind, paths in listed.items()
+        }
+
+    def files(self, kind: str) -> list[Path]:
+        """As `by_kind`, where an answer without one of the files would mislead.
+
+        Raises:
+            ShardError: a file of that kind cannot be used.
+        """
+        self._check_whole("labels" if kind in ("light", "heavy") else kind)
+        return self.by_kind[kind]
+
+    @cached_property
+    def recipes(self) -> tuple[str, ...]:
+        """The recipes that have outcomes, sorted."""
+        lights = self.by_kind["light"]
+        return tuple(sorted({path.parent.name for path in lights if any(part.rows for part in self.parts(path))}))
+
+    @property
+    def recipe(self) -> str:
+        """The chosen recipe, or the only one.
+
+        Raises:
+            ConfigError: nothing is labeled, or several recipes have labels and none is chosen.
+        """
+        if not self.recipes:
+            raise ConfigError(f"'{self.folder}' holds no outcomes; label something first with 'ivm label'")
+        if len(self.recipes) > 1:
+            raise ConfigError(
+                f"'{self.folder}' holds labels of {len(self.recipes)} recipes; choose one of {', '.join(self.recipes)}"
+            )
+        return self.recipes[0]
+
+    def parts(self, path: Path) -> tuple[CommittedPart, ...]:
+        """The parts in a file of labels, timings or measures; with a snapshot, of labels those that it lists."""
+        parts = self.scanned.parts[path]
+        if self.snapshot is None or not path.name.endswith(layout.LIGHT):
+            return parts
+        listed = set(self.snapshot.parts(path.parent.name))
+        return tuple(part for part in parts if part.name in listed)
+
+    @cached_property
+    def light_of(self) -> dict[tuple[str, str], Path]:
+        """(recipe, part) -> the light file that holds the part, for all committed parts, sorted."""
+        found = {(path.parent.name, part.name): path for path in self.by_kind["light"] for part in self.parts(path)}
+        return dict(sorted(found.items()))
+
+    def labels(self, where: pc.Expression | None = None) -> Iterator[Label]:
+        """Stream whole labels with images and masks, in order of part and position.
+
+        Args:
+            where: keeps matching rows of `storage.schema.LIGHT`; row groups without a match are not read.
+        """
+        for light in self.files("light"):
+            yield from reader.labels(light, reader.both(where, self._counting))
+
+    def light_batches(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream the outcomes as Arrow batches; see `storage.reader.light_batches`."""
+        return reader.light_batches(self.files("light"), columns, reader.both(where, self._counting))
+
+    def masks(self, sample_ids: Iterable[str]) -> dict[str, Rle]:
+        """The masks of the labels by sample id, without reading an image; ids without a label are left out.
+
+        Raises:
+            ConfigError: see `recipe`.
+        """
+        where = reader.among("recipe", [self.recipe]) & reader.among("sample_id", sample_ids)
+        return reader.masks(self.files("heavy"), reader.both(where, self._counting))
+
+    def label(self, part: str, sample_id: str) -> Label | None:
+        """One label of a known part, without a look into any other file; None where there is none.
+
+        Raises:
+            ConfigError: see `recipe`.
+        """
+        light = self.light_of.get((self.recipe, part))
+        if light is None:
+            return None
+        return next(reader.labels(light, reader.among("part", [part]) & reader.among("sample_id", [sample_id])), None)
+
+    def decisions(self) -> list[Decision]:
+        """The cleaning decisions in effect: for each rule and label the latest one."""
+        return decisions.current(decisions.read(self.files("decisions")))
+
+    def excluded(self) -> dict[str, Scope]:
+        """Sample id -> scope, of the labels that some cleaning rule excludes."""
+        return decisions.scopes(self.decisions(), self.chosen)
+
+    def reviews(self) -> list[Review]:
+        """Every review ever written, oldest first; `storage.reviews.current` says which count."""
+        return reviews.read(self.files("reviews"))
+
+    def adjudications(self) -> dict[str, Adjudication]:
+        """Sample id -> what its reviews mean for training."""
+        return reviews.adjudicate_all(self.reviews(), self.chosen)
+
+    def now(self) -> Snapshot:
+        """A snapshot of what was scanned; nothing is written.
+
+        Raises:
+            ShardError: a file of labels, weights, reviews or decisions cannot be used.
+        """
+        self._check_whole("labels", *snapshots.FACTS)
+        return snapshots.of(self.scanned)
+
+    def freeze(self) -> Snapshot:
+        """Keep that snapshot in the folder; the same data again gives the same snapshot and writes nothing."""
+        return snapshots.write(self.folder, self.now())
+
+    @cached_property
+    def _counting(self) -> pc.Expression | None:
+        """Keeps the rows that the snapshot lists, as a file may hold others too."""
+        lights = self.by_kind["light"]
+        if self.snapshot is None or all(self.parts(path) == self.scanned.parts[path] for path in lights):
+            return None
+        owners = {path.parent.name for path in lights}
+        listed = [reader.among("recipe", [one]) & reader.among("part", self.snapshot.parts(one)) for one in owners]
+        return reduce(or_, listed)
+
+    def _check_whole(self, *folders: str) -> None:
+        if error := layout.as_error([problem for problem in self.problems if problem.path.parts[0] in folders]):
+            raise error
