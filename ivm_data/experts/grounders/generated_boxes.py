@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -27,8 +27,9 @@ from ivm_data.experts.common.phrase_score import without_markup
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Detection, check_lengths
 from ivm_data.experts.grounders.detections import DetectionConfig, select
-from ivm_model.model.base_models import check_dtype, checkpoint_name, to_device
-from storage.errors import ConfigError, WeightsError
+from ivm_model.model.base_models import Dtype, checkpoint_name, to_device
+from storage.errors import WeightsError
+from storage.validation import Count, Share, within
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,7 @@ class GeneratedBoxesConfig(DetectionConfig):
     Attributes:
         path: checkpoint directory or hub id.
         revision: hub revision; "" means the directory's content hash, or "main".
-        dtype: of the weights, one of `DTYPES`.
+        dtype: of the weights.
         images_per_batch: images that pass through the image encoder together.
         phrases_per_batch: phrases whose answers are written together.
         answer_tokens: length at which an answer is cut, in [8, 512].
@@ -49,18 +50,10 @@ class GeneratedBoxesConfig(DetectionConfig):
 
     path: str
     revision: str = ""
-    dtype: str = "float32"
-    phrases_per_batch: int = 16
-    answer_tokens: int = 64
-    box_threshold: float = field(default=0.1, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_dtype(self.dtype)
-        if self.phrases_per_batch < 1:
-            raise ConfigError(f"phrases_per_batch must be at least 1, got {self.phrases_per_batch}")
-        if not 8 <= self.answer_tokens <= 512:
-            raise ConfigError(f"answer_tokens must lie in [8, 512], got {self.answer_tokens}")
+    dtype: Dtype = "float32"
+    phrases_per_batch: Count = 16
+    answer_tokens: Annotated[int, within("[8, 512]")] = 64
+    box_threshold: Share = field(default=0.1, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ivm_data.experts.grounders.deformable_sampling import sample_by_rows
 from ivm_data.experts.grounders.detections import CaptionModel, DetectionConfig, detect
 from ivm_data.experts.grounders.folded_fusion import fold_fusion
 from ivm_data.experts.grounders.shared_backbone import share_backbone
-from ivm_model.model.base_models import check_dtype, checkpoint_name, computing_in, load_model, load_part, to_device
+from ivm_model.model.base_models import Dtype, checkpoint_name, computing_in, load_model, load_part, to_device
 
 if TYPE_CHECKING:
     import torch
@@ -28,16 +28,12 @@ class GroundingDinoConfig(DetectionConfig):
     Attributes:
         path: checkpoint directory or hub id.
         revision: hub revision; "" means the directory's content hash, or "main".
-        dtype: in which the model computes, one of `DTYPES`; boxes are refined in float32.
+        dtype: in which the model computes; boxes are refined in float32.
     """
 
     path: str
     revision: str = ""
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_dtype(self.dtype)
+    dtype: Dtype = "float32"
 
 
 class GroundingDino:

@@ -19,7 +19,7 @@ from ivm_data.experts.grounders.detections import CaptionModel, DetectionConfig,
 from ivm_data.experts.grounders.folded_fusion import fold_native_fusion
 from ivm_data.experts.grounders.original_grounding_dino_fixes import build_model
 from ivm_data.experts.grounders.shared_backbone import share_native_backbone
-from ivm_model.model.base_models import check_dtype, computing_in, first_line, load_part, to_device
+from ivm_model.model.base_models import Dtype, computing_in, first_line, load_part, to_device
 from storage.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class NativeGroundingDinoConfig(DetectionConfig):
         text_encoder_revision: hub revision of the text encoder.
         shortest_edge: pixels to which the image's short edge is resized.
         longest_edge: pixels that the long edge may then have at most.
-        dtype: in which the model computes, one of `DTYPES`; boxes are refined in float32.
+        dtype: in which the model computes; boxes are refined in float32.
     """
 
     path: str
@@ -57,14 +57,13 @@ class NativeGroundingDinoConfig(DetectionConfig):
     text_encoder_revision: str = ""
     shortest_edge: int = 800
     longest_edge: int = 1333
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dtype(self.dtype)
         if not 32 <= self.shortest_edge <= self.longest_edge:
             raise ConfigError(
-                f"shortest_edge must lie in [32, longest_edge], got {self.shortest_edge} and {self.longest_edge}"
+                f"'shortest_edge' must lie in [32, longest_edge], got {self.shortest_edge} and {self.longest_edge}"
             )
 
 

@@ -14,8 +14,8 @@ from ivm_data.experts.common.phrase_score import clean
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Detection, check_lengths
 from ivm_data.experts.grounders.detections import DetectionConfig, select
-from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part, to_device
-from storage.errors import ConfigError
+from ivm_model.model.base_models import Dtype, checkpoint_name, load_model, load_part, to_device
+from storage.validation import Count, Share
 
 if TYPE_CHECKING:
     import torch
@@ -28,21 +28,15 @@ class Owlv2Config(DetectionConfig):
     Attributes:
         path: checkpoint directory or hub id.
         revision: hub revision; "" means the directory's content hash, or "main".
-        dtype: of the weights, one of `DTYPES`.
+        dtype: of the weights.
         phrases_per_batch: phrases that pass through the text encoder together.
     """
 
     path: str
     revision: str = ""
-    dtype: str = "float32"
-    phrases_per_batch: int = 64
-    box_threshold: float = field(default=0.1, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_dtype(self.dtype)
-        if self.phrases_per_batch < 1:
-            raise ConfigError(f"phrases_per_batch must be at least 1, got {self.phrases_per_batch}")
+    dtype: Dtype = "float32"
+    phrases_per_batch: Count = 64
+    box_threshold: Share = field(default=0.1, kw_only=True)
 
 
 class Owlv2:

@@ -18,15 +18,16 @@ from ivm_data.experts.lmms.chat_messages import NO, YES
 from ivm_data.experts.lmms.openai_client import AnswerError
 from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
 from ivm_data.experts.lmms.shared_prefix import by_image, last_logits
-from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part
-from storage.errors import ConfigError, WeightsError
+from ivm_model.model.base_models import Dtype, checkpoint_name, load_model, load_part
+from storage.errors import WeightsError
 from storage.records import Rewrite
+from storage.validation import Checked, Count
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class LmmConfig:
+class LmmConfig(Checked):
     """Where the checkpoint lies and how it runs.
 
     Attributes:
@@ -43,16 +44,10 @@ class LmmConfig:
     path: str
     revision: str = ""
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     instructed: bool = False
-    batch: int = 32
-    answer_tokens: int = 32
-
-    def __post_init__(self) -> None:
-        for name in ("batch", "answer_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"'{name}' must be at least 1, got {getattr(self, name)}")
-        check_dtype(self.dtype)
+    batch: Count = 32
+    answer_tokens: Count = 32
 
 
 class HfLmm:

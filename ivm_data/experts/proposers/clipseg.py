@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.proposers.mask_proposals import Opinion, from_heatmap, propose_by_image, spoken
-from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part, to_device
-from storage.errors import ConfigError
+from ivm_model.model.base_models import Dtype, checkpoint_name, load_model, load_part, to_device
 from storage.records import Rewrite
+from storage.validation import Checked, Count, within
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
-class ClipSegConfig:
+class ClipSegConfig(Checked):
     """Where the checkpoint lies and what counts as found.
 
     Attributes:
@@ -29,26 +29,18 @@ class ClipSegConfig:
         revision: hub revision; "" means the directory's content hash, or "main".
         threshold: least probability of a mask's pixels, in (0, 1).
         device: torch device.
-        dtype: of the weights, one of `DTYPES`.
+        dtype: of the weights.
         images_per_batch: images that pass through the image encoder together.
         prompts_per_batch: phrases that pass through the mask decoder together.
     """
 
     path: str
     revision: str = ""
-    threshold: float = 0.5
+    threshold: Annotated[float, within("(0, 1)")] = 0.5
     device: str = "cpu"
-    dtype: str = "float32"
-    images_per_batch: int = 16
-    prompts_per_batch: int = 64
-
-    def __post_init__(self) -> None:
-        check_dtype(self.dtype)
-        if not 0 < self.threshold < 1:
-            raise ConfigError(f"threshold must lie in (0, 1), got {self.threshold}")
-        for field in ("images_per_batch", "prompts_per_batch"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+    dtype: Dtype = "float32"
+    images_per_batch: Count = 16
+    prompts_per_batch: Count = 64
 
 
 class ClipSeg:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -18,12 +18,12 @@ from ivm_data.experts.segmenters.prompted_masks import MAX_ASPECT
 from ivm_model.model.base_models import checkpoint_name
 from ivm_model.model.masking_model import Encoded
 from ivm_model.predictor import Predictor
-from storage.errors import ConfigError
 from storage.records import Rewrite
+from storage.validation import Checked, Count, within
 
 
 @dataclass(frozen=True)
-class IvmConfig:
+class IvmConfig(Checked):
     """Where the checkpoint lies and what counts as found.
 
     Attributes:
@@ -38,17 +38,10 @@ class IvmConfig:
     path: str
     sam: str = ""
     lmm: str = ""
-    threshold: float = 0.5
+    threshold: Annotated[float, within("(0, 1)")] = 0.5
     device: str = "cpu"
-    images_per_batch: int = 8
-    prompts_per_batch: int = 16
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold < 1:
-            raise ConfigError(f"threshold must lie in (0, 1), got {self.threshold}")
-        for field in ("images_per_batch", "prompts_per_batch"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+    images_per_batch: Count = 8
+    prompts_per_batch: Count = 16
 
 
 class Ivm:

@@ -13,16 +13,16 @@ from ivm_data.experts.common.phrase_score import clean
 from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.proposers.mask_proposals import Opinion, propose_by_image, spoken
 from ivm_data.selection import ChooseConfig, choose, support
-from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part, to_device
-from storage.errors import ConfigError
+from ivm_model.model.base_models import Dtype, checkpoint_name, load_model, load_part, to_device
 from storage.records import Box, Candidate, Rewrite, Role
+from storage.validation import Checked, Count, Share
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
-class Sam3Config:
+class Sam3Config(Checked):
     """Where the checkpoint lies and what counts as found.
 
     Attributes:
@@ -30,7 +30,7 @@ class Sam3Config:
         revision: hub revision; "" means the directory's content hash, or "main".
         threshold: least score of an instance, in [0, 1]: its query's probability times the concept's presence.
         device: torch device.
-        dtype: of the weights, one of `DTYPES`.
+        dtype: of the weights.
         images_per_batch: images that pass through the image encoder together.
         prompts_per_batch: phrases that pass through the detector together.
         choose: see `ChooseConfig`.
@@ -38,20 +38,12 @@ class Sam3Config:
 
     path: str
     revision: str = ""
-    threshold: float = 0.5
+    threshold: Share = 0.5
     device: str = "cpu"
-    dtype: str = "float32"
-    images_per_batch: int = 4
-    prompts_per_batch: int = 8
+    dtype: Dtype = "float32"
+    images_per_batch: Count = 4
+    prompts_per_batch: Count = 8
     choose: ChooseConfig = field(default_factory=ChooseConfig)
-
-    def __post_init__(self) -> None:
-        check_dtype(self.dtype)
-        if not 0 <= self.threshold <= 1:
-            raise ConfigError(f"threshold must lie in [0, 1], got {self.threshold}")
-        for name in ("images_per_batch", "prompts_per_batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

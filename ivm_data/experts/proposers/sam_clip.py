@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -30,9 +30,9 @@ from ivm_data.experts.common.small_images import propose_on_small
 from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
 from ivm_data.experts.segmenters.automatic_masks import AutomaticMask, AutomaticMaskConfig, things_in
 from ivm_model.masking import crop_box, keep_only
-from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part, to_device
-from storage.errors import ConfigError
+from ivm_model.model.base_models import Dtype, checkpoint_name, load_model, load_part, to_device
 from storage.records import Box, Rewrite
+from storage.validation import Count, Rule, within
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class SamClipConfig(AutomaticMaskConfig):
         threshold: least heat of the mask's pixels, in (0, 1).
         background: what a mask shows that does not show the phrase, in words.
         device: torch device.
-        dtype: of the weights, one of `DTYPES`.
+        dtype: of the weights.
         images_per_batch: images whose masks are held together.
         crops_per_batch: cut-outs that pass through CLIP together.
         phrases_per_batch: phrases that pass through CLIP together.
@@ -59,25 +59,14 @@ class SamClipConfig(AutomaticMaskConfig):
 
     path: str
     revision: str = ""
-    threshold: float = 0.5
-    background: str = "a photo of something else"
+    threshold: Annotated[float, within("(0, 1)")] = 0.5
+    background: Annotated[str, Rule("have words", lambda text: bool(text.strip()))] = "a photo of something else"
     device: str = "cpu"
-    dtype: str = "float32"
-    images_per_batch: int = 8
-    crops_per_batch: int = 64
-    phrases_per_batch: int = 64
-    max_masks: int = 64
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_dtype(self.dtype)
-        if not 0 < self.threshold < 1:
-            raise ConfigError(f"threshold must lie in (0, 1), got {self.threshold}")
-        if not self.background.strip():
-            raise ConfigError("background must have words, such as 'a photo of something else'; got none")
-        for field in ("images_per_batch", "crops_per_batch", "phrases_per_batch"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+    dtype: Dtype = "float32"
+    images_per_batch: Count = 8
+    crops_per_batch: Count = 64
+    phrases_per_batch: Count = 64
+    max_masks: Count = 64
 
 
 class SamClip:

@@ -15,9 +15,9 @@ from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Segmentation, check_lengths
 from ivm_data.experts.common.seen_images import SeenImages
-from ivm_model.model.base_models import check_dtype
-from storage.errors import ConfigError
+from ivm_model.model.base_models import Dtype
 from storage.records import Box
+from storage.validation import Checked, Count, Positive
 
 if TYPE_CHECKING:
     import torch
@@ -30,30 +30,22 @@ MAX_ASPECT = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskConfig:
+class MaskConfig(Checked):
     """How prompts become masks.
 
     Attributes:
         device: torch device.
-        dtype: in which the image encoder computes, one of `DTYPES`; prompts and masks are float32.
+        dtype: in which the image encoder computes; prompts and masks are float32.
         images_per_batch: images that pass through the image encoder together.
         prompts_per_batch: prompts that pass through the mask decoder together.
         stability_offset: d of the stability score, in logits.
     """
 
     device: str = "cpu"
-    dtype: str = "float32"
-    images_per_batch: int = 8
-    prompts_per_batch: int = 64
-    stability_offset: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_dtype(self.dtype)
-        for field in ("images_per_batch", "prompts_per_batch"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
-        if self.stability_offset <= 0:
-            raise ConfigError(f"stability_offset must be positive, got {self.stability_offset}")
+    dtype: Dtype = "float32"
+    images_per_batch: Count = 8
+    prompts_per_batch: Count = 64
+    stability_offset: Positive = 1.0
 
 
 class PromptedSegmenter(ABC):
