@@ -9,7 +9,7 @@ probability of an edge that lies between them.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.image_groups import batches_by_image
 from ivm_data.experts.common.phrase_score import without_markup
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Detection, check_lengths
 from ivm_data.experts.grounders.detections import DetectionConfig, select
-from ivm_model.model.base_models import Dtype, checkpoint_name, to_device
+from ivm_model.model.base_models import Dtype, to_device
 from storage.errors import WeightsError
 from storage.validation import Count, Share, within
 
@@ -86,31 +87,19 @@ class WrittenBox:
     tokens: slice
 
 
-class BoxWriter(ABC):
+class BoxWriter(CheckpointExpert[GeneratedBoxesConfig]):
     """A grounder over a model that reads an image and a prompt and writes boxes.
 
-    `load` of a subclass sets all attributes that `__init__` declares.
+    `_read` of a subclass sets all attributes that `__init__` declares.
     """
 
     def __init__(self, config: GeneratedBoxesConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self._images, self._phrases = Batches(config.images_per_batch), Batches(config.phrases_per_batch)
-        self._model: Any = None
-        self._processor: Any = None
-        self._tokenizer: Any = None
         self._ends: list[int] = []
         """Tokens that end an answer."""
         self._positions = 0
         """Most tokens of image and prompt together."""
-
-    @property
-    def name(self) -> str:
-        """`model@revision`."""
-        return checkpoint_name(self.config.path, self.config.revision)
-
-    @abstractmethod
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
 
     @abstractmethod
     def see(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
@@ -153,13 +142,7 @@ class BoxWriter(ABC):
         """Stretched to the model's square, whatever the checkpoint says: a crop would move the boxes."""
         size = self._processor.size
         side = size.height or size.shortest_edge
-        seen = self._processor(
-            images=image_HWC,
-            size={"height": side, "width": side},
-            do_center_crop=False,
-            return_tensors="pt",
-            input_data_format="channels_last",
-        )
+        seen = self._processed(image_HWC, size={"height": side, "width": side}, do_center_crop=False)
         return seen["pixel_values"][0]
 
     def _answer(self, batch: Sequence[tuple[torch.Tensor, Iterable[str]]]) -> list[dict[str, Answer]]:

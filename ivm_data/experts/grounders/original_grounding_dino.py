@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.native_weights import file_name, load_strictly
 from ivm_data.experts.common.phrase_score import DELIMITERS, phrase_spans, span_scores
 from ivm_data.experts.common.protocols import Detection, check_lengths
@@ -67,23 +68,19 @@ class NativeGroundingDinoConfig(DetectionConfig):
             )
 
 
-class NativeGroundingDino:
+class NativeGroundingDino(CheckpointExpert[NativeGroundingDinoConfig]):
     """Grounder: image and noun phrases -> boxes, each scored by the phrase's own tokens."""
 
     def __init__(self, config: NativeGroundingDinoConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self._batches = Batches(config.images_per_batch)
-        self._model: Any = None
 
     @property
     def name(self) -> str:
         """`file@revision`."""
         return file_name(self.config.path, self.config.revision)
 
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
+    def _read(self) -> Any:
         config = self.config
         architecture = read_architecture(config.architecture)
         _check_cells(config, architecture)
@@ -99,7 +96,7 @@ class NativeGroundingDino:
         share_native_backbone(model.backbone[0])
         fold_native_fusion(model.transformer.encoder)
         sample_natively_by_rows(model.transformer)
-        self._model = model.to(config.device)
+        return model.to(config.device)
 
     def ground(self, images: Sequence[np.ndarray], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
         """Detections for each image, best first, after non-maximum suppression within each phrase."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.image_groups import batches_by_image
 from ivm_data.experts.common.phrase_score import without_markup
 from ivm_data.experts.common.prefetch import THREADS, ahead
@@ -30,7 +31,7 @@ from ivm_data.experts.common.small_images import propose_on_small
 from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
 from ivm_data.experts.segmenters.automatic_masks import AutomaticMask, AutomaticMaskConfig, things_in
 from ivm_model.masking import crop_box, keep_only
-from ivm_model.model.base_models import Dtype, checkpoint_name, load_model, load_part, to_device
+from ivm_model.model.base_models import Dtype, to_device
 from storage.records import Box, Rewrite
 from storage.validation import Count, Rule, within
 
@@ -69,34 +70,29 @@ class SamClipConfig(AutomaticMaskConfig):
     max_masks: Count = 64
 
 
-class SamClip:
+class SamClip(CheckpointExpert[SamClipConfig]):
     """MaskProposer: the pixels that are hot for any target phrase; each image is segmented once."""
 
     def __init__(self, segmenter: Segmenter, config: SamClipConfig) -> None:
-        self.segmenter, self.config = segmenter, config
+        super().__init__(config)
+        self.segmenter = segmenter
         self._crops, self._phrases = Batches(config.crops_per_batch), Batches(config.phrases_per_batch)
-        self._model: Any = None
-        self._processor: Any = None
-        self._tokenizer: Any = None
 
     @property
     def name(self) -> str:
         """Both models' names."""
-        return f"sam-clip:{self.segmenter.name}+{checkpoint_name(self.config.path, self.config.revision)}"
+        return f"sam-clip:{self.segmenter.name}+{super().name}"
 
     def load(self) -> None:
         """Load both models; does nothing the second time."""
         self.segmenter.load()
-        if self._model is not None:
-            return
-        from transformers import AutoTokenizer, CLIPModel
+        super().load()
+
+    def _read(self) -> Any:
+        from transformers import CLIPModel
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-        config = self.config
-        model, source = load_model(CLIPModel, config.path, config.revision, config.device, config.dtype)
-        self._processor = load_part(CLIPImageProcessorPil, config.path, source)
-        self._tokenizer = load_part(AutoTokenizer, config.path, source)
-        self._model = model
+        return self._from_pretrained(CLIPModel, CLIPImageProcessorPil, dtype=self.config.dtype)
 
     def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
         """The pixels whose heat reaches the threshold for any target phrase; the score is their mean heat."""
@@ -106,7 +102,7 @@ class SamClip:
         self.load()
         results = [not_found(image) for image in images]
         phrases = [[words for phrase in rewrite.phrases if (words := without_markup(phrase))] for rewrite in rewrites]
-        contrast_C = self._read(dict.fromkeys(phrase for row in phrases for phrase in row))
+        contrast_C = self._contrasts(dict.fromkeys(phrase for row in phrases for phrase in row))
         asked = [i for i, row in enumerate(phrases) if row]
         for groups in batches_by_image(images, asked, self.config.images_per_batch):
             found = things_in([images[rows[0]] for rows in groups], self.segmenter, self.config)
@@ -126,9 +122,7 @@ class SamClip:
         from torch.nn.functional import normalize
 
         def pixels(thing: AutomaticMask) -> torch.Tensor:
-            crop_SSC = _cutout(image_HWC, thing)
-            seen = self._processor(images=crop_SSC, return_tensors="pt", input_data_format="channels_last")
-            return seen["pixel_values"][0]
+            return self._pixels(_cutout(image_HWC, thing))
 
         def see(some: Sequence[torch.Tensor]) -> torch.Tensor:
             model = self._model
@@ -139,7 +133,7 @@ class SamClip:
         with closing(ahead(pixels, things, 2 * self._crops.size, THREADS)) as prepared:
             return normalize(torch.stack(list(self._crops.run(see, prepared))), dim=-1)
 
-    def _read(self, phrases: Iterable[str]) -> dict[str, torch.Tensor]:
+    def _contrasts(self, phrases: Iterable[str]) -> dict[str, torch.Tensor]:
         """s (phrase - background) (C,) of each phrase: its product with a cut-out is the logit of the cut-out's heat.
 
         A phrase longer than the encoder reads is cut.
@@ -150,13 +144,7 @@ class SamClip:
         model, words = self._model, list(phrases)
 
         def read(some: Sequence[str]) -> torch.Tensor:
-            tokens = self._tokenizer(
-                list(some),
-                padding=True,
-                truncation=True,
-                max_length=model.config.text_config.max_position_embeddings,
-                return_tensors="pt",
-            ).to(model.device)
+            tokens = self._tokens(some)
             with torch.inference_mode():
                 out = model.get_text_features(tokens["input_ids"], tokens["attention_mask"])
             return out.pooler_output.float().cpu()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Segmentation, check_lengths
@@ -31,9 +32,11 @@ MAX_ASPECT = 64
 
 @dataclass(frozen=True, kw_only=True)
 class MaskConfig(Checked):
-    """How prompts become masks.
+    """Where the weights lie, and how prompts become masks.
 
     Attributes:
+        path: checkpoint directory or hub id; for the original code a `.pth` file.
+        revision: of the hub, or what the lineage says of a file; "" means the content hash, or "main".
         device: torch device.
         dtype: in which the image encoder computes; prompts and masks are float32.
         images_per_batch: images that pass through the image encoder together.
@@ -41,6 +44,8 @@ class MaskConfig(Checked):
         stability_offset: d of the stability score, in logits.
     """
 
+    path: str = field(kw_only=False)
+    revision: str = ""
     device: str = "cpu"
     dtype: Dtype = "float32"
     images_per_batch: Count = 8
@@ -48,22 +53,20 @@ class MaskConfig(Checked):
     stability_offset: Positive = 1.0
 
 
-class PromptedSegmenter(ABC):
+SomeMaskConfig = TypeVar("SomeMaskConfig", bound=MaskConfig)
+
+
+class PromptedSegmenter(CheckpointExpert[SomeMaskConfig]):
     """A SAM, whoever holds the weights: one image embedding serves all prompts of an image.
 
     Sizes are (height, width); "resized" means before padding to the encoder's square.
     """
 
-    config: MaskConfig
-
-    def __init__(self, config: MaskConfig) -> None:
+    def __init__(self, config: SomeMaskConfig) -> None:
+        super().__init__(config)
         self.images = Batches(config.images_per_batch)
         self.prompts = Batches(config.prompts_per_batch)
         self._seen: SeenImages[tuple[Any, tuple[int, int]]] = SeenImages()
-
-    @abstractmethod
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
 
     def segment(self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]]) -> list[Segmentation]:
         """A mask for each box of each image, from the single-mask token."""
@@ -154,7 +157,7 @@ class _Frame:
 
 
 def _decode(
-    model: PromptedSegmenter,
+    model: PromptedSegmenter[Any],
     embedding: Any,
     frame: _Frame,
     prompts_NP2: np.ndarray,
