@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -27,10 +28,10 @@ from ivm_data.worlds.world import generate, png
 from ivm_model.discriminator.audit import RIGHT_IOU
 from ivm_model.discriminator.negatives import TRIES, wrong_mask
 from storage import rle
-from storage.errors import ConfigError
 from storage.recipes import write_recipe
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, sample_id
 from storage.shards import commit_part, is_committed
+from storage.validation import Checked, at_least, within
 
 SPLIT = "test"
 FIRST_SCENES = {"human": 20_000, "machine": 40_000, "test": 60_000}
@@ -45,7 +46,7 @@ PAIRS_PER_SCENE, BATCH = 4, 16
 
 
 @dataclass(frozen=True)
-class NoiseConfig:
+class NoiseConfig(Checked):
     """One noisy data set.
 
     Attributes:
@@ -53,18 +54,10 @@ class NoiseConfig:
         human, machine, tests: number of rows of each part.
     """
 
-    noise: float
-    human: int = 300
-    machine: int = 1200
-    tests: int = 500
-
-    def __post_init__(self) -> None:
-        if not 0 < self.noise < 1:
-            raise ConfigError(f"'noise' must lie in (0, 1), got {self.noise}")
-        if min(self.human, self.machine, self.tests) < 2:
-            raise ConfigError(
-                f"'human', 'machine' and 'tests' must be at least 2, got {self.human}, {self.machine} and {self.tests}"
-            )
+    noise: Annotated[float, within("(0, 1)")]
+    human: Annotated[int, at_least(2)] = 300
+    machine: Annotated[int, at_least(2)] = 1200
+    tests: Annotated[int, at_least(2)] = 500
 
     @property
     def recipe(self) -> str:

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from storage.errors import ConfigError, InputError
+from storage.errors import InputError
+from storage.validation import Checked, Count
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """What Pillow may open here. EPS, which starts Ghostscript, and other document formats are left out."""
 
 
 @dataclass(frozen=True)
-class ImageLimits:
+class ImageLimits(Checked):
     """What an input image may be.
 
     Attributes:
@@ -25,14 +26,9 @@ class ImageLimits:
         max_bytes: size of the encoded file.
     """
 
-    max_pixels: int = 120_000_000
-    min_side: int = 8
-    max_bytes: int = 1 << 30
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ConfigError(f"'{name}' of the image limits must be at least 1, got {value}")
+    max_pixels: Count = 120_000_000
+    min_side: Count = 8
+    max_bytes: Count = 1 << 30
 
 
 DEFAULT_LIMITS = ImageLimits()

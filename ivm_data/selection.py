@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from storage.errors import ConfigError
 from storage.records import Box, Candidate, Rewrite
+from storage.validation import Checked, Share
 
 DIRECTIONS = {"left of": (-1.0, 0.0), "right of": (1.0, 0.0), "above": (0.0, -1.0), "below": (0.0, 1.0)}
 """Unit vector from the anchor to the target for each relation, in image axes (y grows downward)."""
 
 
 @dataclass(frozen=True)
-class ChooseConfig:
+class ChooseConfig(Checked):
     """How candidates become the answer.
 
     Attributes:
@@ -22,13 +22,8 @@ class ChooseConfig:
         same_object_iou: two boxes that overlap more than this show the same object.
     """
 
-    min_support: float = 0.25
-    same_object_iou: float = 0.6
-
-    def __post_init__(self) -> None:
-        for name in ("min_support", "same_object_iou"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"'{name}' must lie in [0, 1], got {getattr(self, name)}")
+    min_support: Share = 0.25
+    same_object_iou: Share = 0.6
 
 
 @dataclass(frozen=True)

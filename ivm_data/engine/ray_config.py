@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from ivm_data.engine.pipeline import STAGES
 from storage.errors import ConfigError
+from storage.validation import Checked, Count, Natural, NotNegative
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(Checked):
     """The actors of one stage.
 
     Attributes:
@@ -18,22 +19,19 @@ class Pool:
         waiting: parts that may lie at an actor, the one under way included; then the pool before it has to wait.
     """
 
-    actors: int = 1
-    cpus: float = 0.25
-    gpus: float = 0.0
-    waiting: int = 2
+    actors: Count = 1
+    cpus: NotNegative = 0.25
+    gpus: NotNegative = 0.0
+    waiting: Count = 2
 
     def __post_init__(self) -> None:
-        if self.actors < 1 or self.waiting < 1:
-            raise ConfigError(f"'actors' and 'waiting' must be at least 1, got {self.actors} and {self.waiting}")
-        if self.cpus < 0 or self.gpus < 0:
-            raise ConfigError(f"'cpus' and 'gpus' must not be negative, got {self.cpus} and {self.gpus}")
+        super().__post_init__()
         if self.gpus > 1 and self.gpus != int(self.gpus):
             raise ConfigError(f"'gpus' must be a share of one GPU or a whole number of them, got {self.gpus}")
 
 
 @dataclass(frozen=True)
-class RayConfig:
+class RayConfig(Checked):
     """Where and on what the stages run; it decides nothing about labels and is no part of a recipe.
 
     Attributes:
@@ -45,21 +43,16 @@ class RayConfig:
     """
 
     address: str = "local"
-    local_cpus: int = 0
-    store_mib: int = 0
-    retries: int = 3
-    retry_s: float = 10.0
+    local_cpus: Natural = 0
+    store_mib: Natural = 0
+    retries: Natural = 3
+    retry_s: NotNegative = 10.0
     rewrite: Pool = field(default_factory=Pool)
     ground: Pool = field(default_factory=Pool)
     resolve: Pool = field(default_factory=Pool)
     segment: Pool = field(default_factory=Pool)
     fuse: Pool = field(default_factory=Pool)
     verify: Pool = field(default_factory=Pool)
-
-    def __post_init__(self) -> None:
-        for name in ("local_cpus", "store_mib", "retries", "retry_s"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"'{name}' must not be negative, got {getattr(self, name)}")
 
     def pools(self) -> dict[str, Pool]:
         """The pool of each stage, in order."""

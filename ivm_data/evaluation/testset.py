@@ -15,8 +15,9 @@ from ivm_data.sources import manifest_parts as parts
 from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.manifest_parts import ManifestPart
-from storage.errors import ConfigError, InputError
+from storage.errors import InputError
 from storage.records import Rle, Sample
+from storage.validation import Checked, Natural
 
 PART_SIZE = 32
 AREAS = {"none": 0.0, "under 1 %": 0.01, "1 to 5 %": 0.05, "5 to 20 %": 0.2, "over 20 %": 1.0}
@@ -47,7 +48,7 @@ class Question:
 
 
 @dataclass
-class TestSet:
+class TestSet(Checked):
     """A manifest that is read part by part, so that its images need no more memory than one part's.
 
     Attributes:
@@ -59,13 +60,12 @@ class TestSet:
 
     manifest: Path
     image_root: Path | None = None
-    limit: int = 0
+    limit: Natural = 0
     bad: list[str] = field(default_factory=list)
     unmarked: int = 0
 
     def __post_init__(self) -> None:
-        if self.limit < 0:
-            raise ConfigError(f"'limit' must be at least 0, got {self.limit}")
+        super().__post_init__()
         self.parts: tuple[ManifestPart, ...] = tuple(plan(self.manifest, PART_SIZE))
 
     @property

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from ivm_data.config import build
 from storage.errors import ConfigError
+from storage.validation import Checked
 
 EMBEDDED = Path(__file__).parents[1] / "zoo" / "weights"
 """Where the embedded experts' weights lie; `zoo:NAME` in a recipe means a folder in here."""
@@ -41,7 +42,7 @@ _CLASSES = {
 
 
 @dataclass(frozen=True)
-class ExpertSpec:
+class ExpertSpec(Checked):
     """An expert as a recipe names it.
 
     Attributes:
@@ -55,6 +56,7 @@ class ExpertSpec:
     uses: Mapping[str, ExpertSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.expert not in _CLASSES:
             raise ConfigError(f"unknown expert {self.expert!r}; choose one of {', '.join(names())}")
 

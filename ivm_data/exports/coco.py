@@ -11,11 +11,11 @@ from typing import Any, Literal
 from ivm_data.exports.export_format import Category, Counts, ImageFolder, Item, coco_rle, join_lists, json_list
 from ivm_data.exports.outlines import polygons
 from storage import rle
-from storage.errors import ConfigError
+from storage.validation import Checked, NotNegative
 
 
 @dataclass(frozen=True)
-class CocoOptions:
+class CocoOptions(Checked):
     """How masks and classes are written.
 
     Attributes:
@@ -25,12 +25,8 @@ class CocoOptions:
     """
 
     masks: Literal["rle", "polygons"] = "rle"
-    tolerance: float = 0.0
+    tolerance: NotNegative = 0.0
     category: Category = "instruction"
-
-    def __post_init__(self) -> None:
-        if self.tolerance < 0:
-            raise ConfigError(f"'tolerance' must be at least 0 pixels, got {self.tolerance}")
 
 
 def write_coco(items: Iterable[Item], folder: Path, options: CocoOptions) -> Counts:

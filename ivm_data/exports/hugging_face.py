@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
-from storage.errors import ConfigError
 from storage.rows import image_sha
+from storage.validation import Checked, Count
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -25,7 +25,7 @@ GROUP = 64
 
 
 @dataclass(frozen=True)
-class HuggingFaceOptions:
+class HuggingFaceOptions(Checked):
     """How the rows lie on disk.
 
     Attributes:
@@ -34,11 +34,7 @@ class HuggingFaceOptions:
     """
 
     layout: Literal["parquet", "disk"] = "parquet"
-    rows_per_file: int = 4096
-
-    def __post_init__(self) -> None:
-        if self.rows_per_file < 1:
-            raise ConfigError(f"'rows_per_file' must be at least 1, got {self.rows_per_file}")
+    rows_per_file: Count = 4096
 
 
 def write_hugging_face(items: Iterable[Item], folder: Path, options: HuggingFaceOptions) -> Counts:

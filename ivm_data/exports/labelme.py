@@ -15,14 +15,14 @@ from ivm_data.exports.export_format import Counts, ImageFolder, Item, mask_png
 from ivm_data.exports.outlines import polygons
 from ivm_data.sources.foreign.labelme import NO_TARGET
 from storage import rle
-from storage.errors import ConfigError
+from storage.validation import Checked, NotNegative
 
 _VERSION = "5.5.0"
 """Of LabelMe, which warns where the first number is not its own; shapes of type `mask` came with 5.2."""
 
 
 @dataclass(frozen=True)
-class LabelmeOptions:
+class LabelmeOptions(Checked):
     """How masks are written.
 
     Attributes:
@@ -31,11 +31,7 @@ class LabelmeOptions:
     """
 
     masks: Literal["mask", "polygon"] = "mask"
-    tolerance: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.tolerance < 0:
-            raise ConfigError(f"'tolerance' must be at least 0 pixels, got {self.tolerance}")
+    tolerance: NotNegative = 0.0
 
 
 def write_labelme(items: Iterable[Item], folder: Path, options: LabelmeOptions) -> Counts:

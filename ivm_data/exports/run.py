@@ -19,13 +19,14 @@ from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.reader import among
 from storage.records import Status
+from storage.validation import Checked
 
 MARKER = ".ivm-export.json"
 """In every folder that an export wrote: what it is, and that it may be replaced."""
 
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(Checked):
     """Which labels to export, and whose masks.
 
     Attributes:
@@ -41,6 +42,7 @@ class Selection:
     human: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.statuses or (unknown := set(self.statuses) - set(Status)):
             seen = ", ".join(sorted(unknown)) if self.statuses else "none"
             raise ConfigError(f"a status must be one of {', '.join(Status)}, got {seen}")

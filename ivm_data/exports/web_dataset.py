@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
-from storage.errors import ConfigError
 from storage.rows import image_sha
+from storage.validation import Checked, Count
 
 
 @dataclass(frozen=True)
-class WebDatasetOptions:
+class WebDatasetOptions(Checked):
     """How large a shard is.
 
     Attributes:
@@ -21,13 +21,8 @@ class WebDatasetOptions:
         megabytes: most in a shard; one larger sample still makes one.
     """
 
-    samples: int = 10_000
-    megabytes: int = 512
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ConfigError(f"{name!r} must be at least 1, got {value}")
+    samples: Count = 10_000
+    megabytes: Count = 512
 
 
 def write_web_dataset(items: Iterable[Item], folder: Path, options: WebDatasetOptions) -> Counts:

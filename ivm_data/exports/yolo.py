@@ -10,12 +10,12 @@ import numpy as np
 
 from ivm_data.exports.export_format import Category, Counts, Item, upright
 from ivm_data.exports.outlines import join, polygons
-from storage.errors import ConfigError
 from storage.rows import image_sha
+from storage.validation import Checked, NotNegative
 
 
 @dataclass(frozen=True)
-class YoloOptions:
+class YoloOptions(Checked):
     """How masks and classes are written.
 
     Attributes:
@@ -24,11 +24,7 @@ class YoloOptions:
     """
 
     category: Category = "phrase"
-    tolerance: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.tolerance < 0:
-            raise ConfigError(f"'tolerance' must be at least 0 pixels, got {self.tolerance}")
+    tolerance: NotNegative = 0.5
 
 
 def write_yolo(items: Iterable[Item], folder: Path, options: YoloOptions) -> Counts:

@@ -16,10 +16,11 @@ from ivm_data.stages.gate import GateConfig
 from ivm_data.stages.resolve import ResolveConfig
 from ivm_data.stages.verify import VerifyConfig
 from storage.errors import ConfigError
+from storage.validation import Checked, Count
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """Everything that decides what labels look like; its hash names the shards.
 
     Attributes:
@@ -42,11 +43,7 @@ class Recipe:
     fuse: FuseConfig = field(default_factory=FuseConfig)
     verify: VerifyConfig = field(default_factory=VerifyConfig)
     gate: GateConfig = field(default_factory=GateConfig)
-    batch_size: int = 16
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"'batch_size' must be at least 1, got {self.batch_size}")
+    batch_size: Count = 16
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they are written beside the shards."""

@@ -20,13 +20,14 @@ from ivm_data.experts.lmms.response_cache import ResponseCache, response_key
 from ivm_data.experts.lmms.written_instructions import read_instructions
 from ivm_data.sources.lines import parse, read_lines, whole_manifest
 from storage.errors import ConfigError, IvmError
+from storage.validation import Checked, Count
 
 CHUNK = 256
 """Lines that are read before the LLM is asked for their phrases, and asked together."""
 
 
 @dataclass(frozen=True)
-class ComplicateConfig:
+class ComplicateConfig(Checked):
     """What is asked for, and what is taken.
 
     Attributes:
@@ -38,17 +39,12 @@ class ComplicateConfig:
         cache: folder of the answers; with it a run that was ended goes on where it was.
     """
 
-    count: int = 3
-    max_words: int = 12
-    max_characters: int = 300
-    answer_tokens: int = 512
+    count: Count = 3
+    max_words: Count = 12
+    max_characters: Count = 300
+    answer_tokens: Count = 512
     keep: bool = True
     cache: str = ".cache/responses"
-
-    def __post_init__(self) -> None:
-        for name in ("count", "max_words", "max_characters", "answer_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"'{name}' must be at least 1, got {getattr(self, name)}")
 
 
 def complicate(manifest: Path, out: Path, writer: Answerer, config: ComplicateConfig) -> Counter[str]:

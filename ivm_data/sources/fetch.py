@@ -13,13 +13,14 @@ from pathlib import Path
 
 from ivm_data.sources.download import FailedError, RefusedError, download
 from storage.errors import ConfigError, InputError, TransientError
+from storage.validation import Checked, Count, Natural, Positive
 
 OUTAGE = 8
 """URLs that must fail in passing, and none be fetched, before the network is blamed and not the URLs."""
 
 
 @dataclass(frozen=True)
-class FetchConfig:
+class FetchConfig(Checked):
     """How URLs are fetched.
 
     Attributes:
@@ -34,19 +35,12 @@ class FetchConfig:
     """
 
     cache: str = ".cache/images"
-    max_bytes: int = 1 << 26
-    timeout_s: float = 20.0
-    attempts: int = 3
-    redirects: int = 5
-    concurrency: int = 16
+    max_bytes: Count = 1 << 26
+    timeout_s: Positive = 20.0
+    attempts: Count = 3
+    redirects: Natural = 5
+    concurrency: Count = 16
     allow_private: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("max_bytes", "attempts", "concurrency"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"'{name}' must be at least 1, got {getattr(self, name)}")
-        if self.redirects < 0 or not self.timeout_s > 0:
-            raise ConfigError(f"'redirects' must be at least 0 and 'timeout_s' above 0, got {self}")
 
 
 def is_url(reference: str) -> bool:

@@ -24,10 +24,11 @@ from ivm_data.sources.files import moved
 from ivm_data.sources.lines import parse, read_lines, whole_manifest
 from ivm_data.sources.manifest_parts import dataset_name
 from storage.errors import ConfigError
+from storage.validation import Checked, Natural, Positive
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Checked):
     """A manifest of a mixture.
 
     Attributes:
@@ -36,16 +37,12 @@ class Source:
     """
 
     manifest: Path
-    share: float
-    cap: int = 0
-
-    def __post_init__(self) -> None:
-        if not (0 < self.share < float("inf") and self.cap >= 0):
-            raise ConfigError(f"'{self.manifest}' needs a share above 0 and a cap of at least 1, got {self}")
+    share: Positive
+    cap: Natural = 0
 
 
 @dataclass(frozen=True)
-class MixConfig:
+class MixConfig(Checked):
     """How sources are mixed.
 
     Attributes:
@@ -55,13 +52,9 @@ class MixConfig:
             own folder.
     """
 
-    size: int = 0
-    seed: int = 0
+    size: Natural = 0
+    seed: Natural = 0
     image_root: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.size < 0 or self.seed < 0:
-            raise ConfigError(f"'size' and 'seed' must be at least 0, got {self.size} and {self.seed}")
 
 
 @dataclass(frozen=True)

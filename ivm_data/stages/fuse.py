@@ -6,27 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
+from typing import Annotated
 
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.stages.stage import Draft, Outcome
 from storage import rle
-from storage.errors import ConfigError
 from storage.records import MISSING
+from storage.validation import Checked, within
 
 
 @dataclass(frozen=True)
-class FuseConfig:
+class FuseConfig(Checked):
     """How the proposals vote.
 
     Attributes:
         threshold: a pixel belongs to the mask when its vote exceeds this.
     """
 
-    threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold < 1:
-            raise ConfigError(f"'threshold' must lie in [0, 1), got {self.threshold}")
+    threshold: Annotated[float, within("[0, 1)")] = 0.5
 
 
 class FuseStage:

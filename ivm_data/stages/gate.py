@@ -12,10 +12,11 @@ from ivm_data.stages.stage import Draft
 from storage import rle
 from storage.errors import ConfigError
 from storage.records import MISSING, Label, Lineage, Scores, Status
+from storage.validation import Checked, NotNegative, Share
 
 
 @dataclass(frozen=True)
-class GateConfig:
+class GateConfig(Checked):
     """Where the gate draws its lines.
 
     Attributes:
@@ -27,20 +28,20 @@ class GateConfig:
         min_area_ratio, max_area_ratio: a mask outside covers nearly nothing or nearly everything.
     """
 
-    accept: float = 0.8
-    reject: float = 0.4
-    min_understood: float = 0.9
-    min_agreement: float = 0.0
-    min_area_ratio: float = 0.0005
-    max_area_ratio: float = 0.9
+    accept: Share = 0.8
+    reject: Share = 0.4
+    min_understood: NotNegative = 0.9
+    min_agreement: NotNegative = 0.0
+    min_area_ratio: Share = 0.0005
+    max_area_ratio: Share = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 <= self.reject <= self.accept <= 1:
-            raise ConfigError(f"gate needs 0 <= reject <= accept <= 1, got reject={self.reject}, accept={self.accept}")
-        if not 0 <= self.min_area_ratio < self.max_area_ratio <= 1:
+        super().__post_init__()
+        if self.reject > self.accept:
+            raise ConfigError(f"gate needs reject <= accept, got reject={self.reject}, accept={self.accept}")
+        if self.min_area_ratio >= self.max_area_ratio:
             raise ConfigError(
-                "gate needs 0 <= min_area_ratio < max_area_ratio <= 1, got "
-                f"{self.min_area_ratio} and {self.max_area_ratio}"
+                f"gate needs min_area_ratio < max_area_ratio, got {self.min_area_ratio} and {self.max_area_ratio}"
             )
 
 

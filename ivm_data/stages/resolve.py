@@ -11,12 +11,12 @@ from ivm_data.experts.lmms import prompts
 from ivm_data.selection import ChooseConfig, choose, support
 from ivm_data.stages.stage import Draft, Outcome
 from ivm_model.masking import crop_box
-from storage.errors import ConfigError
 from storage.records import MISSING, Candidate
+from storage.validation import Checked, Count, NotNegative, Share
 
 
 @dataclass(frozen=True)
-class ResolveConfig:
+class ResolveConfig(Checked):
     """How candidates are verified and chosen.
 
     Attributes:
@@ -28,16 +28,10 @@ class ResolveConfig:
         choose: see `ChooseConfig`.
     """
 
-    max_candidates: int = 6
-    crop_context: float = prompts.CANDIDATE_CONTEXT
-    absent_below: float = 0.5
+    max_candidates: Count = 6
+    crop_context: NotNegative = prompts.CANDIDATE_CONTEXT
+    absent_below: Share = 0.5
     choose: ChooseConfig = field(default_factory=ChooseConfig)
-
-    def __post_init__(self) -> None:
-        if self.max_candidates < 1:
-            raise ConfigError(f"'max_candidates' must be at least 1, got {self.max_candidates}")
-        if not 0 <= self.absent_below <= 1:
-            raise ConfigError(f"'absent_below' must lie in [0, 1], got {self.absent_below}")
 
 
 class ResolveStage:

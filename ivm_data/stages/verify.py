@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from ivm_data.experts.common.protocols import Verifier
 from ivm_data.experts.lmms import prompts
 from ivm_data.stages.stage import Draft, Outcome
 from ivm_model.masking import complement, keep_only
 from storage import rle
-from storage.errors import ConfigError
+from storage.validation import Checked, within
 
 
 @dataclass(frozen=True)
-class VerifyConfig:
+class VerifyConfig(Checked):
     """What the verifier sees.
 
     Attributes:
         dim: how far pixels outside the mask fade to white, 1 for all the way.
     """
 
-    dim: float = prompts.VERIFY_DIM
-
-    def __post_init__(self) -> None:
-        if not 0 < self.dim <= 1:
-            raise ConfigError(f"'dim' must lie in (0, 1], got {self.dim}")
+    dim: Annotated[float, within("(0, 1]")] = prompts.VERIFY_DIM
 
 
 class VerifyStage:

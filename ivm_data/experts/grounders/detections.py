@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.common.phrase_score import captions
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Detection
-from storage.errors import ConfigError
 from storage.records import Box
+from storage.validation import Checked, Count, Share, within
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ CPU_PIXELS = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionConfig:
+class DetectionConfig(Checked):
     """What counts as found, and where the model runs.
 
     Attributes:
@@ -41,18 +41,10 @@ class DetectionConfig:
         images_per_batch: captions that pass through the model together; fewer on a CPU, where images are large.
     """
 
-    box_threshold: float = 0.3
-    nms_iou: float = 0.6
+    box_threshold: Share = 0.3
+    nms_iou: Annotated[float, within("(0, 1]")] = 0.6
     device: str = "cpu"
-    images_per_batch: int = 16
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.box_threshold <= 1:
-            raise ConfigError(f"box_threshold must lie in [0, 1], got {self.box_threshold}")
-        if not 0 < self.nms_iou <= 1:
-            raise ConfigError(f"nms_iou must lie in (0, 1], got {self.nms_iou}")
-        if self.images_per_batch < 1:
-            raise ConfigError(f"images_per_batch must be at least 1, got {self.images_per_batch}")
+    images_per_batch: Count = 16
 
 
 @dataclass(frozen=True)

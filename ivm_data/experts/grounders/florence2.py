@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ivm_data.experts.common.phrase_score import clean
 from ivm_data.experts.grounders.generated_boxes import BoxWriter, GeneratedBoxesConfig, WrittenBox, location_ids
-from ivm_model.model.base_models import load_model, load_part
 
 if TYPE_CHECKING:
     import torch
@@ -31,24 +30,17 @@ class Florence2(BoxWriter):
         super().__init__(config)
         self._bin: dict[int, int] = {}
 
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
-        from transformers import AutoTokenizer, Florence2ForConditionalGeneration
+    def _read(self) -> Any:
+        from transformers import Florence2ForConditionalGeneration
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
         config = self.config
-        model, source = load_model(
-            Florence2ForConditionalGeneration, config.path, config.revision, config.device, config.dtype
-        )
-        self._processor = load_part(CLIPImageProcessorPil, config.path, source)
-        self._tokenizer = load_part(AutoTokenizer, config.path, source)
+        model = self._from_pretrained(Florence2ForConditionalGeneration, CLIPImageProcessorPil, dtype=config.dtype)
         places = [f"<loc_{place}>" for place in range(BINS)]
         self._bin = location_ids(self._tokenizer, places, model.config.text_config.vocab_size, config.path)
         self._ends = [self._tokenizer.eos_token_id]
         self._positions = model.config.text_config.max_position_embeddings
-        self._model = model
+        return model
 
     def see(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
         """See `BoxWriter`."""

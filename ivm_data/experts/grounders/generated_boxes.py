@@ -9,7 +9,7 @@ probability of an edge that lies between them.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -17,18 +17,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.image_groups import batches_by_image
 from ivm_data.experts.common.phrase_score import without_markup
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Detection, check_lengths
 from ivm_data.experts.grounders.detections import DetectionConfig, select
-from ivm_model.model.base_models import check_dtype, checkpoint_name, to_device
-from storage.errors import ConfigError, WeightsError
+from ivm_model.model.base_models import Dtype, to_device
+from storage.errors import WeightsError
+from storage.validation import Count, Share, within
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +43,7 @@ class GeneratedBoxesConfig(DetectionConfig):
     Attributes:
         path: checkpoint directory or hub id.
         revision: hub revision; "" means the directory's content hash, or "main".
-        dtype: of the weights, one of `DTYPES`.
+        dtype: of the weights.
         images_per_batch: images that pass through the image encoder together.
         phrases_per_batch: phrases whose answers are written together.
         answer_tokens: length at which an answer is cut, in [8, 512].
@@ -49,18 +51,10 @@ class GeneratedBoxesConfig(DetectionConfig):
 
     path: str
     revision: str = ""
-    dtype: str = "float32"
-    phrases_per_batch: int = 16
-    answer_tokens: int = 64
-    box_threshold: float = field(default=0.1, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_dtype(self.dtype)
-        if self.phrases_per_batch < 1:
-            raise ConfigError(f"phrases_per_batch must be at least 1, got {self.phrases_per_batch}")
-        if not 8 <= self.answer_tokens <= 512:
-            raise ConfigError(f"answer_tokens must lie in [8, 512], got {self.answer_tokens}")
+    dtype: Dtype = "float32"
+    phrases_per_batch: Count = 16
+    answer_tokens: Annotated[int, within("[8, 512]")] = 64
+    box_threshold: Share = field(default=0.1, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -93,31 +87,19 @@ class WrittenBox:
     tokens: slice
 
 
-class BoxWriter(ABC):
+class BoxWriter(CheckpointExpert[GeneratedBoxesConfig]):
     """A grounder over a model that reads an image and a prompt and writes boxes.
 
-    `load` of a subclass sets all attributes that `__init__` declares.
+    `_read` of a subclass sets all attributes that `__init__` declares.
     """
 
     def __init__(self, config: GeneratedBoxesConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self._images, self._phrases = Batches(config.images_per_batch), Batches(config.phrases_per_batch)
-        self._model: Any = None
-        self._processor: Any = None
-        self._tokenizer: Any = None
         self._ends: list[int] = []
         """Tokens that end an answer."""
         self._positions = 0
         """Most tokens of image and prompt together."""
-
-    @property
-    def name(self) -> str:
-        """`model@revision`."""
-        return checkpoint_name(self.config.path, self.config.revision)
-
-    @abstractmethod
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
 
     @abstractmethod
     def see(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
@@ -160,13 +142,7 @@ class BoxWriter(ABC):
         """Stretched to the model's square, whatever the checkpoint says: a crop would move the boxes."""
         size = self._processor.size
         side = size.height or size.shortest_edge
-        seen = self._processor(
-            images=image_HWC,
-            size={"height": side, "width": side},
-            do_center_crop=False,
-            return_tensors="pt",
-            input_data_format="channels_last",
-        )
+        seen = self._processed(image_HWC, size={"height": side, "width": side}, do_center_crop=False)
         return seen["pixel_values"][0]
 
     def _answer(self, batch: Sequence[tuple[torch.Tensor, Iterable[str]]]) -> list[dict[str, Answer]]:

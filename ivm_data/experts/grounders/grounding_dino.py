@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.phrase_score import phrase_spans, span_scores
 from ivm_data.experts.common.protocols import Detection, check_lengths
 from ivm_data.experts.grounders.deformable_sampling import sample_by_rows
 from ivm_data.experts.grounders.detections import CaptionModel, DetectionConfig, detect
 from ivm_data.experts.grounders.folded_fusion import fold_fusion
 from ivm_data.experts.grounders.shared_backbone import share_backbone
-from ivm_model.model.base_models import check_dtype, checkpoint_name, computing_in, load_model, load_part, to_device
+from ivm_model.model.base_models import Dtype, computing_in, to_device
 
 if TYPE_CHECKING:
     import torch
@@ -28,50 +29,31 @@ class GroundingDinoConfig(DetectionConfig):
     Attributes:
         path: checkpoint directory or hub id.
         revision: hub revision; "" means the directory's content hash, or "main".
-        dtype: in which the model computes, one of `DTYPES`; boxes are refined in float32.
+        dtype: in which the model computes; boxes are refined in float32.
     """
 
     path: str
     revision: str = ""
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_dtype(self.dtype)
+    dtype: Dtype = "float32"
 
 
-class GroundingDino:
+class GroundingDino(CheckpointExpert[GroundingDinoConfig]):
     """Grounder: image and noun phrases -> boxes, each scored by the phrase's own tokens."""
 
     def __init__(self, config: GroundingDinoConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self._batches = Batches(config.images_per_batch)
-        self._model: Any = None
-        self._processor: Any = None
-        self._tokenizer: Any = None
 
-    @property
-    def name(self) -> str:
-        """`model@revision`."""
-        return checkpoint_name(self.config.path, self.config.revision)
-
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
-        from transformers import AutoTokenizer
+    def _read(self) -> Any:
         from transformers.models.grounding_dino.image_processing_pil_grounding_dino import (
             GroundingDinoImageProcessorPil,
         )
 
-        config = self.config
-        model, source = load_model(self._model_class(), config.path, config.revision, config.device)
+        model = self._from_pretrained(self._model_class(), GroundingDinoImageProcessorPil)
         share_backbone(model.model.backbone.conv_encoder)
         fold_fusion(model.model.encoder)
         sample_by_rows(model.model)
-        self._processor = load_part(GroundingDinoImageProcessorPil, config.path, source)
-        self._tokenizer = load_part(AutoTokenizer, config.path, source)
-        self._model = model
+        return model
 
     def _model_class(self) -> Any:
         from transformers import GroundingDinoForObjectDetection
@@ -90,12 +72,6 @@ class GroundingDino:
     def _count_tokens(self, text: str) -> int:
         # With padding, as `_forward`: a tokenizer keeps that as a state, which threads must not change for each other.
         return len(self._tokenizer([text], padding=True, add_special_tokens=False)["input_ids"][0])
-
-    def _pixels(self, image_HWC: np.ndarray) -> torch.Tensor:
-        """Resized and normalised, (3, H, W) float32."""
-        return self._processor(images=image_HWC, return_tensors="pt", input_data_format="channels_last")[
-            "pixel_values"
-        ][0]
 
     def _forward(
         self, captions: Sequence[str], pixels: Sequence[torch.Tensor]

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ivm_data.experts.grounders.generated_boxes import BoxWriter, GeneratedBoxesConfig, WrittenBox, location_ids
-from ivm_model.model.base_models import load_model, load_part
 
 if TYPE_CHECKING:
     import torch
@@ -31,25 +30,19 @@ class Kosmos2(BoxWriter):
         super().__init__(config)
         self._patch: dict[int, int] = {}
 
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
-        from transformers import AutoTokenizer, Kosmos2ForConditionalGeneration, Kosmos2Processor
+    def _read(self) -> Any:
+        from transformers import Kosmos2ForConditionalGeneration, Kosmos2Processor
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
         config = self.config
-        model, source = load_model(
-            Kosmos2ForConditionalGeneration, config.path, config.revision, config.device, config.dtype
-        )
-        self._processor = load_part(CLIPImageProcessorPil, config.path, source)
+        model = self._from_pretrained(Kosmos2ForConditionalGeneration, CLIPImageProcessorPil, dtype=config.dtype)
         # The whole processor adds the tokens of grounding to a tokenizer that was saved without them.
-        self._tokenizer = Kosmos2Processor(self._processor, load_part(AutoTokenizer, config.path, source)).tokenizer
+        self._tokenizer = Kosmos2Processor(self._processor, self._tokenizer).tokenizer
         places = [f"<patch_index_{place:04d}>" for place in range(PATCHES_PER_SIDE**2)]
         self._patch = location_ids(self._tokenizer, places, model.config.text_config.vocab_size, config.path)
         self._ends = [self._tokenizer.eos_token_id, self._id("</object>")]
         self._positions = model.config.text_config.max_position_embeddings - config.answer_tokens - len(self._frame([]))
-        self._model = model
+        return model
 
     def see(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
         """See `BoxWriter`; the steps that stand within the library's `generate`."""

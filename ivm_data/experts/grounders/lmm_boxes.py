@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 
@@ -15,14 +15,14 @@ from ivm_data.experts.grounders.detections import DetectionConfig, select
 from ivm_data.experts.lmms import chat_messages, prompts
 from ivm_data.experts.lmms.box_answers import BoxFormat
 from ivm_model.masking import crop_box
-from storage.errors import ConfigError
 from storage.records import Box
+from storage.validation import Checked, Count, Share, at_least, within
 
 _CROPS_PER_CALL = 64
 
 
 @dataclass(frozen=True)
-class LmmBoxesConfig:
+class LmmBoxesConfig(Checked):
     """In which form the LMM answers, and what counts as found.
 
     Attributes:
@@ -35,17 +35,10 @@ class LmmBoxesConfig:
     """
 
     format: BoxFormat
-    box_threshold: float = 0.3
-    nms_iou: float = 0.6
-    max_pixels: int = 28 * 28 * 1280
-    answer_tokens: int = 1024
-
-    def __post_init__(self) -> None:
-        DetectionConfig(box_threshold=self.box_threshold, nms_iou=self.nms_iou)
-        if self.max_pixels < LEAST_MAX_PIXELS:
-            raise ConfigError(f"'max_pixels' must be at least {LEAST_MAX_PIXELS}, got {self.max_pixels}")
-        if self.answer_tokens < 1:
-            raise ConfigError(f"'answer_tokens' must be at least 1, got {self.answer_tokens}")
+    box_threshold: Share = 0.3
+    nms_iou: Annotated[float, within("(0, 1]")] = 0.6
+    max_pixels: Annotated[int, at_least(LEAST_MAX_PIXELS)] = 28 * 28 * 1280
+    answer_tokens: Count = 1024
 
 
 class BoxingLmm(Answerer, Verifier, Protocol):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.native_weights import file_name, load_strictly
 from ivm_data.experts.common.phrase_score import DELIMITERS, phrase_spans, span_scores
 from ivm_data.experts.common.protocols import Detection, check_lengths
@@ -19,7 +20,7 @@ from ivm_data.experts.grounders.detections import CaptionModel, DetectionConfig,
 from ivm_data.experts.grounders.folded_fusion import fold_native_fusion
 from ivm_data.experts.grounders.original_grounding_dino_fixes import build_model
 from ivm_data.experts.grounders.shared_backbone import share_native_backbone
-from ivm_model.model.base_models import check_dtype, computing_in, first_line, load_part, to_device
+from ivm_model.model.base_models import Dtype, computing_in, first_line, load_part, to_device
 from storage.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class NativeGroundingDinoConfig(DetectionConfig):
         text_encoder_revision: hub revision of the text encoder.
         shortest_edge: pixels to which the image's short edge is resized.
         longest_edge: pixels that the long edge may then have at most.
-        dtype: in which the model computes, one of `DTYPES`; boxes are refined in float32.
+        dtype: in which the model computes; boxes are refined in float32.
     """
 
     path: str
@@ -57,34 +58,29 @@ class NativeGroundingDinoConfig(DetectionConfig):
     text_encoder_revision: str = ""
     shortest_edge: int = 800
     longest_edge: int = 1333
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dtype(self.dtype)
         if not 32 <= self.shortest_edge <= self.longest_edge:
             raise ConfigError(
-                f"shortest_edge must lie in [32, longest_edge], got {self.shortest_edge} and {self.longest_edge}"
+                f"'shortest_edge' must lie in [32, longest_edge], got {self.shortest_edge} and {self.longest_edge}"
             )
 
 
-class NativeGroundingDino:
+class NativeGroundingDino(CheckpointExpert[NativeGroundingDinoConfig]):
     """Grounder: image and noun phrases -> boxes, each scored by the phrase's own tokens."""
 
     def __init__(self, config: NativeGroundingDinoConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self._batches = Batches(config.images_per_batch)
-        self._model: Any = None
 
     @property
     def name(self) -> str:
         """`file@revision`."""
         return file_name(self.config.path, self.config.revision)
 
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
+    def _read(self) -> Any:
         config = self.config
         architecture = read_architecture(config.architecture)
         _check_cells(config, architecture)
@@ -100,7 +96,7 @@ class NativeGroundingDino:
         share_native_backbone(model.backbone[0])
         fold_native_fusion(model.transformer.encoder)
         sample_natively_by_rows(model.transformer)
-        self._model = model.to(config.device)
+        return model.to(config.device)
 
     def ground(self, images: Sequence[np.ndarray], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
         """Detections for each image, best first, after non-maximum suppression within each phrase."""

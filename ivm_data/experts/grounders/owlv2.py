@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.phrase_score import clean
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Detection, check_lengths
 from ivm_data.experts.grounders.detections import DetectionConfig, select
-from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part, to_device
-from storage.errors import ConfigError
+from ivm_model.model.base_models import Dtype, to_device
+from storage.validation import Count, Share
 
 if TYPE_CHECKING:
     import torch
@@ -28,24 +29,18 @@ class Owlv2Config(DetectionConfig):
     Attributes:
         path: checkpoint directory or hub id.
         revision: hub revision; "" means the directory's content hash, or "main".
-        dtype: of the weights, one of `DTYPES`.
+        dtype: of the weights.
         phrases_per_batch: phrases that pass through the text encoder together.
     """
 
     path: str
     revision: str = ""
-    dtype: str = "float32"
-    phrases_per_batch: int = 64
-    box_threshold: float = field(default=0.1, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_dtype(self.dtype)
-        if self.phrases_per_batch < 1:
-            raise ConfigError(f"phrases_per_batch must be at least 1, got {self.phrases_per_batch}")
+    dtype: Dtype = "float32"
+    phrases_per_batch: Count = 64
+    box_threshold: Share = field(default=0.1, kw_only=True)
 
 
-class Owlv2:
+class Owlv2(CheckpointExpert[Owlv2Config]):
     """Grounder: image and noun phrases -> boxes, each scored by the phrase's own query.
 
     Text and image meet in the last layer only. So each phrase and each image is encoded once, and images in a batch
@@ -53,29 +48,14 @@ class Owlv2:
     """
 
     def __init__(self, config: Owlv2Config) -> None:
-        self.config = config
+        super().__init__(config)
         self._images, self._phrases = Batches(config.images_per_batch), Batches(config.phrases_per_batch)
-        self._model: Any = None
-        self._processor: Any = None
-        self._tokenizer: Any = None
 
-    @property
-    def name(self) -> str:
-        """`model@revision`."""
-        return checkpoint_name(self.config.path, self.config.revision)
-
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
-        from transformers import AutoTokenizer, Owlv2ForObjectDetection
+    def _read(self) -> Any:
+        from transformers import Owlv2ForObjectDetection
         from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
 
-        config = self.config
-        model, source = load_model(Owlv2ForObjectDetection, config.path, config.revision, config.device, config.dtype)
-        self._processor = load_part(Owlv2ImageProcessorPil, config.path, source)
-        self._tokenizer = load_part(AutoTokenizer, config.path, source)
-        self._model = model
+        return self._from_pretrained(Owlv2ForObjectDetection, Owlv2ImageProcessorPil, dtype=self.config.dtype)
 
     def ground(self, images: Sequence[np.ndarray], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
         """Detections for each image, best first, after non-maximum suppression within each phrase."""
@@ -83,7 +63,7 @@ class Owlv2:
         self.load()
         found: list[list[Detection]] = [[] for _ in images]
         asked = {i: spoken for i, row in enumerate(phrases) if (spoken := [phrase for phrase in row if clean(phrase)])}
-        queries = self._read(dict.fromkeys(phrase for row in asked.values() for phrase in row))
+        queries = self._queries(dict.fromkeys(phrase for row in asked.values() for phrase in row))
         with closing(ahead(self._pixels, (images[i] for i in asked), 2 * self._images.size, THREADS)) as pixels:
             for i, (features_QC, boxes_Q4) in zip(asked, self._images.run(self._see, pixels), strict=True):
                 score_QP = self._score(features_QC, [queries[phrase] for phrase in asked[i]])
@@ -91,29 +71,18 @@ class Owlv2:
                 found[i] = sorted(select(asked[i], corners_Q4, score_QP, self.config), key=lambda d: -d.score)
         return found
 
-    def _read(self, phrases: Mapping[str, None]) -> dict[str, torch.Tensor]:
+    def _queries(self, phrases: Mapping[str, None]) -> dict[str, torch.Tensor]:
         """Query embedding (C,) of each phrase."""
         import torch
 
         model = self._model
 
         def read(some: Sequence[str]) -> torch.Tensor:
-            tokens = self._tokenizer(
-                [clean(phrase) for phrase in some],
-                padding="max_length",
-                truncation=True,
-                max_length=model.config.text_config.max_position_embeddings,
-                return_tensors="pt",
-            ).to(model.device)
+            tokens = self._tokens([clean(phrase) for phrase in some], padding="max_length")
             with torch.inference_mode():
                 return model.owlv2.get_text_features(tokens["input_ids"], tokens["attention_mask"]).pooler_output
 
         return dict(zip(phrases, self._phrases.run(read, phrases), strict=True))
-
-    def _pixels(self, image_HWC: np.ndarray) -> torch.Tensor:
-        """Padded to a square and normalised, (3, h, w) float32."""
-        seen = self._processor(images=image_HWC, return_tensors="pt", input_data_format="channels_last")
-        return seen["pixel_values"][0]
 
     def _see(self, pixels: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Features (Q, C) and normalised centre-size boxes (Q, 4) of each image's patches."""

@@ -12,21 +12,23 @@ import numpy as np
 from PIL import Image
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.lmms import chat_messages, prompts
 from ivm_data.experts.lmms.chat_messages import NO, YES
 from ivm_data.experts.lmms.openai_client import AnswerError
 from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
 from ivm_data.experts.lmms.shared_prefix import by_image, last_logits
-from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part
-from storage.errors import ConfigError, WeightsError
+from ivm_model.model.base_models import Dtype
+from storage.errors import WeightsError
 from storage.records import Rewrite
+from storage.validation import Checked, Count
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class LmmConfig:
+class LmmConfig(Checked):
     """Where the checkpoint lies and how it runs.
 
     Attributes:
@@ -43,47 +45,31 @@ class LmmConfig:
     path: str
     revision: str = ""
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     instructed: bool = False
-    batch: int = 32
-    answer_tokens: int = 32
-
-    def __post_init__(self) -> None:
-        for name in ("batch", "answer_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"'{name}' must be at least 1, got {getattr(self, name)}")
-        check_dtype(self.dtype)
+    batch: Count = 32
+    answer_tokens: Count = 32
 
 
-class HfLmm:
+class HfLmm(CheckpointExpert[LmmConfig]):
     """Rewriter, Verifier, Answerer and Chooser over one model."""
 
     def __init__(self, config: LmmConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self._batches = Batches(config.batch)
-        self._model: Any = None
-        self._processor: Any = None
 
-    @property
-    def name(self) -> str:
-        """`model@revision`."""
-        return checkpoint_name(self.config.path, self.config.revision)
-
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
+    def _read(self) -> Any:
         from transformers import AutoProcessor
 
         config = self.config
         model_class = _model_class(config.path, config.revision)
-        model, source = load_model(model_class, config.path, config.revision, config.device, config.dtype)
-        processor = load_part(AutoProcessor, config.path, source)
-        if getattr(processor, "chat_template", None) is None:
+        model = self._from_pretrained(model_class, AutoProcessor, dtype=config.dtype, tokenizer=False)
+        if getattr(self._processor, "chat_template", None) is None:
             raise WeightsError(f"{config.path!r} has no chat template; add chat_template.jinja beside the processor")
-        processor.tokenizer.padding_side = "left"
-        self._yes_ids, self._no_ids = (_single_tokens(processor.tokenizer, words, config.path) for words in (YES, NO))
-        self._processor, self._model = processor, model
+        self._tokenizer = self._processor.tokenizer
+        self._tokenizer.padding_side = "left"
+        self._yes_ids, self._no_ids = (_single_tokens(self._tokenizer, words, config.path) for words in (YES, NO))
+        return model
 
     def rewrite(self, instructions: Sequence[str]) -> list[Rewrite]:
         """Ask in words alone, without an image; read the answer strictly."""
@@ -148,7 +134,7 @@ class HfLmm:
         """Mean log-probability of each answer's tokens."""
         import torch
 
-        tokenizer = self._processor.tokenizer
+        tokenizer = self._tokenizer
         answers = [tokenizer(option, padding=True, add_special_tokens=False)["input_ids"] for _, _, option in asked]
         inputs = self._inputs(chat_messages.ANSWER, [(image_HWC, question) for image_HWC, question, _ in asked])
         answer_BT = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in answers], True, -1)
@@ -176,7 +162,7 @@ class HfLmm:
         def answer(inputs: Any) -> list[str]:
             ids_BT = self._model.generate(**inputs, max_new_tokens=length, do_sample=False)
             new_BT = ids_BT[:, inputs["input_ids"].shape[1] :]
-            return self._processor.tokenizer.batch_decode(new_BT, skip_special_tokens=True)
+            return self._tokenizer.batch_decode(new_BT, skip_special_tokens=True)
 
         return [text.strip() for text in self._ask(answer, task, images, questions)]
 
@@ -227,7 +213,7 @@ class HfLmm:
 
         Special tokens in the text, which would stand for images or turns, are taken out.
         """
-        for token in self._processor.tokenizer.all_special_tokens:
+        for token in self._tokenizer.all_special_tokens:
             text = text.replace(token, " ")
         if self.config.instructed:
             text = f"{task}\n{chat_messages.as_data(text)}"
@@ -238,7 +224,7 @@ class HfLmm:
 
     def _understood(self, instruction: str) -> float:
         """Share of words that the tokenizer spells without its unknown token; 0 without words."""
-        tokenizer = self._processor.tokenizer
+        tokenizer = self._tokenizer
         words = re.findall(r"\w+", instruction)
         # With padding, as `_ask`: a tokenizer keeps that as a state, which threads must not change for each other.
         spelled = [tokenizer([word], padding=True, add_special_tokens=False)["input_ids"][0] for word in words]

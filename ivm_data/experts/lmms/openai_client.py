@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 
 from ivm_data.experts.common.usage import Meter, Usage, tell
 from storage.errors import ConfigError, IvmError, TransientError, WeightsError
+from storage.validation import Checked, Count, Natural, Positive
 
 
 @dataclass(frozen=True)
-class OpenAiConfig:
+class OpenAiConfig(Checked):
     """Where the model is served and how it is asked.
 
     Attributes:
@@ -43,25 +44,18 @@ class OpenAiConfig:
     model: str
     revision: str = ""
     api_key_env: str = ""
-    concurrency: int = 8
-    timeout_s: float = 120.0
-    max_retries: int = 4
-    requests_per_minute: int = 0
-    votes: int = 8
-    answer_tokens: int = 64
+    concurrency: Count = 8
+    timeout_s: Positive = 120.0
+    max_retries: Natural = 4
+    requests_per_minute: Natural = 0
+    votes: Count = 8
+    answer_tokens: Count = 64
     image_format: Literal["png", "jpeg"] = "png"
     instructed: bool = True
     cache: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "votes", "answer_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"'{name}' must be at least 1, got {getattr(self, name)}")
-        for name in ("max_retries", "requests_per_minute"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"'{name}' must be at least 0, got {getattr(self, name)}")
-        if not self.timeout_s > 0:
-            raise ConfigError(f"'timeout_s' must be above 0, got {self.timeout_s}")
+        super().__post_init__()
         if self.api_key_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.api_key_env):
             raise ConfigError(
                 "'api_key_env' is no name of an environment variable; a recipe never holds the key itself"

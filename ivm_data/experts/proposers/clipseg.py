@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.proposers.mask_proposals import Opinion, from_heatmap, propose_by_image, spoken
-from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part, to_device
-from storage.errors import ConfigError
+from ivm_model.model.base_models import Dtype, to_device
 from storage.records import Rewrite
+from storage.validation import Checked, Count, within
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
-class ClipSegConfig:
+class ClipSegConfig(Checked):
     """Where the checkpoint lies and what counts as found.
 
     Attributes:
@@ -29,57 +30,32 @@ class ClipSegConfig:
         revision: hub revision; "" means the directory's content hash, or "main".
         threshold: least probability of a mask's pixels, in (0, 1).
         device: torch device.
-        dtype: of the weights, one of `DTYPES`.
+        dtype: of the weights.
         images_per_batch: images that pass through the image encoder together.
         prompts_per_batch: phrases that pass through the mask decoder together.
     """
 
     path: str
     revision: str = ""
-    threshold: float = 0.5
+    threshold: Annotated[float, within("(0, 1)")] = 0.5
     device: str = "cpu"
-    dtype: str = "float32"
-    images_per_batch: int = 16
-    prompts_per_batch: int = 64
-
-    def __post_init__(self) -> None:
-        check_dtype(self.dtype)
-        if not 0 < self.threshold < 1:
-            raise ConfigError(f"threshold must lie in (0, 1), got {self.threshold}")
-        for field in ("images_per_batch", "prompts_per_batch"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+    dtype: Dtype = "float32"
+    images_per_batch: Count = 16
+    prompts_per_batch: Count = 64
 
 
-class ClipSeg:
+class ClipSeg(CheckpointExpert[ClipSegConfig]):
     """MaskProposer: union of the target phrases' masks, one image encoding for all phrases about an image."""
 
     def __init__(self, config: ClipSegConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self._images, self._prompts = Batches(config.images_per_batch), Batches(config.prompts_per_batch)
-        self._model: Any = None
-        self._processor: Any = None
-        self._tokenizer: Any = None
 
-    @property
-    def name(self) -> str:
-        """`model@revision`."""
-        return checkpoint_name(self.config.path, self.config.revision)
-
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
-        from transformers import AutoTokenizer, CLIPSegForImageSegmentation
+    def _read(self) -> Any:
+        from transformers import CLIPSegForImageSegmentation
         from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-        config = self.config
-        model, source = load_model(
-            CLIPSegForImageSegmentation, config.path, config.revision, config.device, config.dtype
-        )
-        self._processor = load_part(ViTImageProcessorPil, config.path, source)
-        self._tokenizer = load_part(AutoTokenizer, config.path, source)
-        self._model = model
+        return self._from_pretrained(CLIPSegForImageSegmentation, ViTImageProcessorPil, dtype=self.config.dtype)
 
     def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
         """The pixels that reach the threshold for any target phrase; the score is their mean probability."""
@@ -92,17 +68,12 @@ class ClipSeg:
             pairs = list(
                 dict.fromkeys((k, phrase) for k, rows in enumerate(groups) for i in rows for phrase in phrases[i])
             )
-            logits = dict(zip(pairs, self._read(self._see(pixels), pairs), strict=True))
+            logits = dict(zip(pairs, self._decode(self._see(pixels), pairs), strict=True))
             for k, rows in enumerate(groups):
                 maps = [[_heatmap(logits[k, phrase], images[i].shape[:2]) for phrase in phrases[i]] for i in rows]
                 yield [from_heatmap(reduce(np.maximum, row), self.config.threshold) for row in maps]
 
         return propose_by_image(images, asked, self._images, self._pixels, propose)
-
-    def _pixels(self, image_HWC: np.ndarray) -> torch.Tensor:
-        """Stretched to a square and normalised, (3, h, w) float32."""
-        seen = self._processor(images=image_HWC, return_tensors="pt", input_data_format="channels_last")
-        return seen["pixel_values"][0]
 
     def _see(self, pixels: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Activations (B, T, C) of the image encoder's layers that the decoder reads."""
@@ -117,7 +88,7 @@ class ClipSeg:
             )
         return [seen.hidden_states[layer + 1] for layer in model.extract_layers]
 
-    def _read(self, layers: Sequence[torch.Tensor], pairs: Sequence[tuple[int, str]]) -> Iterator[torch.Tensor]:
+    def _decode(self, layers: Sequence[torch.Tensor], pairs: Sequence[tuple[int, str]]) -> Iterator[torch.Tensor]:
         """Mask logits (h, w) of the square input for each pair of image and phrase."""
         import torch
 
@@ -125,13 +96,7 @@ class ClipSeg:
 
         def read(some: Sequence[tuple[int, str]]) -> torch.Tensor:
             rows, texts = zip(*some, strict=True)
-            tokens = self._tokenizer(
-                list(texts),
-                padding=True,
-                truncation=True,
-                max_length=model.config.text_config.max_position_embeddings,
-                return_tensors="pt",
-            ).to(model.device)
+            tokens = self._tokens(texts)
             with torch.inference_mode():
                 text_NC = model.get_conditional_embeddings(len(texts), tokens["input_ids"], tokens["attention_mask"])
                 return model.decoder([layer_BTC[list(rows)] for layer_BTC in layers], text_NC).logits.float()

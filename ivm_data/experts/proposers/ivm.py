@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.image_groups import batches_by_image
 from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.lmms.rewrite_grammar import format_rewrite
 from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
 from ivm_data.experts.segmenters.prompted_masks import MAX_ASPECT
-from ivm_model.model.base_models import checkpoint_name
 from ivm_model.model.masking_model import Encoded
 from ivm_model.predictor import Predictor
-from storage.errors import ConfigError
 from storage.records import Rewrite
+from storage.validation import Checked, Count, within
 
 
 @dataclass(frozen=True)
-class IvmConfig:
+class IvmConfig(Checked):
     """Where the checkpoint lies and what counts as found.
 
     Attributes:
@@ -33,42 +33,28 @@ class IvmConfig:
         device: torch device.
         images_per_batch: images that pass through the frozen encoders together.
         prompts_per_batch: instructions that pass through the LMM together.
+        revision: what the lineage says of the checkpoint; "" means its content hash.
     """
 
     path: str
     sam: str = ""
     lmm: str = ""
-    threshold: float = 0.5
+    threshold: Annotated[float, within("(0, 1)")] = 0.5
     device: str = "cpu"
-    images_per_batch: int = 8
-    prompts_per_batch: int = 16
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold < 1:
-            raise ConfigError(f"threshold must lie in (0, 1), got {self.threshold}")
-        for field in ("images_per_batch", "prompts_per_batch"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+    images_per_batch: Count = 8
+    prompts_per_batch: Count = 16
+    revision: str = ""
 
 
-class Ivm:
+class Ivm(CheckpointExpert[IvmConfig]):
     """MaskProposer: the model's heatmap for the rewrite in words, one image encoding for all of an image's rewrites."""
 
     def __init__(self, config: IvmConfig) -> None:
-        self.config = config
-        self._model: Any = None
+        super().__init__(config)
 
-    @property
-    def name(self) -> str:
-        """`model@content-hash`."""
-        return checkpoint_name(self.config.path)
-
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
+    def _read(self) -> Any:
         config = self.config
-        self._model = Predictor.from_pretrained(Path(config.path), config.sam, config.lmm).model.to(config.device)
+        return Predictor.from_pretrained(Path(config.path), config.sam, config.lmm).model.to(config.device)
 
     def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
         """The pixels that reach the threshold; the score is their mean probability."""

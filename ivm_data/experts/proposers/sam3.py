@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.phrase_score import clean
 from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.proposers.mask_proposals import Opinion, propose_by_image, spoken
 from ivm_data.selection import ChooseConfig, choose, support
-from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part, to_device
-from storage.errors import ConfigError
+from ivm_model.model.base_models import Dtype, to_device
 from storage.records import Box, Candidate, Rewrite, Role
+from storage.validation import Checked, Count, Share
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
-class Sam3Config:
+class Sam3Config(Checked):
     """Where the checkpoint lies and what counts as found.
 
     Attributes:
@@ -30,7 +31,7 @@ class Sam3Config:
         revision: hub revision; "" means the directory's content hash, or "main".
         threshold: least score of an instance, in [0, 1]: its query's probability times the concept's presence.
         device: torch device.
-        dtype: of the weights, one of `DTYPES`.
+        dtype: of the weights.
         images_per_batch: images that pass through the image encoder together.
         prompts_per_batch: phrases that pass through the detector together.
         choose: see `ChooseConfig`.
@@ -38,20 +39,12 @@ class Sam3Config:
 
     path: str
     revision: str = ""
-    threshold: float = 0.5
+    threshold: Share = 0.5
     device: str = "cpu"
-    dtype: str = "float32"
-    images_per_batch: int = 4
-    prompts_per_batch: int = 8
+    dtype: Dtype = "float32"
+    images_per_batch: Count = 4
+    prompts_per_batch: Count = 8
     choose: ChooseConfig = field(default_factory=ChooseConfig)
-
-    def __post_init__(self) -> None:
-        check_dtype(self.dtype)
-        if not 0 <= self.threshold <= 1:
-            raise ConfigError(f"threshold must lie in [0, 1], got {self.threshold}")
-        for name in ("images_per_batch", "prompts_per_batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -69,34 +62,18 @@ class _Found:
     logits_Nhw: torch.Tensor
 
 
-class Sam3:
+class Sam3(CheckpointExpert[Sam3Config]):
     """MaskProposer: instances of each phrase, chosen as the resolve stage chooses boxes; one encoding an image."""
 
     def __init__(self, config: Sam3Config) -> None:
-        self.config = config
+        super().__init__(config)
         self._images, self._prompts = Batches(config.images_per_batch), Batches(config.prompts_per_batch)
-        self._model: Any = None
-        self._processor: Any = None
-        self._tokenizer: Any = None
 
-    @property
-    def name(self) -> str:
-        """`model@revision`."""
-        return checkpoint_name(self.config.path, self.config.revision)
+    def _read(self) -> Any:
+        from transformers import Sam3ImageProcessor, Sam3Model
 
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
-        from transformers import AutoTokenizer, Sam3ImageProcessor, Sam3Model
-
-        config = self.config
-        model, source = load_model(
-            Sam3Model, config.path, config.revision, config.device, config.dtype, also=("sam3_video",)
-        )
-        self._processor = load_part(Sam3ImageProcessor, config.path, source)
-        self._tokenizer = load_part(AutoTokenizer, config.path, source)
-        self._model = model
+        # Released checkpoints call themselves "sam3_video".
+        return self._from_pretrained(Sam3Model, Sam3ImageProcessor, dtype=self.config.dtype, also=("sam3_video",))
 
     def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
         """The chosen instances of the target phrases; the score is the least of theirs and of phrases without any."""
@@ -113,11 +90,6 @@ class Sam3:
                 yield [self._answer(images[i].shape[:2], seen, rewrites[i]) for i in rows]
 
         return propose_by_image(images, asked, self._images, self._pixels, propose)
-
-    def _pixels(self, image_HWC: np.ndarray) -> torch.Tensor:
-        """Stretched to a square and normalised, (3, h, w) float32."""
-        seen = self._processor(images=image_HWC, return_tensors="pt", input_data_format="channels_last")
-        return seen["pixel_values"][0]
 
     def _see(self, pixels: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Feature map and position encoding, both (B, C, h, w), of each level of the image encoder."""
@@ -140,13 +112,7 @@ class Sam3:
 
         def read(some: Sequence[tuple[int, str]]) -> Iterator[_Found]:
             rows, texts = zip(*some, strict=True)
-            tokens = self._tokenizer(
-                list(texts),
-                padding="max_length",
-                truncation=True,
-                max_length=model.config.text_config.max_position_embeddings,
-                return_tensors="pt",
-            ).to(model.device)
+            tokens = self._tokens(texts, padding="max_length")
             picked = Sam3VisionEncoderOutput(
                 fpn_hidden_states=tuple(map_BChw[list(rows)] for map_BChw, _ in levels),
                 fpn_position_encoding=tuple(code_BChw[list(rows)] for _, code_BChw in levels),

@@ -17,11 +17,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.image_groups import batches_by_image
 from ivm_data.experts.common.phrase_score import without_markup
 from ivm_data.experts.common.prefetch import THREADS, ahead
@@ -30,9 +31,9 @@ from ivm_data.experts.common.small_images import propose_on_small
 from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
 from ivm_data.experts.segmenters.automatic_masks import AutomaticMask, AutomaticMaskConfig, things_in
 from ivm_model.masking import crop_box, keep_only
-from ivm_model.model.base_models import check_dtype, checkpoint_name, load_model, load_part, to_device
-from storage.errors import ConfigError
+from ivm_model.model.base_models import Dtype, to_device
 from storage.records import Box, Rewrite
+from storage.validation import Count, Rule, within
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ class SamClipConfig(AutomaticMaskConfig):
         threshold: least heat of the mask's pixels, in (0, 1).
         background: what a mask shows that does not show the phrase, in words.
         device: torch device.
-        dtype: of the weights, one of `DTYPES`.
+        dtype: of the weights.
         images_per_batch: images whose masks are held together.
         crops_per_batch: cut-outs that pass through CLIP together.
         phrases_per_batch: phrases that pass through CLIP together.
@@ -59,55 +60,39 @@ class SamClipConfig(AutomaticMaskConfig):
 
     path: str
     revision: str = ""
-    threshold: float = 0.5
-    background: str = "a photo of something else"
+    threshold: Annotated[float, within("(0, 1)")] = 0.5
+    background: Annotated[str, Rule("have words", lambda text: bool(text.strip()))] = "a photo of something else"
     device: str = "cpu"
-    dtype: str = "float32"
-    images_per_batch: int = 8
-    crops_per_batch: int = 64
-    phrases_per_batch: int = 64
-    max_masks: int = 64
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_dtype(self.dtype)
-        if not 0 < self.threshold < 1:
-            raise ConfigError(f"threshold must lie in (0, 1), got {self.threshold}")
-        if not self.background.strip():
-            raise ConfigError("background must have words, such as 'a photo of something else'; got none")
-        for field in ("images_per_batch", "crops_per_batch", "phrases_per_batch"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+    dtype: Dtype = "float32"
+    images_per_batch: Count = 8
+    crops_per_batch: Count = 64
+    phrases_per_batch: Count = 64
+    max_masks: Count = 64
 
 
-class SamClip:
+class SamClip(CheckpointExpert[SamClipConfig]):
     """MaskProposer: the pixels that are hot for any target phrase; each image is segmented once."""
 
     def __init__(self, segmenter: Segmenter, config: SamClipConfig) -> None:
-        self.segmenter, self.config = segmenter, config
+        super().__init__(config)
+        self.segmenter = segmenter
         self._crops, self._phrases = Batches(config.crops_per_batch), Batches(config.phrases_per_batch)
-        self._model: Any = None
-        self._processor: Any = None
-        self._tokenizer: Any = None
 
     @property
     def name(self) -> str:
         """Both models' names."""
-        return f"sam-clip:{self.segmenter.name}+{checkpoint_name(self.config.path, self.config.revision)}"
+        return f"sam-clip:{self.segmenter.name}+{super().name}"
 
     def load(self) -> None:
         """Load both models; does nothing the second time."""
         self.segmenter.load()
-        if self._model is not None:
-            return
-        from transformers import AutoTokenizer, CLIPModel
+        super().load()
+
+    def _read(self) -> Any:
+        from transformers import CLIPModel
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-        config = self.config
-        model, source = load_model(CLIPModel, config.path, config.revision, config.device, config.dtype)
-        self._processor = load_part(CLIPImageProcessorPil, config.path, source)
-        self._tokenizer = load_part(AutoTokenizer, config.path, source)
-        self._model = model
+        return self._from_pretrained(CLIPModel, CLIPImageProcessorPil, dtype=self.config.dtype)
 
     def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
         """The pixels whose heat reaches the threshold for any target phrase; the score is their mean heat."""
@@ -117,7 +102,7 @@ class SamClip:
         self.load()
         results = [not_found(image) for image in images]
         phrases = [[words for phrase in rewrite.phrases if (words := without_markup(phrase))] for rewrite in rewrites]
-        contrast_C = self._read(dict.fromkeys(phrase for row in phrases for phrase in row))
+        contrast_C = self._contrasts(dict.fromkeys(phrase for row in phrases for phrase in row))
         asked = [i for i, row in enumerate(phrases) if row]
         for groups in batches_by_image(images, asked, self.config.images_per_batch):
             found = things_in([images[rows[0]] for rows in groups], self.segmenter, self.config)
@@ -137,9 +122,7 @@ class SamClip:
         from torch.nn.functional import normalize
 
         def pixels(thing: AutomaticMask) -> torch.Tensor:
-            crop_SSC = _cutout(image_HWC, thing)
-            seen = self._processor(images=crop_SSC, return_tensors="pt", input_data_format="channels_last")
-            return seen["pixel_values"][0]
+            return self._pixels(_cutout(image_HWC, thing))
 
         def see(some: Sequence[torch.Tensor]) -> torch.Tensor:
             model = self._model
@@ -150,7 +133,7 @@ class SamClip:
         with closing(ahead(pixels, things, 2 * self._crops.size, THREADS)) as prepared:
             return normalize(torch.stack(list(self._crops.run(see, prepared))), dim=-1)
 
-    def _read(self, phrases: Iterable[str]) -> dict[str, torch.Tensor]:
+    def _contrasts(self, phrases: Iterable[str]) -> dict[str, torch.Tensor]:
         """s (phrase - background) (C,) of each phrase: its product with a cut-out is the logit of the cut-out's heat.
 
         A phrase longer than the encoder reads is cut.
@@ -161,13 +144,7 @@ class SamClip:
         model, words = self._model, list(phrases)
 
         def read(some: Sequence[str]) -> torch.Tensor:
-            tokens = self._tokenizer(
-                list(some),
-                padding=True,
-                truncation=True,
-                max_length=model.config.text_config.max_position_embeddings,
-                return_tensors="pt",
-            ).to(model.device)
+            tokens = self._tokens(some)
             with torch.inference_mode():
                 out = model.get_text_features(tokens["input_ids"], tokens["attention_mask"])
             return out.pooler_output.float().cpu()

@@ -13,12 +13,12 @@ import numpy as np
 
 from ivm_data.experts.common.protocols import Segmentation, Segmenter
 from storage import rle
-from storage.errors import ConfigError
 from storage.records import Box
+from storage.validation import Checked, Count, NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutomaticMaskConfig:
+class AutomaticMaskConfig(Checked):
     """Which masks count as things.
 
     Attributes:
@@ -29,16 +29,12 @@ class AutomaticMaskConfig:
         max_masks: keep at most this many masks an image.
     """
 
-    grid: int = 10
-    min_predicted_iou: float = 0.6
-    min_stability: float = 0.7
-    max_area_ratio: float = 0.4
-    nms_iou: float = 0.6
-    max_masks: int = 16
-
-    def __post_init__(self) -> None:
-        if self.grid < 1 or self.max_masks < 1:
-            raise ConfigError(f"'grid' and 'max_masks' must be at least 1, got {self.grid} and {self.max_masks}")
+    grid: Count = 10
+    min_predicted_iou: NotNegative = 0.6
+    min_stability: NotNegative = 0.7
+    max_area_ratio: NotNegative = 0.4
+    nms_iou: NotNegative = 0.6
+    max_masks: Count = 16
 
 
 @dataclass(frozen=True)

@@ -25,23 +25,16 @@ class NativeSamConfig(MaskConfig):
         path: a `.pth` file such as `sam_vit_h_4b8939.pth`.
         architecture: a name in `segment_anything.sam_model_registry`: `vit_h`, `vit_l`, `vit_b`, or one that you
             added to that dict, with a function that returns a `segment_anything.modeling.Sam`.
-        revision: what the lineage says of the file; "" means the hash of its bytes.
     """
 
-    path: str
     architecture: str = "vit_h"
-    revision: str = ""
 
 
-class NativeSam(PromptedSegmenter):
+class NativeSam(PromptedSegmenter[NativeSamConfig]):
     """Segmenter: boxes or foreground points -> masks, one image embedding for all prompts of an image."""
-
-    config: NativeSamConfig
 
     def __init__(self, config: NativeSamConfig) -> None:
         super().__init__(config)
-        self.config = config
-        self._model: Any = None
         self._resize: Any = None
 
     @property
@@ -49,10 +42,7 @@ class NativeSam(PromptedSegmenter):
         """`file@revision`."""
         return file_name(self.config.path, self.config.revision)
 
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
+    def _read(self) -> Any:
         from segment_anything import sam_model_registry
         from segment_anything.utils.transforms import ResizeLongestSide
 
@@ -64,7 +54,7 @@ class NativeSam(PromptedSegmenter):
         model = sam_model_registry[config.architecture]()
         load_strictly(model, config.path, config.architecture)
         self._resize = ResizeLongestSide(model.image_encoder.img_size)
-        self._model = model.to(config.device).eval()
+        return model.to(config.device).eval()
 
     def preprocess(self, image_HWC: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
         """See `PromptedSegmenter`; uint8, which `encode` normalises and pads on the device."""

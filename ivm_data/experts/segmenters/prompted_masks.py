@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Segmentation, check_lengths
 from ivm_data.experts.common.seen_images import SeenImages
-from ivm_model.model.base_models import check_dtype
-from storage.errors import ConfigError
+from ivm_model.model.base_models import Dtype
 from storage.records import Box
+from storage.validation import Checked, Count, Positive
 
 if TYPE_CHECKING:
     import torch
@@ -30,48 +31,42 @@ MAX_ASPECT = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskConfig:
-    """How prompts become masks.
+class MaskConfig(Checked):
+    """Where the weights lie, and how prompts become masks.
 
     Attributes:
+        path: checkpoint directory or hub id; for the original code a `.pth` file.
+        revision: of the hub, or what the lineage says of a file; "" means the content hash, or "main".
         device: torch device.
-        dtype: in which the image encoder computes, one of `DTYPES`; prompts and masks are float32.
+        dtype: in which the image encoder computes; prompts and masks are float32.
         images_per_batch: images that pass through the image encoder together.
         prompts_per_batch: prompts that pass through the mask decoder together.
         stability_offset: d of the stability score, in logits.
     """
 
+    path: str = field(kw_only=False)
+    revision: str = ""
     device: str = "cpu"
-    dtype: str = "float32"
-    images_per_batch: int = 8
-    prompts_per_batch: int = 64
-    stability_offset: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_dtype(self.dtype)
-        for field in ("images_per_batch", "prompts_per_batch"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
-        if self.stability_offset <= 0:
-            raise ConfigError(f"stability_offset must be positive, got {self.stability_offset}")
+    dtype: Dtype = "float32"
+    images_per_batch: Count = 8
+    prompts_per_batch: Count = 64
+    stability_offset: Positive = 1.0
 
 
-class PromptedSegmenter(ABC):
+SomeMaskConfig = TypeVar("SomeMaskConfig", bound=MaskConfig)
+
+
+class PromptedSegmenter(CheckpointExpert[SomeMaskConfig]):
     """A SAM, whoever holds the weights: one image embedding serves all prompts of an image.
 
     Sizes are (height, width); "resized" means before padding to the encoder's square.
     """
 
-    config: MaskConfig
-
-    def __init__(self, config: MaskConfig) -> None:
+    def __init__(self, config: SomeMaskConfig) -> None:
+        super().__init__(config)
         self.images = Batches(config.images_per_batch)
         self.prompts = Batches(config.prompts_per_batch)
         self._seen: SeenImages[tuple[Any, tuple[int, int]]] = SeenImages()
-
-    @abstractmethod
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
 
     def segment(self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]]) -> list[Segmentation]:
         """A mask for each box of each image, from the single-mask token."""
@@ -162,7 +157,7 @@ class _Frame:
 
 
 def _decode(
-    model: PromptedSegmenter,
+    model: PromptedSegmenter[Any],
     embedding: Any,
     frame: _Frame,
     prompts_NP2: np.ndarray,

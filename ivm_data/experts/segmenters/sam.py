@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.segmenters.prompted_masks import MaskConfig, PromptedSegmenter
-from ivm_model.model.base_models import checkpoint_name, computing_in, load_model, load_part, to_device
+from ivm_model.model.base_models import computing_in, to_device
 
 if TYPE_CHECKING:
     import torch
@@ -17,49 +17,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SamConfig(MaskConfig):
-    """Where the checkpoint lies; and how prompts become masks.
-
-    Attributes:
-        path: checkpoint directory or hub id.
-        revision: hub revision; "" means the directory's content hash, or "main".
-    """
-
-    path: str
-    revision: str = ""
+    """Which checkpoint; and how prompts become masks."""
 
 
-class Sam(PromptedSegmenter):
+class Sam(PromptedSegmenter[SamConfig]):
     """Segmenter: boxes or foreground points -> masks, one image embedding for all prompts of an image."""
-
-    config: SamConfig
 
     def __init__(self, config: SamConfig) -> None:
         super().__init__(config)
-        self.config = config
-        self._model: Any = None
-        self._processor: Any = None
 
-    @property
-    def name(self) -> str:
-        """`model@revision`."""
-        return checkpoint_name(self.config.path, self.config.revision)
-
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
+    def _read(self) -> Any:
         from transformers import SamModel
         from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-        config = self.config
-        model, source = load_model(SamModel, config.path, config.revision, config.device)
         # The PIL processor gives the pixels of the original code; the default one does not.
-        self._processor = load_part(SamImageProcessorPil, config.path, source)
-        self._model = model
+        return self._from_pretrained(SamModel, SamImageProcessorPil, tokenizer=False)
 
     def preprocess(self, image_HWC: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
         """See `PromptedSegmenter`."""
-        inputs = self._processor(images=image_HWC, return_tensors="pt", input_data_format="channels_last")
+        inputs = self._processed(image_HWC)
         height, width = inputs["reshaped_input_sizes"][0].tolist()
         return inputs["pixel_values"][0], (height, width)
 

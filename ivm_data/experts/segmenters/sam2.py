@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivm_data.experts.segmenters.sam import Sam
-from ivm_model.model.base_models import computing_in, load_model, load_part, to_device
+from ivm_model.model.base_models import computing_in, to_device
 
 if TYPE_CHECKING:
     import torch
@@ -17,22 +17,15 @@ if TYPE_CHECKING:
 class Sam2(Sam):
     """Segmenter, prompted as SAM is; the single mask of a box gives way to the best other one where it is unstable."""
 
-    def load(self) -> None:
-        """Read the weights; does nothing the second time."""
-        if self._model is not None:
-            return
+    def _read(self) -> Any:
         from transformers import Sam2ImageProcessor, Sam2Model
 
-        config = self.config
         # Released checkpoints call themselves "sam2_video".
-        model, source = load_model(Sam2Model, config.path, config.revision, config.device, also=("sam2_video",))
-        self._processor = load_part(Sam2ImageProcessor, config.path, source)
-        self._model = model
+        return self._from_pretrained(Sam2Model, Sam2ImageProcessor, tokenizer=False, also=("sam2_video",))
 
     def preprocess(self, image_HWC: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
         """See `PromptedSegmenter`; SAM 2 stretches the image to a square, it does not pad it as SAM does."""
-        inputs = self._processor(images=image_HWC, return_tensors="pt", input_data_format="channels_last")
-        return inputs["pixel_values"][0], (self._processor.size["height"], self._processor.size["width"])
+        return self._pixels(image_HWC), (self._processor.size["height"], self._processor.size["width"])
 
     def encode(self, pixels: Sequence[torch.Tensor]) -> Iterable[Any]:
         """See `PromptedSegmenter`; the embedding is a list of feature maps (1, C, h, w) from fine to coarse."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from ivm_data.sources.foreign.coco_index import CocoIndex
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
-from ivm_data.sources.foreign.wording import check_template
+from ivm_data.sources.foreign.wording import Template
+from storage.validation import Checked
 
 
 @dataclass(frozen=True)
-class CocoConfig:
+class CocoConfig(Checked):
     """Which file, and how a category becomes an instruction.
 
     Attributes:
@@ -23,11 +24,8 @@ class CocoConfig:
 
     instances: str
     images: str = ""
-    instruction: str = "Find every {name}."
+    instruction: Template = "Find every {name}."
     held_out: bool = False
-
-    def __post_init__(self) -> None:
-        check_template(self.instruction)
 
 
 def read_coco(config: CocoConfig) -> Iterator[ForeignPair | BadRecord]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
-from storage.errors import ConfigError
-
-LABELS = ("mask", "boxes", "none")
+from storage.validation import Checked, within
 
 
 @dataclass(frozen=True)
-class IvmMixConfig:
+class IvmMixConfig(Checked):
     """Which file, and whether its masks count as drawn by a person.
 
     Attributes:
@@ -29,17 +27,11 @@ class IvmMixConfig:
     """
 
     meta: str
-    label: str
+    label: Literal["mask", "none", "boxes"]
     images: str = ""
     masks: str = ""
-    threshold: int = 128
+    threshold: Annotated[int, within("[1, 255]")] = 128
     held_out: bool = False
-
-    def __post_init__(self) -> None:
-        if self.label not in LABELS:
-            raise ConfigError(f"'label' must be one of {', '.join(LABELS)}, got {self.label!r}")
-        if not 1 <= self.threshold <= 255:
-            raise ConfigError(f"'threshold' must be between 1 and 255, got {self.threshold}")
 
 
 def read_ivm_mix(config: IvmMixConfig) -> Iterator[ForeignPair | BadRecord]:

@@ -14,15 +14,16 @@ import numpy as np
 
 from ivm_data.images import DEFAULT_LIMITS, ImageLimits, decode
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
-from ivm_data.sources.foreign.wording import check_template
+from ivm_data.sources.foreign.wording import Template
 from storage import rle
+from storage.validation import Checked
 
 NO_TARGET = "no target: "
 """Before the label of a thing that is not there, among the flags of an image; our own addition to the format."""
 
 
 @dataclass(frozen=True)
-class LabelmeConfig:
+class LabelmeConfig(Checked):
     """Which folder, and how a label becomes an instruction.
 
     Attributes:
@@ -34,11 +35,8 @@ class LabelmeConfig:
 
     folder: str
     images: str = ""
-    instruction: str = "{name}"
+    instruction: Template = "{name}"
     held_out: bool = False
-
-    def __post_init__(self) -> None:
-        check_template(self.instruction)
 
 
 def read_labelme(config: LabelmeConfig) -> Iterator[ForeignPair | BadRecord]:

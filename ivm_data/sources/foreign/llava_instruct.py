@@ -8,11 +8,11 @@ from typing import Any
 
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
 from ivm_data.sources.foreign.json_stream import stream
-from storage.errors import ConfigError
+from storage.validation import Checked, Natural
 
 
 @dataclass(frozen=True)
-class LlavaInstructConfig:
+class LlavaInstructConfig(Checked):
     """Which file.
 
     Attributes:
@@ -24,11 +24,7 @@ class LlavaInstructConfig:
 
     conversations: str
     images: str = "coco/train2017"
-    turns: int = 1
-
-    def __post_init__(self) -> None:
-        if self.turns < 0:
-            raise ConfigError(f"'turns' must be at least 0, got {self.turns}")
+    turns: Natural = 1
 
 
 def read_llava_instruct(config: LlavaInstructConfig) -> Iterator[ForeignPair | BadRecord]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import duckdb
 
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
-from ivm_data.sources.foreign.wording import check_template
+from ivm_data.sources.foreign.wording import Template
 from storage.errors import ConfigError
+from storage.validation import Checked
 
 _ROWS = """
     SELECT ImageID, LabelName, MaskPath
@@ -24,7 +25,7 @@ FETCH = 10_000
 
 
 @dataclass(frozen=True)
-class OpenImagesConfig:
+class OpenImagesConfig(Checked):
     """Which files.
 
     Attributes:
@@ -40,11 +41,8 @@ class OpenImagesConfig:
     classes: str
     images: str = "openimages/train"
     masks: str = "openimages/train-masks"
-    instruction: str = "Find every {name}."
+    instruction: Template = "Find every {name}."
     held_out: bool = False
-
-    def __post_init__(self) -> None:
-        check_template(self.instruction)
 
 
 def read_openimages(config: OpenImagesConfig) -> Iterator[ForeignPair | BadRecord]:

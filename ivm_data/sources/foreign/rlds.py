@@ -9,13 +9,14 @@ from typing import Any
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing
 from ivm_data.sources.foreign.robot_frames import language
 from storage.errors import ConfigError
+from storage.validation import Checked, Count
 
 CAMERAS = ("image", "image_0", "rgb_static", "front_rgb", "rgb")
 """What the sets call the camera that looks at the whole scene."""
 
 
 @dataclass(frozen=True)
-class RldsConfig:
+class RldsConfig(Checked):
     """Which folder.
 
     Attributes:
@@ -28,11 +29,7 @@ class RldsConfig:
     folder: str
     split: str = "train"
     camera: str = ""
-    every: int = 10
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ConfigError(f"'every' must be at least 1, got {self.every}")
+    every: Count = 10
 
 
 def read_rlds(config: RldsConfig) -> Iterator[ForeignPair | BadRecord]:

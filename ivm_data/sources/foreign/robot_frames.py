@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
-from storage.errors import ConfigError
+from storage.validation import Checked, Count
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
-class RobotFramesConfig:
+class RobotFramesConfig(Checked):
     """Which folder, and how an episode lies in it.
 
     Attributes:
@@ -32,11 +32,7 @@ class RobotFramesConfig:
     images: str = ""
     language: str = "lang.txt"
     frames: str = "images0"
-    every: int = 10
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ConfigError(f"'every' must be at least 1, got {self.every}")
+    every: Count = 10
 
 
 def read_robot_frames(config: RobotFramesConfig) -> Iterator[ForeignPair | BadRecord]:

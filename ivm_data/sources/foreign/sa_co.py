@@ -11,11 +11,12 @@ import numpy as np
 
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
 from ivm_data.sources.foreign.json_stream import read_at, stream
-from ivm_data.sources.foreign.wording import check_template
+from ivm_data.sources.foreign.wording import Template
+from storage.validation import Checked
 
 
 @dataclass(frozen=True)
-class SaCoConfig:
+class SaCoConfig(Checked):
     """Which file.
 
     Attributes:
@@ -27,11 +28,8 @@ class SaCoConfig:
 
     annotations: str
     images: str = ""
-    instruction: str = "Find all instances of {name}."
+    instruction: Template = "Find all instances of {name}."
     held_out: bool = False
-
-    def __post_init__(self) -> None:
-        check_template(self.instruction)
 
 
 def read_sa_co(config: SaCoConfig) -> Iterator[ForeignPair | BadRecord]:

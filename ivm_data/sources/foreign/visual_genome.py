@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, box_target, checked, existing, image_path
 from ivm_data.sources.foreign.json_stream import stream
-from ivm_data.sources.foreign.wording import check_template
+from ivm_data.sources.foreign.wording import Template
 from storage.errors import ConfigError
+from storage.validation import Checked
 
 
 @dataclass(frozen=True)
-class VisualGenomeConfig:
+class VisualGenomeConfig(Checked):
     """Which files; at least one of `regions` and `objects`.
 
     Attributes:
@@ -32,11 +33,11 @@ class VisualGenomeConfig:
     regions: str = ""
     objects: str = ""
     images: str = "vg"
-    instruction: str = "Find every {name}."
+    instruction: Template = "Find every {name}."
     held_out: bool = False
 
     def __post_init__(self) -> None:
-        check_template(self.instruction)
+        super().__post_init__()
         if not self.regions and not self.objects:
             raise ConfigError(
                 "visual-genome needs 'regions' (region_descriptions.json), 'objects' (objects.json) or both"

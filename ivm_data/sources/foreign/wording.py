@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from storage.errors import ConfigError
+from typing import Annotated
+
+from storage.validation import Rule
 
 
-def check_template(template: str) -> None:
-    """Refuse a template that does not take `{name}` alone.
-
-    Raises:
-        ConfigError: with the value seen.
-    """
+def _takes_name(template: str) -> bool:
+    """Whether `{name}` is what a template takes, and all."""
     try:
-        shown = template.format(name="\x00")
-    except (LookupError, ValueError, AttributeError) as error:
-        raise ConfigError(f"'instruction' must hold {{name}} and no other braces, got {template!r}") from error
-    if "\x00" not in shown:
-        raise ConfigError(f"'instruction' must hold {{name}}, got {template!r}")
+        return "\x00" in template.format(name="\x00")
+    except (LookupError, ValueError, AttributeError):
+        return False
+
+
+Template = Annotated[str, Rule("hold {name} and no other braces", _takes_name)]
+"""Words around the name of a thing: "Find every {name}."."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from ivm_data.zoo.training.grounder_pretrain import pretrain
 from ivm_data.zoo.training.grounder_scores import score_grounder
 from ivm_data.zoo.training.scenes import load_scenes
 from ivm_data.zoo.training.schedule import cosine, minibatches, normalise, published
+from storage.errors import ConfigError
+from storage.validation import FILLED, Checked, Count, Natural, within
 
 NAME = "grounder"
 
@@ -32,7 +35,7 @@ low scores. Relations ("left of") are beyond it.
 
 
 @dataclass(frozen=True)
-class GrounderTraining:
+class GrounderTraining(Checked):
     """How the grounder is trained.
 
     Attributes:
@@ -48,28 +51,23 @@ class GrounderTraining:
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    pretrain_steps: int = 450
-    steps: tuple[int, ...] = (4000, 1500, 1500, 1500)
-    scenes: int = 24000
-    batch: int = 16
+    pretrain_steps: Count = 450
+    steps: Annotated[tuple[Count, ...], FILLED] = (4000, 1500, 1500, 1500)
+    scenes: Count = 24000
+    batch: Count = 16
     learning_rate: tuple[float, ...] = (8e-4, 5e-4, 5e-4, 5e-4)
-    absent: float = 0.25
-    held_out: int = 600
-    seed: int = 0
-    threads: int = 1
+    absent: Annotated[float, within("[0, 1)")] = 0.25
+    held_out: Count = 600
+    seed: Natural = 0
+    threads: Count = 1
     cache_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.steps or min(self.steps) < 1 or len(self.steps) != len(self.learning_rate):
-            raise ValueError(
-                "steps and learning_rate need one entry for each cycle, steps of at least 1, got "
-                f"{self.steps} and {self.learning_rate}"
+        super().__post_init__()
+        if len(self.steps) != len(self.learning_rate):
+            raise ConfigError(
+                f"'steps' and 'learning_rate' need an entry for each cycle, got {self.steps} and {self.learning_rate}"
             )
-        for field in ("pretrain_steps", "scenes", "batch", "held_out", "threads"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
-        if not 0 <= self.absent < 1:
-            raise ValueError(f"absent must lie in [0, 1), got {self.absent}")
 
 
 def train(out: Path, config: GrounderTraining, log: Callable[[str], None] = print) -> dict[str, float]:

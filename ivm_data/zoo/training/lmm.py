@@ -20,7 +20,7 @@ from ivm_data.zoo.training.lmm_scores import score
 from ivm_data.zoo.training.lmm_tower import teach
 from ivm_data.zoo.training.scenes import load_scenes
 from ivm_data.zoo.training.schedule import cosine, published
-from storage.errors import ConfigError
+from storage.validation import Checked, Count, Natural
 
 NAME = "lmm"
 _DESCRIPTION = f"""
@@ -45,7 +45,7 @@ exact, or off by a pixel with IoU >= 0.8. AUC is of right masks against corrupte
 
 
 @dataclass(frozen=True)
-class LmmTraining:
+class LmmTraining(Checked):
     """How long and on what.
 
     Attributes:
@@ -62,24 +62,19 @@ class LmmTraining:
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    tower_steps: int = 5000
-    tower_batch: int = 16
-    steps: int = 3200
-    batch: int = 16
-    scenes: int = 24_000
-    held_out: int = 200
+    tower_steps: Count = 5000
+    tower_batch: Count = 16
+    steps: Count = 3200
+    batch: Count = 16
+    scenes: Count = 24_000
+    held_out: Count = 200
     tower_rate: float = 2.5e-3
     learning_rate: float = 1.2e-3
     weight_decay: float = 0.02
-    save_every: int = 0
-    seed: int = 0
-    threads: int = 1
+    save_every: Natural = 0
+    seed: Natural = 0
+    threads: Count = 1
     cache_dir: Path | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("tower_steps", "tower_batch", "steps", "batch", "scenes", "held_out", "threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"'{name}' must be at least 1, got {getattr(self, name)}")
 
 
 def train(out: Path, config: LmmTraining, log: Callable[[str], None] = print) -> dict[str, float]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from ivm_data.zoo.training.expert_card import write_card
 from ivm_data.zoo.training.scenes import load_scenes
 from ivm_data.zoo.training.schedule import MEAN_RGB, STD_RGB, cosine, minibatches, normalise, published
 from ivm_data.zoo.training.segmenter_scores import score_segmenter
+from storage.validation import Checked, Count, Natural, within
 
 NAME = "segmenter"
 
@@ -39,7 +41,7 @@ images, and the two-way mask decoder. It knows the procedural world only.
 
 
 @dataclass(frozen=True)
-class SegmenterTraining:
+class SegmenterTraining(Checked):
     """How the segmenter is trained.
 
     Attributes:
@@ -56,24 +58,17 @@ class SegmenterTraining:
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    steps: int = 8000
-    scenes: int = 24000
-    batch: int = 12
-    prompts: int = 3
+    steps: Count = 8000
+    scenes: Count = 24000
+    batch: Count = 12
+    prompts: Count = 3
     learning_rate: float = 1.5e-3
     jitter: float = 0.08
-    background: float = 0.2
-    held_out: int = 300
-    seed: int = 0
-    threads: int = 1
+    background: Annotated[float, within("[0, 1)")] = 0.2
+    held_out: Count = 300
+    seed: Natural = 0
+    threads: Count = 1
     cache_dir: Path | None = None
-
-    def __post_init__(self) -> None:
-        for field in ("steps", "scenes", "batch", "prompts", "held_out", "threads"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
-        if not 0 <= self.background < 1:
-            raise ValueError(f"background must lie in [0, 1), got {self.background}")
 
 
 def build() -> SamModel:

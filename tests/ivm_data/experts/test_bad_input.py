@@ -190,8 +190,8 @@ def test_a_question_over_the_context_length_is_refused_and_its_neighbours_are_an
         ("grounding-dino", {"box_threshold": 2.0}, "box_threshold must lie in"),
         ("owlv2", {"phrases_per_batch": 0}, "phrases_per_batch must be at least 1"),
         ("sam", {"prompts_per_batch": 0}, "prompts_per_batch must be at least 1"),
-        ("segment-anything", {"stability_offset": 0.0}, "stability_offset must be positive"),
-        ("groundingdino", {"shortest_edge": 8, "text_encoder": "x"}, "shortest_edge must lie in"),
+        ("segment-anything", {"stability_offset": 0.0}, "stability_offset must be above 0"),
+        ("groundingdino", {"shortest_edge": 8, "text_encoder": "x"}, "'shortest_edge' must lie in"),
     ],
 )
 def test_an_option_out_of_range_is_a_matter_of_configuration(name, options, said):

@@ -111,7 +111,7 @@ def _raise(*_):
         ("voc", {}, {}, "unknown format 'voc'; choose one of coco"),
         ("coco", {"mask": "rle"}, {}, "no option 'mask'; choose from masks"),
         ("coco", {"masks": "bitmap"}, {}, "must be one of 'rle', 'polygons'"),
-        ("coco", {"tolerance": "-1"}, {}, "at least 0 pixels"),
+        ("coco", {"tolerance": "-1"}, {}, "tolerance must be at least 0"),
         ("llava", {"how": "erase"}, {}, "must be one of 'overlay'"),
         ("coco", {}, {"where": "qality > 0"}, "qality"),
         ("coco", {}, {"where": "quality > 2"}, "no label of"),

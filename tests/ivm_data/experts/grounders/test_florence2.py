@@ -264,7 +264,7 @@ def test_a_missing_list_of_phrases_is_refused(grounder):
     "wrong", [{"box_threshold": 1.5}, {"phrases_per_batch": 0}, {"answer_tokens": 7}, {"dtype": "int8"}]
 )
 def test_a_config_that_cannot_work_is_refused(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must"):
+    with pytest.raises(ValueError, match=f"'{next(iter(wrong))}' must"):
         GeneratedBoxesConfig("anywhere", **wrong)
 
 

@@ -166,7 +166,7 @@ def test_a_missing_list_of_phrases_is_refused(grounder, asked):
     "wrong", [{"box_threshold": 1.5}, {"nms_iou": 0.0}, {"images_per_batch": 0}, {"dtype": "int8"}]
 )
 def test_a_config_that_cannot_work_is_refused(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must"):
+    with pytest.raises(ValueError, match=f"'{next(iter(wrong))}' must"):
         GroundingDinoConfig("anywhere", **wrong)
 
 

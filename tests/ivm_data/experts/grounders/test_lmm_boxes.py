@@ -162,8 +162,8 @@ def test_a_view_has_no_more_pixels_than_allowed_however_large_or_narrow_the_imag
         ({"format": "xml"}, "must be one of 'qwen2.5', 'qwen3', 'normalised', got 'xml'"),
         ({"box_threshold": 1.5}, "box_threshold must lie"),
         ({"nms_iou": 0.0}, "nms_iou must lie"),
-        ({"max_pixels": 100}, "'max_pixels' must be at least 50176, got 100"),
-        ({"answer_tokens": 0}, "'answer_tokens' must be at least 1, got 0"),
+        ({"max_pixels": 100}, ".max_pixels must be at least 50176, got 100"),
+        ({"answer_tokens": 0}, ".answer_tokens must be at least 1, got 0"),
     ],
 )
 def test_a_config_that_cannot_work_is_refused(wrong, said):

@@ -337,7 +337,7 @@ def test_edges_that_leave_fewer_cells_than_queries_are_refused(config):
 
 @pytest.mark.parametrize("wrong", [{"shortest_edge": 8}, {"shortest_edge": 200}, {"nms_iou": 0.0}])
 def test_a_config_that_cannot_work_is_refused(config, wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must"):
+    with pytest.raises(ValueError, match=f"'{next(iter(wrong))}' must"):
         config(**wrong)
 
 

@@ -136,7 +136,7 @@ def test_a_missing_list_of_phrases_is_refused(grounder):
 
 @pytest.mark.parametrize("wrong", [{"box_threshold": 1.5}, {"phrases_per_batch": 0}, {"dtype": "int8"}])
 def test_a_config_that_cannot_work_is_refused(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must"):
+    with pytest.raises(ValueError, match=f"'{next(iter(wrong))}' must"):
         Owlv2Config("anywhere", **wrong)
 
 

@@ -127,7 +127,7 @@ def test_a_missing_rewrite_is_refused(ivm):
 
 @pytest.mark.parametrize("wrong", [{"threshold": 0.0}, {"prompts_per_batch": 0}, {"images_per_batch": -1}])
 def test_a_config_that_cannot_work_is_refused(wrong):
-    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must"):
+    with pytest.raises(ConfigError, match=f"'{next(iter(wrong))}' must"):
         IvmConfig("anywhere", **wrong)
 
 

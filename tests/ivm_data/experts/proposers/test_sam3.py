@@ -156,7 +156,7 @@ def test_a_missing_rewrite_is_refused(sam3):
     "wrong", [{"threshold": 1.5}, {"prompts_per_batch": 0}, {"images_per_batch": -1}, {"dtype": "int8"}]
 )
 def test_a_config_that_cannot_work_is_refused(wrong):
-    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must"):
+    with pytest.raises(ConfigError, match=f"'{next(iter(wrong))}' must"):
         Sam3Config("anywhere", **wrong)
 
 

@@ -209,7 +209,7 @@ def test_a_missing_rewrite_is_refused(coarse):
     [{"threshold": 1.0}, {"crops_per_batch": 0}, {"images_per_batch": -1}, {"dtype": "int8"}, {"background": " "}],
 )
 def test_a_config_that_cannot_work_is_refused(wrong):
-    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must"):
+    with pytest.raises(ConfigError, match=f"'{next(iter(wrong))}' must"):
         SamClipConfig(path="anywhere", **wrong)
 
 

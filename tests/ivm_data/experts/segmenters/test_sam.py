@@ -125,7 +125,7 @@ def test_a_missing_list_of_prompts_is_refused(sam, scenes):
     "wrong", [{"prompts_per_batch": 0}, {"images_per_batch": -1}, {"stability_offset": 0.0}, {"dtype": "int8"}]
 )
 def test_a_config_that_cannot_work_is_refused(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+    with pytest.raises(ValueError, match=f"'{next(iter(wrong))}' must be"):
         SamConfig("anywhere", **wrong)
 
 

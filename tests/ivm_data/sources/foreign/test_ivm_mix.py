@@ -75,7 +75,10 @@ def test_a_mask_that_is_missing_or_of_another_size_is_a_rejection(ingest, meta, 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"label": "soft"}, "must be one of mask, boxes, none"), ({"label": "mask", "threshold": 0}, "between 1 and 255")],
+    [
+        ({"label": "soft"}, "must be one of 'mask', 'none', 'boxes'"),
+        ({"label": "mask", "threshold": 0}, r"must lie in \[1, 255\]"),
+    ],
 )
 def test_options_that_do_not_fit_are_refused(meta, options, message):
     with pytest.raises(ConfigError, match=message):

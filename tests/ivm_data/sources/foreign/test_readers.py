@@ -17,7 +17,7 @@ def test_every_reader_says_in_one_line_what_it_makes_and_which_files_it_reads():
         ("coca", {}, "unknown source 'coca'; choose one of coco"),
         ("coco", {}, "source 'coco' needs option 'instances'"),
         ("coco", {"instances": "x", "picture": "y"}, "no option 'picture'; choose from instances"),
-        ("coco", {"instances": "x", "held_out": "maybe"}, "held_out must be one of True, False"),
+        ("coco", {"instances": "x", "held_out": "maybe"}, "held_out must be true or false"),
         ("coco", {"instances": "gone.json"}, "'gone.json' is not there; set instances"),
         ("flickr30k", {"entities": "gone"}, "set entities"),
     ],

@@ -122,9 +122,9 @@ def test_a_training_writes_a_checkpoint_and_a_card_that_tells_its_scores(tmp_pat
 
 
 def test_a_config_that_cannot_work_is_refused():
-    with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="'batch' must be at least 1, got 0"):
         GrounderTraining(batch=0)
-    with pytest.raises(ValueError, match=r"one entry for each cycle.* got \(5,\) and \(0.1, 0.2\)"):
+    with pytest.raises(ValueError, match=r"need an entry for each cycle.* got \(5,\) and \(0.1, 0.2\)"):
         GrounderTraining(steps=(5,), learning_rate=(0.1, 0.2))
-    with pytest.raises(ValueError, match=r"absent must lie in \[0, 1\), got 1"):
+    with pytest.raises(ValueError, match=r"'absent' must lie in \[0, 1\), got 1"):
         GrounderTraining(absent=1)

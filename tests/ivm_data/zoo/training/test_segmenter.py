@@ -68,9 +68,9 @@ def test_a_training_writes_a_checkpoint_and_a_card_that_tells_its_scores(tmp_pat
 
 
 def test_a_config_that_cannot_work_is_refused():
-    with pytest.raises(ValueError, match="prompts must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="'prompts' must be at least 1, got 0"):
         SegmenterTraining(prompts=0)
-    with pytest.raises(ValueError, match=r"background must lie in \[0, 1\), got 1"):
+    with pytest.raises(ValueError, match=r"'background' must lie in \[0, 1\), got 1"):
         SegmenterTraining(background=1)
 
 
