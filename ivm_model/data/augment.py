@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 
-from storage.errors import ConfigError
+from storage.validation import Checked, Share, within
 
 SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise|anticlockwise|east|west|mirror\w*)\b", re.IGNORECASE)
 """Words that make an instruction false on a mirrored image."""
@@ -25,7 +26,7 @@ PLACES = re.compile(
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Checked):
     """How much images are changed; all 0 by default, which changes nothing.
 
     Attributes:
@@ -35,17 +36,10 @@ class AugmentConfig:
         colour: greatest relative change of brightness, contrast and saturation.
     """
 
-    flip: float = 0.0
-    crop: float = 0.0
-    smallest: float = 0.6
-    colour: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.flip <= 1 and 0 <= self.crop <= 1 and 0 <= self.colour < 1 and 0 < self.smallest <= 1):
-            raise ConfigError(
-                "'flip' and 'crop' must lie in [0, 1], 'colour' in [0, 1) and 'smallest' in (0, 1], "
-                f"got {self.flip}, {self.crop}, {self.colour} and {self.smallest}"
-            )
+    flip: Share = 0.0
+    crop: Share = 0.0
+    smallest: Annotated[float, within("(0, 1]")] = 0.6
+    colour: Annotated[float, within("[0, 1)")] = 0.0
 
     @property
     def active(self) -> bool:

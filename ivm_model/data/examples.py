@@ -7,6 +7,7 @@ import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.context import BaseContext
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -17,11 +18,11 @@ from ivm_model.data.augment import AugmentConfig, augment
 from ivm_model.data.pixels import decode_to_fit, shrink_mask
 from ivm_model.data.row_reader import UNREADABLE, RowReader
 from ivm_model.data.training_index import TrainingIndex
-from storage.errors import ConfigError
+from storage.validation import Checked, Count, Natural, NotNegative, Share, within
 
 
 @dataclass(frozen=True)
-class FeedConfig:
+class FeedConfig(Checked):
     """How training rows get from the shards to the model.
 
     Attributes:
@@ -37,23 +38,12 @@ class FeedConfig:
         augment: random changes of images and masks.
     """
 
-    repeat: Mapping[str, float] = field(default_factory=dict)
-    buffer: int = 16
-    workers: int = 2
-    memory_mb: float = 512
-    unreadable: float = 0.01
+    repeat: Mapping[str, Annotated[float, within("[0, 1000)")]] = field(default_factory=dict)
+    buffer: Count = 16
+    workers: Natural = 2
+    memory_mb: NotNegative = 512
+    unreadable: Share = 0.01
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    def __post_init__(self) -> None:
-        if self.buffer < 1 or self.workers < 0 or self.memory_mb < 0:
-            raise ConfigError(
-                "'buffer' must be at least 1, 'workers' and 'memory_mb' at least 0, "
-                f"got {self.buffer}, {self.workers} and {self.memory_mb}"
-            )
-        if not 0 <= self.unreadable <= 1:
-            raise ConfigError(f"'unreadable' must lie in [0, 1], got {self.unreadable}")
-        if wrong := {name: times for name, times in self.repeat.items() if not 0 <= float(times) < 1000}:
-            raise ConfigError(f"'repeat' must lie in [0, 1000), got {wrong}")
 
 
 @dataclass(frozen=True, eq=False)

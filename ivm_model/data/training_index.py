@@ -17,15 +17,12 @@ import pyarrow.parquet as pq
 from ivm_model.data.assignment import Split, assign, position
 from ivm_model.data.subsets import evenly
 from ivm_model.data.training_rows import RowsConfig
-from storage import layout, snapshots
-from storage.decisions import excluded
+from storage import layout
+from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmWarning, ShardError
 from storage.files import CONTENT
-from storage.reader import only_recipe
-from storage.records import Scope
-from storage.reviews import Adjudication, adjudications
+from storage.reviews import Adjudication
 from storage.rows import HEAVY_ROWS
-from storage.snapshots import Snapshot
 
 _REPEATED = ["recipe", "part", "source", "kind", "difficulty", "status"]
 _COLUMNS = [
@@ -138,31 +135,39 @@ class TrainingIndex:
         return replace(self, facts=facts, split_K=self.split_K[kept_K])
 
 
-def index_rows(data: Path, config: RowsConfig) -> TrainingIndex:
-    """Read the light files of a data set.
+def index_rows(folder: Path, config: RowsConfig) -> TrainingIndex:
+    """Open a data set and read its light files; see `index_of`, for the errors too."""
+    with DataSet.open(folder, config.recipe or None, config.snapshot or None) as data:
+        return index_of(data, config)
+
+
+def index_of(data: DataSet, config: RowsConfig) -> TrainingIndex:
+    """Read the light files of one recipe.
 
     A label with a human mask trains as human, unless the mask is held out; then the engine's label trains, or the row
     only scores: for a source of `test_sources`, and for a share of the images. What cleaning excludes does not train;
     it still scores. What people confirmed or corrected trains as human; what they found wrong does not train. Reviews
     change nothing on the test split.
 
+    Args:
+        data: with the snapshot of `config`; its own recipe counts where `config` names none.
+
     Raises:
-        ConfigError: no row to train on, no such snapshot, or several recipes' labels and none is chosen.
-        ShardError: a file is torn or incomplete, or lacks what the snapshot lists.
+        ConfigError: no row to train on, or several recipes' labels and none is chosen.
+        ShardError: a file is torn or incomplete.
     """
-    frozen = config.load_snapshot(data)
-    recipe = only_recipe(data, config.recipe or None, frozen)
-    splits = _Splits(config, data, recipe, frozen)
+    data = data.at(config.recipe or data.recipe, data.snapshot)
+    splits = _Splits(config, data)
     shards, tables, contents = [], [], dict[str, str]()
-    for number, light in enumerate(snapshots.trusted(data, "light", frozen, recipe)):
+    for number, light in enumerate(data.files("light")):
         shards.append(_shard(layout.heavy_path(light)))
-        contents |= {part.name: part.content for part in layout.parts_in(light)}
+        contents |= {part.name: part.content for part in data.parts(light)}
         tables.append(_rows_of(light, number, splits))
     index = _joined(tuple(shards), tables, contents, splits.applied)
     if index is None or not np.isin(index.split_K, ("human", "machine")).any():
         seen = ", ".join(f"{count} {status}" for status, count in sorted(splits.seen.items())) or "no labels at all"
         raise ConfigError(
-            f"nothing to train on in '{data}': found {seen}; 'statuses' admits {', '.join(config.statuses)}"
+            f"nothing to train on in '{data.folder}': found {seen}; 'statuses' admits {', '.join(config.statuses)}"
         )
     return _thinned(index, config.max_rows) if config.max_rows else index
 
@@ -235,11 +240,10 @@ class _Splits:
         seen: labels by status.
     """
 
-    def __init__(self, config: RowsConfig, data: Path, recipe: str | None, frozen: Snapshot | None) -> None:
+    def __init__(self, config: RowsConfig, data: DataSet) -> None:
         self.config, self.statuses = config, pa.array(list(config.statuses))
-        self.parts = None if frozen is None else pa.array(frozen.parts(recipe or ""), pa.string())
-        self.excluded: dict[str, Scope] = excluded(data, recipe, frozen)
-        self.adjudications = adjudications(data, recipe, frozen)
+        self.parts = pa.array(sorted({part for _, part in data.light_of}), pa.string())
+        self.excluded, self.adjudications = data.excluded(), data.adjudications()
         self.special = pa.array(sorted(self.excluded.keys() | self.adjudications.keys()), pa.string())
         self.applied: dict[str, Adjudication] = {}
         self.seen: dict[str, int] = {}
@@ -255,8 +259,7 @@ class _Splits:
         ids = labels["sample_id"]
         for i in np.flatnonzero(pc.is_in(ids, self.special)):
             split_N[i] = self._assign(ids[int(i)].as_py(), split_N[i])
-        if self.parts is not None:
-            split_N[~np.array(pc.is_in(labels["part"].cast(pa.string()), self.parts), bool)] = ""
+        split_N[~np.array(pc.is_in(labels["part"].cast(pa.string()), self.parts), bool)] = ""
         return split_N
 
     def _only_scores(self, labels: pa.Table) -> np.ndarray:

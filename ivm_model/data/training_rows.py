@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from storage import rle, snapshots
+from storage import rle
 from storage.errors import ConfigError
 from storage.records import Rle, Status
-from storage.snapshots import Snapshot
+from storage.validation import FILLED, Checked, Natural, within
 
 Origin = Literal["human", "machine"]
 
 
 @dataclass(frozen=True)
-class RowsConfig:
+class RowsConfig(Checked):
     """Which labels train and which score.
 
     Attributes:
@@ -33,23 +32,16 @@ class RowsConfig:
     """
 
     recipe: str = ""
-    statuses: tuple[Status, ...] = (Status.ACCEPTED, Status.NO_TARGET, Status.REVIEW)
+    statuses: Annotated[tuple[Status, ...], FILLED] = (Status.ACCEPTED, Status.NO_TARGET, Status.REVIEW)
     test_sources: tuple[str, ...] = ()
-    test_share: float = 0.2
-    max_rows: int = 0
+    test_share: Annotated[float, within("[0, 1)")] = 0.2
+    max_rows: Natural = 0
     snapshot: str = ""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.test_share < 1:
-            raise ConfigError(f"'test_share' must lie in [0, 1), got {self.test_share}")
-        if self.max_rows < 0 or self.max_rows == 1:
-            raise ConfigError(f"'max_rows' must be at least 2, or 0 for all, got {self.max_rows}")
-        if not self.statuses:
-            raise ConfigError(f"'statuses' must name at least one of {', '.join(Status)}")
-
-    def load_snapshot(self, data: Path) -> Snapshot | None:
-        """The snapshot that is named; None for the data set as it is."""
-        return snapshots.load(data, self.snapshot) if self.snapshot else None
+        super().__post_init__()
+        if self.max_rows == 1:
+            raise ConfigError("'max_rows' must be at least 2, or 0 for all, got 1")
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import nn
@@ -13,10 +13,11 @@ from ivm_model.discriminator.agreement import FEATURES
 from ivm_model.engine.ema import fill
 from ivm_model.model.lmm import Lmm
 from storage.errors import ConfigError
+from storage.validation import Checked, Count, Natural, NotNegative, Positive, at_least, within
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(Checked):
     """What the discriminator sees and how it is trained.
 
     Attributes:
@@ -35,39 +36,24 @@ class DiscriminatorConfig:
     """
 
     question: str = "{instruction} Can you follow instruction above based on the given image?"
-    dim: float = 1.0
+    dim: Annotated[float, within("(0, 1]")] = 1.0
     loss: Literal["bce", "pu", "nnpu"] = "bce"
-    eta: float = 0.5
+    eta: Annotated[float, within("(0, 1)")] = 0.5
     agreement: bool = True
-    wrong_per_row: int = 4
-    folds: int = 2
-    human: int = 1000
-    machine: int = 2000
-    steps: int = 80
-    batch: int = 32
-    head_width: int = 0
-    head_rate: float = 1e-2
-    lora_rate: float = 5e-4
+    wrong_per_row: Natural = 4
+    folds: Annotated[int, at_least(2)] = 2
+    human: Annotated[int, at_least(2)] = 1000
+    machine: Annotated[int, at_least(2)] = 2000
+    steps: Count = 80
+    batch: Annotated[int, at_least(4)] = 32
+    head_width: Natural = 0
+    head_rate: Positive = 1e-2
+    lora_rate: NotNegative = 5e-4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if "{instruction}" not in self.question:
             raise ConfigError(f"'question' must hold '{{instruction}}', got {self.question!r}")
-        if self.loss not in ("bce", "pu", "nnpu"):
-            raise ConfigError(f"'loss' must be bce, pu or nnpu, got {self.loss!r}")
-        if not 0 < self.dim <= 1 or not 0 < self.eta < 1:
-            raise ConfigError(f"'dim' must lie in (0, 1] and 'eta' in (0, 1), got {self.dim} and {self.eta}")
-        if self.head_width < 0 or self.head_rate <= 0 or self.lora_rate < 0:
-            raise ConfigError(
-                "needs head_width >= 0, head_rate > 0 and lora_rate >= 0, "
-                f"got {self.head_width}, {self.head_rate} and {self.lora_rate}"
-            )
-        if min(self.human, self.machine) < 2:
-            raise ConfigError(f"'human' and 'machine' must be at least 2, got {self.human} and {self.machine}")
-        if self.folds < 2 or self.batch < 4 or self.steps < 1 or self.wrong_per_row < 0:
-            raise ConfigError(
-                "needs folds >= 2 (a discriminator never scores what it was trained on), batch >= 4, steps >= 1, "
-                f"wrong_per_row >= 0, got {self.folds}, {self.batch}, {self.steps}, {self.wrong_per_row}"
-            )
 
 
 def paper_config() -> DiscriminatorConfig:

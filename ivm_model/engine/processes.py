@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 
-from storage.errors import ConfigError, IvmError
+from storage.errors import IvmError
+from storage.validation import Checked, Count, Natural, within
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -24,7 +25,7 @@ PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Checked):
     """How a training runs; of these only `precision` and `evaluate_every` change what it learns.
 
     Attributes:
@@ -41,24 +42,11 @@ class RunConfig:
     precision: Literal["no", "bf16"] = "no"
     gradient_checkpointing: bool = False
     shard: bool = False
-    save_every: int = 100
-    evaluate_every: int = 0
-    validation_share: float = 0.1
-    validation_rows: int = 500
+    save_every: Count = 100
+    evaluate_every: Natural = 0
+    validation_share: Annotated[float, within("(0, 1)")] = 0.1
+    validation_rows: Count = 500
     tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("no", "bf16"):
-            raise ConfigError(f"'precision' must be no or bf16, got {self.precision!r}")
-        if self.save_every < 1 or self.evaluate_every < 0:
-            raise ConfigError(
-                f"'save_every' must be at least 1 and 'evaluate_every' at least 0, "
-                f"got {self.save_every} and {self.evaluate_every}"
-            )
-        if self.validation_rows < 1:
-            raise ConfigError(f"'validation_rows' must be at least 1, got {self.validation_rows}")
-        if not 0 < self.validation_share < 1:
-            raise ConfigError(f"'validation_share' must lie in (0, 1), got {self.validation_share}")
 
 
 class TrainingStoppedError(IvmError):

@@ -13,18 +13,11 @@ from torch.nn import functional
 
 from ivm_model.model.ivm_trunk import IvmTrunk
 from ivm_model.model.lmm import Reading
-from storage.errors import ConfigError
-
-_CHOICES = {
-    "init": ("sam", "scratch"),
-    "prompt": ("last", "text"),
-    "trunk": ("sam", "ivm"),
-    "state": ("last", "before_last"),
-}
+from storage.validation import Checked, Count, Natural
 
 
 @dataclass(frozen=True)
-class DecoderConfig:
+class DecoderConfig(Checked):
     """How the LMM's states prompt the decoder.
 
     Attributes:
@@ -40,22 +33,12 @@ class DecoderConfig:
 
     init: Literal["sam", "scratch"] = "sam"
     prompt: Literal["last", "text"] = "last"
-    prompts: int = 1
+    prompts: Count = 1
     dense: bool = True
-    fits: int = 4
+    fits: Natural = 4
     trunk: Literal["sam", "ivm"] = "sam"
     state: Literal["last", "before_last"] = "last"
-    width: int = 0
-
-    def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"decoder's {name!r} must be {' or '.join(choices)}, got {getattr(self, name)!r}")
-        if self.prompts < 1 or self.fits < 0 or self.width < 0:
-            raise ConfigError(
-                "decoder needs prompts >= 1, fits >= 0 and width >= 0, "
-                f"got {self.prompts}, {self.fits} and {self.width}"
-            )
+    width: Natural = 0
 
 
 class PromptedDecoder(nn.Module):

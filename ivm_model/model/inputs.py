@@ -9,10 +9,11 @@ import numpy as np
 
 from ivm_model.model.base_models import check_dtype
 from storage.errors import ConfigError
+from storage.validation import Checked
 
 
 @dataclass(frozen=True)
-class InputConfig:
+class InputConfig(Checked):
     """What the base models are shown.
 
     Attributes:
@@ -27,8 +28,7 @@ class InputConfig:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.frame not in ("pad", "stretch"):
-            raise ConfigError(f"'frame' must be pad or stretch, got {self.frame!r}")
+        super().__post_init__()
         if self.prompt and not (self.prompt.count("{image}") == self.prompt.count("{text}") == 1):
             raise ConfigError(f"'prompt' must hold {{image}} and {{text}} once each, got {self.prompt!r}")
         check_dtype(self.dtype)

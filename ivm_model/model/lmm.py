@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import nn
 
 from ivm_model.model.base_models import load_model, load_part
 from ivm_model.model.inputs import AS_TRAINED, InputConfig
-from storage.errors import ConfigError, WeightsError
+from storage.errors import WeightsError
+from storage.validation import FILLED, Checked, Count, within
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class _Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LoraSettings:
+class LoraSettings(Checked):
     """Low-rank adapters on the language model, values of IVM (arXiv 2405.19783).
 
     Attributes:
@@ -59,14 +60,10 @@ class LoraSettings:
         layers: which projections of the language model are adapted.
     """
 
-    rank: int = 8
-    alpha: int = 16
-    dropout: float = 0.05
-    layers: tuple[str, ...] = ("q_proj", "v_proj")
-
-    def __post_init__(self) -> None:
-        if self.rank < 1 or not 0 <= self.dropout < 1 or not self.layers:
-            raise ConfigError(f"LoRA needs rank >= 1, dropout in [0, 1) and at least one layer, got {self}")
+    rank: Count = 8
+    alpha: Count = 16
+    dropout: Annotated[float, within("[0, 1)")] = 0.05
+    layers: Annotated[tuple[str, ...], FILLED] = ("q_proj", "v_proj")
 
 
 class Lmm(nn.Module):

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ivm_model.engine.optimization import Progress, Stepper, silent
 from ivm_model.engine.processes import join_processes, random_state, set_random_state
 from ivm_model.model.masking_model import MaskingModel
 from storage.errors import ConfigError
+from storage.validation import Checked, Count, NotNegative, Share, within
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -31,7 +32,7 @@ AfterStep = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Checked):
     """How the generator is trained.
 
     Attributes:
@@ -44,24 +45,13 @@ class GeneratorConfig:
         ema: decay of the moving average of the trained tensors that is evaluated and kept; 0 for none.
     """
 
-    steps: int = 600
-    warmup: float = 0.25
-    batch: int = 16
-    accumulate: int = 1
-    decoder_rate: float = 1e-3
-    lora_rate: float = 1e-3
-    ema: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.accumulate) < 1:
-            raise ConfigError(
-                "'steps', 'batch' and 'accumulate' must be at least 1, "
-                f"got {self.steps}, {self.batch} and {self.accumulate}"
-            )
-        if not 0 <= self.ema < 1:
-            raise ConfigError(f"'ema' must lie in [0, 1), got {self.ema}")
-        if not 0 <= self.warmup <= 1:
-            raise ConfigError(f"'warmup' must lie in [0, 1], got {self.warmup}")
+    steps: Count = 600
+    warmup: Share = 0.25
+    batch: Count = 16
+    accumulate: Count = 1
+    decoder_rate: NotNegative = 1e-3
+    lora_rate: NotNegative = 1e-3
+    ema: Annotated[float, within("[0, 1)")] = 0.0
 
     @property
     def warmup_steps(self) -> int:

@@ -20,11 +20,11 @@ from ivm_model.weighting.weightings import (
     check_loss,
     get_weighting,
 )
-from storage.errors import ConfigError
+from storage.validation import Checked, Natural
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """One training.
 
     Attributes:
@@ -44,7 +44,7 @@ class TrainConfig:
     sam: str
     lmm: str
     weighting: str = "clip_sigmoid"
-    seed: int = 0
+    seed: Natural = 0
     rows: RowsConfig = field(default_factory=RowsConfig)
     feed: FeedConfig = field(default_factory=FeedConfig)
     lora: LoraSettings = field(default_factory=LoraSettings)
@@ -56,10 +56,9 @@ class TrainConfig:
     embeddings: str = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         get_weighting(self.weighting)
         check_loss(self.weighting, self.discriminator.loss)
-        if self.seed < 0:
-            raise ConfigError(f"'seed' must be 0 or more, got {self.seed}")
 
     @property
     def model(self) -> ModelConfig:
@@ -68,10 +67,10 @@ class TrainConfig:
 
     @property
     def warmup_steps(self) -> int:
-        """Steps with uniform weights; none for a weighting that nobody has to learn for."""
+        """Steps with uniform weights; none for a weighting that needs no generator."""
         return self.generator.warmup_steps if self.weighting in NEEDS_WARMUP else 0
 
     @property
     def needs_discriminator(self) -> bool:
-        """The weighting asks the discriminators of stage I."""
+        """The weighting needs the discriminators of stage I."""
         return self.weighting in NEEDS_DISCRIMINATOR

@@ -15,8 +15,8 @@ from ivm_model.train.model_card import TrainReport
 from ivm_model.train.train_config import TrainConfig
 from ivm_model.train.training import Training
 from storage import snapshots
+from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmWarning, ShardError
-from storage.files import in_use
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -42,22 +42,23 @@ def train_dwsl(config: TrainConfig, progress: Progress = silent) -> TrainReport:
         TrainingDivergedError: a loss is not finite.
         TrainingStoppedError: SIGTERM came; the state is written.
     """
-    with Stop() as stop, in_use(config.data / "labels"):
+    with Stop() as stop, DataSet.open(config.data, config.rows.recipe or None) as data:
         accelerator = join_processes(config.run.precision)
         heal(config.out)
-        snapshot = _first_says(accelerator, config)
+        snapshot = _first_says(accelerator, config, data)
         config = replace(config, rows=replace(config.rows, snapshot=snapshot))
-        return Training(config, accelerator, stop, progress).run()
+        rows = data.at(config.rows.recipe or None, snapshot or None)
+        return Training(config, rows, accelerator, stop=stop, progress=progress).run()
 
 
-def _first_says(accelerator: Accelerator, config: TrainConfig) -> str:
+def _first_says(accelerator: Accelerator, config: TrainConfig, data: DataSet) -> str:
     """The snapshot that the first process chose: labels may land while the others start."""
     from accelerate.utils import broadcast_object_list
 
-    return str(broadcast_object_list([_snapshot(config) if accelerator.is_main_process else ""])[0])
+    return str(broadcast_object_list([_snapshot(config, data) if accelerator.is_main_process else ""])[0])
 
 
-def _snapshot(config: TrainConfig) -> str:
+def _snapshot(config: TrainConfig, data: DataSet) -> str:
     """The snapshot that trains: the one that is asked for, that an unfinished training began with, or one of now.
 
     "" where the data folder cannot be written: its rows are then those of now, unnamed.
@@ -67,21 +68,20 @@ def _snapshot(config: TrainConfig) -> str:
     begun = begun_with(config.out)
     if not begun:
         try:
-            return snapshots.create(config.data).name
+            return data.freeze().name
         except OSError as error:
             if error.errno not in _READ_ONLY:
                 raise
             return ""
-    state = config.out / FOLDER
     try:
         frozen = snapshots.load(config.data, begun)
-        snapshots.trusted(config.data, "light", frozen)
+        _ = data.at(snapshot=frozen).by_kind
     except (ConfigError, ShardError) as error:
         raise type(error)(
             f"the training in '{config.out}' began with rows that are not there any more: {error}\n"
-            f"Bring them back, or remove '{state}' to begin anew with the rows of now."
+            f"Bring them back, or remove '{config.out / FOLDER}' to begin anew with the rows of now."
         ) from error
-    if snapshots.current(config.data).rows("labels") != frozen.rows("labels"):
+    if data.now().rows("labels") != frozen.rows("labels"):
         warnings.warn(
             f"the training in '{config.out}' goes on with the rows of snapshot {begun}, with which it began "
             f"({frozen.created_at}); labels that came later are not among them",

@@ -15,7 +15,7 @@ import torch
 from ivm_model.data.embedding_cache import EmbeddingCache
 from ivm_model.data.feed import Feed
 from ivm_model.data.row_reader import RowReader
-from ivm_model.data.training_index import TrainingIndex, hold_back, index_rows
+from ivm_model.data.training_index import TrainingIndex, hold_back, index_of
 from ivm_model.data.training_rows import TrainingRow, truth_iou
 from ivm_model.discriminator.audit import audit, reliability_bins
 from ivm_model.discriminator.scoring import Scorer
@@ -42,7 +42,7 @@ from ivm_model.train.model_card import TrainReport, model_card
 from ivm_model.train.signals import weigh
 from ivm_model.train.train_config import TrainConfig
 from ivm_model.weighting.weightings import NEEDS_GENERATORS
-from storage.snapshots import current
+from storage.data_set import DataSet
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -68,18 +68,27 @@ class Training:
 
     Args:
         config: with the snapshot that the rows are of.
+        data: the opened data set, at that snapshot.
         accelerator: the processes that train together.
     """
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator, stop: Stop, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: DataSet,
+        accelerator: Accelerator,
+        *,
+        stop: Stop,
+        progress: Progress = silent,
+    ) -> None:
         self.config, self.accelerator, self.stop = config, accelerator, stop
         self.progress = progress if accelerator.is_main_process else silent
         self.seconds: dict[str, float] = {}
-        self.index = _index(config)
+        self.index = _index(data, config)
         self.rows = self.index.of("human", "machine")
         if config.needs_discriminator:
             check_origins(self.rows.split_K)
-        self.snapshot = config.rows.snapshot or current(config.data).name
+        self.snapshot = config.rows.snapshot or data.now().name
         torch.manual_seed(config.seed)
         self.model = self._model()
         self.callbacks = Callbacks(
@@ -250,8 +259,8 @@ class Training:
         return {"config": config, **learning, "data": self.rows.content_hash, "bases": self.model.base_models}
 
 
-def _index(config: TrainConfig) -> TrainingIndex:
-    index = index_rows(config.data, config.rows)
+def _index(data: DataSet, config: TrainConfig) -> TrainingIndex:
+    index = index_of(data, config.rows)
     if config.run.evaluate_every:
         return hold_back(index, config.run.validation_share, config.run.validation_rows)
     return index

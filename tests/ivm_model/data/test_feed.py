@@ -21,6 +21,7 @@ from ivm_model.data.training_rows import RowsConfig
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.generator import GeneratorConfig, GeneratorTrainer
 from storage import layout, rle
+from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
 from storage.records import PartResult
 from storage.shards import commit_part
@@ -135,7 +136,7 @@ def broken(shards, tmp_path, change):
 
     data = tmp_path / "broken"
     shutil.copytree(shards, data)
-    path = layout.heavy_path(layout.label_files(data)[0])
+    path = layout.heavy_path(DataSet.open(data).files("light")[0])
     table = pq.read_table(path)
     rows = change(table.to_pylist())
     table = pa.Table.from_pylist(rows, schema=table.schema)
@@ -168,7 +169,7 @@ def test_a_bad_row_is_counted_and_left_out(shards, tmp_path, model, kind, memory
 
 def tear(data, part: int, count: int) -> None:
     """Give some images of a part bytes that are no image."""
-    path = layout.heavy_path(layout.label_files(data)[part])
+    path = layout.heavy_path(DataSet.open(data).files("light")[part])
     table = pq.read_table(path)
     rows = table.to_pylist()
     for row in [row for row in rows if row["image"]][:count]:
@@ -206,7 +207,7 @@ def test_a_shard_that_changed_since_the_start_ends_the_training(shards, tmp_path
     data = tmp_path / "changing"
     shutil.copytree(shards, data)
     index = index_rows(data, RowsConfig(test_share=0.0))
-    first, *_, last = [layout.heavy_path(path) for path in layout.label_files(data)]
+    first, *_, last = [layout.heavy_path(path) for path in DataSet.open(data).files("light")]
     shutil.copy(last, first)
     with pytest.raises(ShardError, match="changed while it was trained on"):
         list(Feed(model, index, FeedConfig(workers=0, memory_mb=0), 0).batches([np.arange(4)]))

@@ -10,8 +10,9 @@ from ivm_model.data.pixels import decode_whole
 from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import hold_back, index_rows
 from ivm_model.data.training_rows import RowsConfig, truth_iou
-from storage import rle, snapshots
+from storage import rle
 from storage.compact import compact
+from storage.data_set import DataSet
 from storage.decisions import FoundLabel, decide
 from storage.errors import ConfigError, IvmWarning
 from storage.records import PartResult, Status
@@ -204,7 +205,7 @@ def test_what_people_and_rules_say_is_part_of_the_hash(data: Path, read_rows):
 
 
 def test_the_rows_of_a_snapshot_stay_the_same(data: Path, grow, read_rows):
-    config = dataclasses.replace(CONFIG, snapshot=snapshots.create(data).name[:8])
+    config = dataclasses.replace(CONFIG, snapshot=DataSet.open(data).freeze().name[:8])
     before = index_rows(data, CONFIG)
     truths = [row.truth for row in read_rows(before).test]
     grow(data)
@@ -218,7 +219,7 @@ def test_the_rows_of_a_snapshot_stay_the_same(data: Path, grow, read_rows):
 
 
 def test_an_unknown_snapshot_names_the_known_ones(data: Path):
-    name = snapshots.create(data).name
+    name = DataSet.open(data).freeze().name
     with pytest.raises(ConfigError, match=f"named 'zz'; there are: {name}"):
         index_rows(data, dataclasses.replace(CONFIG, snapshot="zz"))
 

@@ -24,6 +24,7 @@ from ivm_model.train.generator import GeneratorConfig
 from ivm_model.train.model_card import TrainReport
 from ivm_model.train.trainer import TrainConfig, train_dwsl
 from storage import layout
+from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
 from storage.records import PartResult
 from storage.shards import commit_part
@@ -176,7 +177,7 @@ def test_two_processes_share_the_parts_that_they_score(config, whole, start, tmp
 
 def damage(config: TrainConfig, part: int) -> str:
     """Tear the image of a part's last machine row; returns its sample id."""
-    path = layout.heavy_path(layout.label_files(config.data)[part])
+    path = layout.heavy_path(DataSet.open(config.data).files("light")[part])
     table, index = pq.read_table(path), index_rows(config.data, config.rows)
     mine = [k for k in index.machine if index.shard_K[k] == part]
     rows = table.to_pylist()
