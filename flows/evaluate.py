@@ -16,7 +16,6 @@ from flows.runtime import retried
 from flows.train_artifacts import score_rows
 from ivm_model.data.dataset import DataConfig, TrainingRow, load_rows
 from ivm_model.metrics.evaluation import Evaluation, evaluate, evaluate_labels
-from ivm_model.predictor import Predictor
 from storage.errors import ConfigError
 
 
@@ -30,6 +29,8 @@ def _run_name() -> str:
 def score_checkpoint(checkpoint: Path, rows: tuple[TrainingRow, ...]) -> Evaluation:
     """Load a checkpoint and let it mask every row."""
     import torch
+
+    from ivm_model.predictor import Predictor
 
     with slots([gpu()] if torch.cuda.is_available() else []):
         return evaluate(Predictor.from_pretrained(checkpoint).heatmaps, rows)

@@ -25,7 +25,6 @@ _OF_PARTS = {"light", "heavy", "timings", "measures"}
 """Kinds whose rows name their recipe and part."""
 
 _PARTS = pa.schema([("recipe", pa.string()), ("part", pa.string())])
-_RECIPES = pa.schema([("recipe", pa.string()), ("config", pa.string())])
 
 
 class Catalog:
@@ -56,8 +55,11 @@ class Catalog:
             self._define("snapshot_parts", [], pa.Table.from_pylist(parts, schema=_PARTS))
         for kind, expected in layout.SCHEMAS.items():
             only = " SEMI JOIN snapshot_parts USING (recipe, part)" if frozen and kind in _OF_PARTS else ""
-            self._define(f"{kind}_files", files[kind], expected.empty_table(), only)
-        self._define("recipes_files", [], recipes)
+            # Not `expected.empty_table()`: making an Arrow array of Python values imports pandas, a second of CPU.
+            self._define(f"{kind}_files", files[kind], pa.Table.from_batches([], expected), only)
+        self._connection.execute("CREATE TABLE recipes_files (recipe VARCHAR, config VARCHAR)")
+        for row in recipes:
+            self._connection.execute("INSERT INTO recipes_files VALUES (?, ?)", row)
         for view in VIEWS:
             self._connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
         self._shut([path for paths in files.values() for path in paths])
@@ -135,13 +137,14 @@ def _literal(texts: Sequence[str]) -> str:
     return f"[{quoted}]"
 
 
-def _read_recipes(data: Path) -> tuple[pa.Table, list[Problem]]:
+def _read_recipes(data: Path) -> tuple[list[tuple[str, str]], list[Problem]]:
+    """The hash and the configuration of every recipe that can be read."""
     rows, problems = [], []
     for path in sorted((data / "recipes").glob("*.json")):
         try:
             text = path.read_text(encoding="utf-8")
             json.loads(text)
-            rows.append({"recipe": path.stem, "config": text})
+            rows.append((path.stem, text))
         except ValueError as error:
             problems.append(Problem(path.relative_to(data), f"torn or not JSON: {error}"))
-    return pa.Table.from_pylist(rows, schema=_RECIPES), problems
+    return rows, problems

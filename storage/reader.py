@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from storage import layout, schema, snapshots
@@ -19,7 +18,8 @@ from storage.records import Label, Rejection, Rle
 from storage.rows import to_label, to_rejection
 from storage.snapshots import Snapshot
 
-_IS_LABEL = pc.field("outcome") == "label"
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 
 def iter_light(
@@ -38,7 +38,7 @@ def iter_light(
     if unknown := set(columns or ()) - set(schema.LIGHT.names):
         raise ConfigError(f"no such columns: {sorted(unknown)}; the columns are {schema.LIGHT.names}")
     files = layout.label_files(data, recipe)
-    dataset = ds.dataset([str(path) for path in files], schema=schema.LIGHT, format="parquet")
+    dataset = _open(files, schema.LIGHT)
     # Little readahead: the default holds up to 64 batches in memory.
     yield from dataset.to_batches(columns=columns, filter=where, batch_readahead=1, fragment_readahead=1)
 
@@ -54,13 +54,13 @@ def iter_labels(
         for path in snapshots.trusted(data, "light", snapshot, recipe):
             wanted = _and(where, snapshot and pc.field("part").isin(snapshot.parts(path.parent.name)))
             # Counting reads only the columns that the condition names, so files without a match cost little.
-            if wanted is None or ds.dataset(str(path)).count_rows(filter=wanted & _IS_LABEL):
+            if wanted is None or _open([path]).count_rows(filter=wanted & _is_label()):
                 yield from _read_pair(path, wanted)
 
 
 def iter_rejections(data: Path, recipe: str | None = None) -> Iterator[Rejection]:
     """Stream the inputs that ended without a label."""
-    for batch in iter_light(data, where=~_IS_LABEL, recipe=recipe):
+    for batch in iter_light(data, where=~_is_label(), recipe=recipe):
         yield from map(to_rejection, batch.to_pylist())
 
 
@@ -98,7 +98,7 @@ def read_masks(data: Path, sample_ids: Iterable[str], recipe: str | None = None)
         ConfigError: `recipe` is not given and several recipes have labels.
     """
     files = [layout.heavy_path(path) for path in layout.label_files(data, only_recipe(data, recipe))]
-    dataset = ds.dataset([str(path) for path in files], schema=schema.HEAVY, format="parquet")
+    dataset = _open(files, schema.HEAVY)
     where = pc.field("sample_id").isin(list(sample_ids))
     table = dataset.to_table(columns=["sample_id", "height", "width", "mask"], filter=where)
     return {row["sample_id"]: Rle(row["height"], row["width"], row["mask"]) for row in table.to_pylist()}
@@ -110,6 +110,18 @@ def only_recipe(data: Path, recipe: str | None, snapshot: Snapshot | None = None
     if recipe is None and len(recipes) > 1:
         raise ConfigError(f"'{data}' holds labels of {len(recipes)} recipes; choose one of {recipes}")
     return recipe or next(iter(recipes), None)
+
+
+def _open(files: Sequence[Path], columns: pa.Schema | None = None) -> ds.Dataset:
+    """Files as one Arrow data set. Imported here: `pyarrow.dataset` imports pandas, a second of CPU."""
+    import pyarrow.dataset as ds
+
+    return ds.dataset([str(path) for path in files], schema=columns, format="parquet")
+
+
+def _is_label() -> pc.Expression:
+    """Keeps labels. A function, as comparing with a value imports pandas too."""
+    return pc.field("outcome") == "label"
 
 
 def _and(first: pc.Expression | None, second: pc.Expression | None) -> pc.Expression | None:
@@ -129,7 +141,7 @@ def _read_pair(path: Path, where: pc.Expression | None) -> Iterator[Label]:
 def _label_rows(light: pq.ParquetFile, where: pc.Expression | None) -> Iterator[dict[str, Any] | None]:
     """Each label row of the file; None for one that `where` leaves out."""
     for batch in light.iter_batches(batch_size=1024):
-        labels = pa.Table.from_batches([batch]).filter(_IS_LABEL)
+        labels = pa.Table.from_batches([batch]).filter(_is_label())
         numbered = labels.append_column("row", pa.array(range(len(labels)), pa.int64()))
         kept = numbered if where is None else numbered.filter(where)
         by_row = {row.pop("row"): row for row in kept.to_pylist()}
