@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.results import label_in_processes
 from ivm_data.engine.labeling import prepare
-from ivm_data.quality.calibration import calibrate
+from ivm_data.quality.fit_calibration import calibrate
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from ivm_data.zoo.embedded import WEIGHTS

@@ -17,7 +17,8 @@ from typing import Annotated
 import numpy as np
 
 from ivm_data.experts.registry import get
-from ivm_data.quality.calibration import Calibration, Logistic
+from ivm_data.quality.calibration import Calibration
+from ivm_data.quality.fit_calibration import fit_logistic
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.stages.gate import GateStage
 from ivm_data.stages.stage import Draft
@@ -167,7 +168,7 @@ def _verified(stage: VerifyStage, drafts: Sequence[Draft]) -> list[Draft]:
 def _calibrated(human: Sequence[Draft]) -> Calibration:
     """Scores -> quality, from what the machine's labels of human rows are; no label says that there is no target."""
     right = [rle.iou(draft.mask, draft.sample.human_mask) >= RIGHT_IOU for draft in human]
-    fitted = Logistic.fit(QUALITY_FEATURES, [draft.scores for draft in human], right)
+    fitted = fit_logistic(QUALITY_FEATURES, [draft.scores for draft in human], right)
     return Calibration(mask=fitted, absent=fitted, proposers={}, rows=(len(human), 0))
 
 

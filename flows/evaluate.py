@@ -18,7 +18,6 @@ from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import TrainingIndex, index_rows
 from ivm_model.data.training_rows import RowsConfig
 from ivm_model.metrics.evaluation import Evaluation, evaluate_against_labels, evaluate_labels
-from ivm_model.predictor import Predictor
 from storage.errors import ConfigError, ShardError
 
 BUFFER = 16
@@ -35,6 +34,8 @@ def _run_name() -> str:
 def score_checkpoint(checkpoint: Path, test: TrainingIndex) -> tuple[Evaluation, Evaluation]:
     """Load a checkpoint and let it mask every row; its scores, and those of the engine's labels on the same rows."""
     import torch
+
+    from ivm_model.predictor import Predictor
 
     with slots([gpu()] if torch.cuda.is_available() else []):
         predict = Predictor.from_pretrained(checkpoint).heatmaps

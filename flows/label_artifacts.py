@@ -11,8 +11,6 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from flows.artifacts import as_cells
 from ivm_data.engine.labeling import LabelingRun, PartSummary
 from ivm_data.recipes.labeling_recipes import Recipe
-from ivm_data.report.contact_sheet import contact_sheet
-from ivm_data.report.gallery import data_uri
 from storage.catalog import Catalog
 from storage.layout import light_path
 from storage.records import Status
@@ -66,6 +64,9 @@ def show_quality(catalog: Catalog, data: Path, recipe_hash: str) -> None:
 
 def show_contact_sheet(catalog: Catalog, recipe_hash: str) -> None:
     """Input, heatmap and masked image of a few labels of every status; nothing where there is no label."""
+    from ivm_data.report.contact_sheet import contact_sheet
+    from ivm_data.report.gallery import data_uri
+
     sheet_HWC = contact_sheet(catalog, recipe_hash)
     if sheet_HWC is not None:
         create_image_artifact(

@@ -9,8 +9,6 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
-from ivm_data.report.build import write_report
-
 
 @flow(name="report", flow_run_name=lambda: f"report on {Path(flow_run.parameters['data']).name}")
 def report(
@@ -33,6 +31,8 @@ def report(
     Returns:
         The path of the page.
     """
+    from ivm_data.report.build import write_report
+
     page = write_report(data, out or data / "report.html", title, recipe or None, pictures)
     create_markdown_artifact(
         f"[{page.name}]({page.resolve().as_uri()}), on the worker's machine at `{page.resolve()}`",

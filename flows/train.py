@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
@@ -19,7 +18,9 @@ from flows.train_artifacts import show_training
 from flows.trainings import LabelState, remember, settings
 from ivm_data.recipes.training_recipes import train_config
 from ivm_model.train.model_card import TrainReport
-from ivm_model.train.trainer import TrainConfig, train_dwsl
+
+if TYPE_CHECKING:
+    from ivm_model.train.train_config import TrainConfig
 
 
 def _run_name() -> str:
@@ -30,6 +31,10 @@ def _run_name() -> str:
 @retried("{config.out.name}")
 def train_checkpoint(config: TrainConfig) -> TrainReport:
     """Stage I, stage II, evaluation: they share the model in memory, and only the checkpoint outlives the task."""
+    import torch
+
+    from ivm_model.train.trainer import train_dwsl
+
     with slots([gpu()] if torch.cuda.is_available() else []):
         return train_dwsl(config, StageBoard("train-progress", get_run_logger()).show)
 

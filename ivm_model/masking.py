@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
 from scipy.special import ndtr
 
+from ivm_model.how import HOWS, How
 from storage.records import Box
 
-How = Literal["overlay", "blur", "gray", "crop", "overlay+crop"]
-HOWS: tuple[How, ...] = get_args(How)
 MAX_CROP_SIDE = 1024
 """Of a crop in pixels, about what an LMM takes in; around a large box of 12,000 x 9,000 pixels it would be 18,000."""
 

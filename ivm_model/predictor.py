@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ivm_model.masking import How, Masked, apply
+from ivm_model.how import How
+from ivm_model.masking import Masked, apply
 from ivm_model.model.base_models import HUB_ID, first_line
 from ivm_model.model.checkpoint import load_checkpoint
 from ivm_model.model.masking_model import MaskingModel

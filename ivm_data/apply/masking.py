@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ivm_data.apply.frames import VIDEO_SUFFIXES, frames
-from ivm_model.masking import How
+from ivm_model.how import How
 from ivm_model.predictor import BATCH, Predictor
 from storage.errors import ConfigError, InputError
 

@@ -8,7 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ivm_model.masking import HOWS, apply
+from ivm_model.how import HOWS
+from ivm_model.masking import apply
 from ivm_model.predictor import Predictor
 
 HOST = "127.0.0.1"

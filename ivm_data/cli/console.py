@@ -7,13 +7,15 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.progress import Progress
 
 OutputFormat = Literal["table", "csv", "json"]
 
@@ -53,6 +55,15 @@ def show_arrow(table: pa.Table, form: OutputFormat = "table", title: str = "") -
 
 def progress_bar() -> Progress:
     """A progress bar with counts and the time that is left."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

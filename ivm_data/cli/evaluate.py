@@ -9,7 +9,7 @@ import typer
 
 from ivm_data.cli.console import console, progress_bar, warn
 from ivm_data.cli.labels import BAD_INPUT_STATUS
-from ivm_model.masking import How
+from ivm_model.how import How
 
 Limit = Annotated[int, typer.Option(help="Use at most so many; 0 for all.")]
 SHOWN_BAD = 5

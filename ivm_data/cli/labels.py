@@ -10,7 +10,7 @@ import typer
 
 from ivm_data.cli.console import console, progress_bar, show, warn
 from ivm_data.cli.options import Changes, DataFolder, parse_changes
-from ivm_data.worlds.scene import Split
+from ivm_data.worlds.split import Split
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def calibrate(
     """Learn from human rows how scores become quality: `ivm calibrate --data data --out calibration.json`."""
     import pyarrow.compute as pc
 
-    from ivm_data.quality.calibration import calibrate as fit
+    from ivm_data.quality.fit_calibration import calibrate as fit
     from storage.data_set import DataSet
 
     with DataSet.open(data) as opened:
@@ -113,14 +113,16 @@ def doctor(
 def _engine(
     name: str, changes: Mapping[str, str]
 ) -> Callable[[LabelingRun, Callable[[PartSummary], None]], list[PartSummary]]:
-    from ivm_data.config import override
-    from ivm_data.engine import labeling, ray_engine
-    from ivm_data.engine.ray_config import RayConfig
-
     if name == "local":
+        from ivm_data.engine.labeling import label_manifest
+
         if changes:
             raise ConfigError(f"--ray {next(iter(changes))}=... needs --engine ray")
-        return labeling.label_manifest
+        return label_manifest
+    from ivm_data.config import override
+    from ivm_data.engine import ray_engine
+    from ivm_data.engine.ray_config import RayConfig
+
     config = override(RayConfig(), changes)
     return lambda run, progress: ray_engine.label_manifest(run, config, progress)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.progress import TaskID
 
 from ivm_data.cli.console import console, progress_bar, warn
 from ivm_data.cli.labels import BAD_INPUT_STATUS
 from ivm_data.cli.options import DataFolder, parse_changes
-from ivm_model.masking import How
+from ivm_model.how import How
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 def train(

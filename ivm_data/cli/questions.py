@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ivm_data.cli.console import OutputFormat, console, show, show_arrow, warn
 from ivm_data.cli.options import DataFolder, parse_changes
-from storage.catalog import Catalog
+
+if TYPE_CHECKING:
+    from storage.catalog import Catalog
 
 FigureName = Literal["area", "weights"]
 Snapshot = Annotated[
@@ -24,6 +26,7 @@ def sql(
     snapshot: Snapshot = None,
 ) -> None:
     """Ask in SQL: `ivm sql --data data "select status, count(*) from labels group by all"`."""
+    from storage.catalog import Catalog
 
     with Catalog(data, snapshot) as catalog:
         warn_of_problems(catalog)
@@ -38,6 +41,7 @@ def query(
     snapshot: Snapshot = None,
 ) -> None:
     """Run a named query: `ivm query --data data acceptance_by_kind`."""
+    from storage.catalog import Catalog
     from storage.queries import named_queries
 
     if not name:
@@ -68,6 +72,7 @@ def figure(
 ) -> None:
     """Draw a figure of the paper about this data set: `ivm figure area --data data -o area.svg`."""
     from ivm_data.report.figures import draw
+    from storage.catalog import Catalog
 
     with Catalog(data, snapshot) as catalog:
         warn_of_problems(catalog)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ivm_data.cli.console import console
 from ivm_data.cli.options import DataFolder
-from storage import remote
-from storage.remote import Transfer
+
+if TYPE_CHECKING:
+    from storage.remote import Transfer
 
 Url = Annotated[str, typer.Argument(help="s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.", show_default=False)]
 
 
 def push(data: DataFolder, url: Url) -> None:
     """Send what an object store lacks, each part's commit last: `ivm push --data data s3://bucket/data`."""
+    from storage import remote
+
     _tell(remote.push(data, url))
 
 
@@ -24,6 +27,8 @@ def pull(
     url: Url, out: Annotated[Path, typer.Option(help="Folder of the data set; what it has already is not fetched.")]
 ) -> None:
     """Fetch what is committed in an object store: `ivm pull s3://bucket/data --out data`."""
+    from storage import remote
+
     _tell(remote.pull(url, out))
 
 

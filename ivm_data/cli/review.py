@@ -9,7 +9,6 @@ import typer
 
 from ivm_data.cli.console import OutputFormat, console, show
 from ivm_data.cli.options import DataFolder, parse_changes
-from storage.catalog import Catalog
 from storage.errors import ConfigError
 
 
@@ -45,6 +44,7 @@ def review(
 
 def _show_agreement(data: DataFolder, recipe: str, form: OutputFormat) -> None:
     from ivm_data.quality.reviewer_agreement import Agreement, agreements
+    from storage.catalog import Catalog
 
     with Catalog(data) as catalog:
         rows = [astuple(each) for each in agreements(catalog, recipe)]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ivm_data.cli.console import OutputFormat, console, show, warn
 from ivm_data.cli.options import DataFolder
-from storage import snapshots
-from storage.data_set import DataSet
-from storage.verify import verify_snapshot
+
+if TYPE_CHECKING:
+    from storage.snapshots import Entry
 
 app = typer.Typer(help="Freeze, list, compare and verify what a data set holds.", no_args_is_help=True)
 
@@ -31,6 +31,8 @@ def compact(
 @app.command("create")
 def create(data: DataFolder) -> None:
     """Write down what the data set holds now: `ivm snapshot create --data data`."""
+    from storage.data_set import DataSet
+
     with DataSet.open(data) as opened:
         console.print(opened.freeze().name)
 
@@ -38,6 +40,8 @@ def create(data: DataFolder) -> None:
 @app.command("list")
 def show_list(data: DataFolder, form: Annotated[OutputFormat, typer.Option("--format")] = "table") -> None:
     """Show the snapshots of a data set, oldest first."""
+    from storage import snapshots
+
     kinds = ("labels", *snapshots.FACTS)
     found = [snapshots.load(data, name) for name in snapshots.names(data)]
     show(["snapshot", "created", *kinds], [(s.name, s.created_at, *map(s.rows, kinds)) for s in found], form)
@@ -52,6 +56,8 @@ def diff(
 ) -> None:
     """Show what changed and how far scores and sources drifted: `ivm snapshot diff --data data 3f9c now`."""
     from ivm_data.quality.drift import drift
+    from storage import snapshots
+    from storage.data_set import DataSet
 
     if after == "now":
         with DataSet.open(data) as opened:
@@ -71,6 +77,10 @@ def verify(
     name: Annotated[str, typer.Argument(help="Name of the snapshot, or its first digits.")], data: DataFolder
 ) -> None:
     """Read every row that a snapshot lists and compare its hash: `ivm snapshot verify --data data 3f9c`."""
+    from storage import snapshots
+    from storage.data_set import DataSet
+    from storage.verify import verify_snapshot
+
     snapshot = snapshots.load(data, name)
     with DataSet.open(data) as opened:
         wrong = verify_snapshot(opened, snapshot)
@@ -81,7 +91,7 @@ def verify(
     console.print(f"snapshot {snapshot.name}: all {len(snapshot.entries)} parts are as they were")
 
 
-def _rows_by_owner(entries: tuple[snapshots.Entry, ...]) -> Counter[tuple[str, str]]:
+def _rows_by_owner(entries: tuple[Entry, ...]) -> Counter[tuple[str, str]]:
     counts: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         counts[entry.kind, entry.owner] += entry.rows

@@ -1,4 +1,4 @@
-"""Many scores -> one calibrated quality: the probability that a label is right, learned from human rows.
+"""Many scores -> one calibrated quality: the probability that a label is right; `quality.fit_calibration` learns it.
 
 Logistic regressions: one for masks (right means IoU >= 0.5 with the human mask), one for the answer "the target is not
 in the image" (right means that the human mask is empty), and one for each proposer's own masks. Coefficients
@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
-from storage import rle
-from storage.errors import ConfigError, WeightsError
-from storage.records import Label, Proposal, Scores
+from storage.errors import WeightsError
+from storage.records import Proposal, Scores
 
 RIGHT_IOU = 0.5
 """A mask counts as right from this overlap with the human mask on."""
@@ -56,35 +52,10 @@ class Logistic:
 
     def probability(self, scores: Scores | Proposal) -> float:
         """P(right) for one label's or one proposal's scores, in (0, 1)."""
-        x = np.array([_feature(scores, name) for name in self.features])
+        x = np.array([feature(scores, name) for name in self.features])
         mean = np.array(self.mean)
         z = np.where(np.isnan(x), 0.0, (x - mean) / np.array(self.scale))
         return 1 / (1 + math.exp(-float(np.clip(self.bias + z @ np.array(self.weight), -30, 30))))
-
-    @classmethod
-    def fit(cls, features: tuple[str, ...], scores: Sequence[Scores | Proposal], right: Sequence[bool]) -> Logistic:
-        """Fit by L2-regularised maximum likelihood (scikit-learn).
-
-        Raises:
-            ConfigError: if the rows are not of both kinds.
-        """
-        if len(set(right)) < 2:
-            raise ConfigError(
-                f"calibration needs right and wrong human rows, got {len(right)} rows, {sum(right)} of them right; "
-                "label more human rows (a manifest with 'targets')"
-            )
-        x_NF = np.array([[_feature(s, name) for name in features] for s in scores])
-        mean = np.array([np.nanmean(column) if not np.isnan(column).all() else 0.0 for column in x_NF.T])
-        x_NF = np.where(np.isnan(x_NF), mean, x_NF)
-        scaler = StandardScaler().fit(x_NF)
-        model = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(x_NF), np.array(right))
-        return cls(
-            features,
-            mean=tuple(map(float, scaler.mean_)),
-            scale=tuple(map(float, scaler.scale_)),
-            weight=tuple(map(float, model.coef_[0])),
-            bias=float(model.intercept_[0]),
-        )
 
 
 @dataclass(frozen=True)
@@ -146,44 +117,6 @@ class Uncalibrated:
         return proposal.support
 
 
-def calibrate(labels: Iterable[Label]) -> Calibration:
-    """Fit on every label whose human mask may be used (not held out)."""
-    masks, absences = _Rows(), _Rows()
-    proposers: dict[str, _Rows] = defaultdict(_Rows)
-    for label in labels:
-        human = label.sample.human_mask
-        if human is None or label.sample.held_out:
-            continue
-        if not label.proposals:
-            absences.add(label.scores, rle.area(human) == 0)
-            continue
-        masks.add(label.scores, label.human_iou >= RIGHT_IOU)
-        for proposal in label.proposals:
-            proposers[proposal.expert].add(proposal, rle.iou(proposal.mask, human) >= RIGHT_IOU)
-    return Calibration(
-        mask=Logistic.fit(MASK_FEATURES, masks.scores, masks.right),
-        absent=Logistic.fit(ABSENT_FEATURES, absences.scores, absences.right),
-        proposers={
-            name: Logistic.fit(VOTE_FEATURES, rows.scores, rows.right)
-            for name, rows in sorted(proposers.items())
-            if len(set(rows.right)) == 2
-        },
-        rows=(len(masks.right), len(absences.right)),
-    )
-
-
-@dataclass
-class _Rows:
-    """Scores and whether what they belong to is right, row by row."""
-
-    scores: list[Scores | Proposal] = field(default_factory=list)
-    right: list[bool] = field(default_factory=list)
-
-    def add(self, scores: Scores | Proposal, right: bool) -> None:
-        self.scores.append(scores)
-        self.right.append(right)
-
-
 def _logistic(values: Mapping[str, Any]) -> Logistic:
     mean, scale, weight = (tuple(values[name]) for name in ("mean", "scale", "weight"))
     return Logistic(tuple(values["features"]), mean, scale, weight, values["bias"])
@@ -199,7 +132,8 @@ def expected_calibration_error(probability: Sequence[float], right: Sequence[boo
     return float(sum(gaps) / p.size)
 
 
-def _feature(scores: Scores | Proposal, name: str) -> float:
+def feature(scores: Scores | Proposal, name: str) -> float:
+    """A score as the regressions see it: the logit of a probability, the logarithm of `area_ratio`; NaN if missing."""
     value = getattr(scores, name)
     if name in _PROBABILITIES and not math.isnan(value):
         p = min(max(value, 1e-4), 1 - 1e-4)

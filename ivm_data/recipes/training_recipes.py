@@ -1,21 +1,22 @@
-"""Training recipes: the one place that knows where base models lie and what they are used to be asked."""
+"""Training recipes: the one place that knows where base models lie and what they are used to be asked.
+
+Their configs lie beside the models, so a recipe imports them when it is made: to name it must not cost torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ivm_data.config import override
 from ivm_data.experts.lmms import prompts
 from ivm_data.experts.registry import embedded
-from ivm_model.discriminator.network import DiscriminatorConfig, paper_config
-from ivm_model.engine.processes import RunConfig
-from ivm_model.model import paper
-from ivm_model.train.generator import GeneratorConfig
-from ivm_model.train.trainer import TrainConfig
 from storage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ivm_model.train.train_config import TrainConfig
 
 TrainingRecipe = Literal["embedded", "paper"]
 
@@ -38,6 +39,9 @@ def embedded_models(data: Path, out: Path) -> TrainConfig:
 
     The discriminator asks what the verifier asks: its LMM was trained on that question, about images faded like that.
     """
+    from ivm_model.discriminator.network import DiscriminatorConfig
+    from ivm_model.train.train_config import TrainConfig
+
     return TrainConfig(
         data,
         out,
@@ -53,6 +57,12 @@ def paper_models(data: Path, out: Path) -> TrainConfig:
     As many steps as read a million rows once on one process. Stage I comes first, so there is no warm-up. The paper
     names AdamW but no rates; these are LISA's (arXiv 2308.00692).
     """
+    from ivm_model.discriminator.network import paper_config
+    from ivm_model.engine.processes import RunConfig
+    from ivm_model.model import paper
+    from ivm_model.train.generator import GeneratorConfig
+    from ivm_model.train.train_config import TrainConfig
+
     return TrainConfig(
         data,
         out,

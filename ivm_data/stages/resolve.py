@@ -10,7 +10,6 @@ from ivm_data.experts.common.protocols import Verifier
 from ivm_data.experts.lmms import prompts
 from ivm_data.selection import ChooseConfig, choose, support
 from ivm_data.stages.stage import Draft, Outcome
-from ivm_model.masking import crop_box
 from storage.records import MISSING, Candidate
 from storage.validation import Checked, Count, NotNegative, Share
 
@@ -84,6 +83,8 @@ class ResolveStage:
 
     def _verified(self, batch: Sequence[Draft]) -> list[Draft]:
         """Every candidate that is not chosen yet with its own P(yes) on a crop around its box."""
+        from ivm_model.masking import crop_box  # OpenCV, which a recipe does not need
+
         asked = [(draft, candidate) for draft in batch for candidate in draft.candidates if not candidate.chosen]
         answers = iter(
             self.verifier.p_yes(

@@ -9,7 +9,6 @@ from typing import Annotated
 from ivm_data.experts.common.protocols import Verifier
 from ivm_data.experts.lmms import prompts
 from ivm_data.stages.stage import Draft, Outcome
-from ivm_model.masking import complement, keep_only
 from storage import rle
 from storage.validation import Checked, within
 
@@ -41,6 +40,8 @@ class VerifyStage:
 
     def run(self, batch: Sequence[Draft]) -> Outcome:
         """Ask both questions for each draft that has a mask."""
+        from ivm_model.masking import complement, keep_only  # OpenCV, which a recipe does not need
+
         drafts = [draft for draft in batch if draft.mask is not None]
         images, questions = [], []
         for draft in drafts:

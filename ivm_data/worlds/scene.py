@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from ivm_data.worlds import painting
+from ivm_data.worlds.split import Split
 from storage.errors import ConfigError
 from storage.records import Box
 
-Split = Literal["train", "val", "test"]
 IMAGE_SIZE = 128
 """Side of every image in pixels."""
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")

@@ -11,7 +11,8 @@ import cv2
 
 from ivm_data.sources.lines import whole_manifest
 from ivm_data.worlds.grammar import KINDS, WorldPair, compose
-from ivm_data.worlds.scene import Scene, Split, draw_scene, seeded
+from ivm_data.worlds.scene import Scene, draw_scene, seeded
+from ivm_data.worlds.split import Split
 from storage import rle
 from storage.errors import ConfigError
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ivm_model.discriminator.audit import Audit
-from ivm_model.discriminator.reliability_bins import ReliabilityBin
-from ivm_model.metrics.evaluation import Evaluation
-from ivm_model.metrics.mask_scores import MaskScores
+if TYPE_CHECKING:
+    from ivm_model.discriminator.audit import Audit
+    from ivm_model.discriminator.reliability_bins import ReliabilityBin
+    from ivm_model.metrics.evaluation import Evaluation
+    from ivm_model.metrics.mask_scores import MaskScores
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from ivm_data.experts.common.protocols import Detection
 from ivm_data.experts.grounders.grounding_dino import GroundingDino, GroundingDinoConfig
 from ivm_data.experts.segmenters.sam import Sam, SamConfig
 from ivm_data.worlds.grammar import WorldPair
-from ivm_data.worlds.scene import Scene, Split
+from ivm_data.worlds.scene import Scene
+from ivm_data.worlds.split import Split
 from ivm_data.zoo.training.grounder_scores import ask
 from ivm_data.zoo.training.scenes import load_scenes
 from ivm_data.zoo.training.segmenter_scores import mask_iou

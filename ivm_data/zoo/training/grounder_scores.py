@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 from ivm_data.experts.common.protocols import Detection
 from ivm_data.experts.grounders.grounding_dino import GroundingDino, GroundingDinoConfig
 from ivm_data.worlds.grammar import WorldPair, compose
-from ivm_data.worlds.scene import Scene, Split
+from ivm_data.worlds.scene import Scene
+from ivm_data.worlds.split import Split
 from ivm_data.zoo.training.scenes import load_scenes
 from storage.records import Box
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from ivm_data.worlds import painting
 from ivm_data.worlds import scene as world
-from ivm_data.worlds.scene import COLOURS, IMAGE_SIZE, SHAPES, SIZES, TEXTURES, Scene, Split, Thing, draw_scene
+from ivm_data.worlds.scene import COLOURS, IMAGE_SIZE, SHAPES, SIZES, TEXTURES, Scene, Thing, draw_scene
+from ivm_data.worlds.split import Split
 from storage.records import Box
 
 CHUNK = 500

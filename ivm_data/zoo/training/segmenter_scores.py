@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ivm_data.experts.segmenters.sam import Sam, SamConfig
-from ivm_data.worlds.scene import IMAGE_SIZE, Scene, Split
+from ivm_data.worlds.scene import IMAGE_SIZE, Scene
+from ivm_data.worlds.split import Split
 from ivm_data.zoo.training.scenes import load_scenes
 from storage.records import Box
 

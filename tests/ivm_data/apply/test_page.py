@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ivm_data.apply.page import heat, views
-from ivm_model.masking import HOWS
+from ivm_model.how import HOWS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]

@@ -4,10 +4,10 @@ import pytest
 from ivm_data.quality.calibration import (
     MASK_FEATURES,
     Calibration,
-    Logistic,
     expected_calibration_error,
 )
-from storage.errors import ConfigError, WeightsError
+from ivm_data.quality.fit_calibration import fit_logistic
+from storage.errors import WeightsError
 from storage.records import Scores
 
 
@@ -25,7 +25,7 @@ def made_up_scores(rng, count):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return Logistic.fit(MASK_FEATURES, *made_up_scores(np.random.default_rng(0), 600))
+    return fit_logistic(MASK_FEATURES, *made_up_scores(np.random.default_rng(0), 600))
 
 
 def test_quality_on_new_rows_is_calibrated_and_ranks_right_above_wrong(fitted):
@@ -45,11 +45,6 @@ def test_a_calibration_survives_its_file(fitted, tmp_path):
     calibration = Calibration(fitted, fitted, {"expert@1": fitted}, (600, 600))
     calibration.save(tmp_path / "c.json")
     assert Calibration.load(tmp_path / "c.json") == calibration
-
-
-def test_rows_of_one_kind_cannot_be_calibrated_on():
-    with pytest.raises(ConfigError, match="needs right and wrong human rows, got 3 rows, 3 of them right"):
-        Logistic.fit(("grounding",), [Scores(grounding=0.5)] * 3, [True] * 3)
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]", '{"mask": {}, "absent": {}, "rows": [1, 2]}'])
