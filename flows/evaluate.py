@@ -17,13 +17,14 @@ from flows.train_artifacts import score_rows
 from ivm_model.data.dataset import DataConfig, TrainingRow, load_rows
 from ivm_model.metrics.evaluation import Evaluation, evaluate, evaluate_labels
 from ivm_model.predictor import Predictor
+from storage.display import markdown, one_line
 from storage.errors import ConfigError
 
 
 def _run_name() -> str:
     given = flow_run.parameters
     who = Path(given["checkpoint"]).name if given.get("checkpoint") else "labels"
-    return f"{who} on {Path(given['data']).name}"
+    return one_line(f"{who} on {Path(given['data']).name}")
 
 
 @retried("{checkpoint.name}")
@@ -67,6 +68,6 @@ def evaluate_data(
     create_table_artifact(
         as_cells(score_rows(scores, labels)),
         key="evaluate-scores",
-        description=f"{checkpoint or 'the labels'} on {len(rows)} rows of {data} with held-out truth",
+        description=markdown(f"{checkpoint or 'the labels'} on {len(rows)} rows of {data} with held-out truth"),
     )
     return scores.overall.giou

@@ -26,6 +26,7 @@ from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 from ivm_data.sources.fetch import FetchConfig
 from ivm_data.sources.manifest_parts import ManifestPart, dataset_name
 from storage.catalog import Catalog
+from storage.display import escaped, one_line
 from storage.records import Status
 
 LABELS_READY = "ivm.labels.ready"
@@ -34,7 +35,7 @@ LABELS_READY = "ivm.labels.ready"
 
 def _run_name() -> str:
     given = flow_run.parameters
-    return f"{dataset_name(Path(given['manifest']))} by {given['recipe']} into {Path(given['data']).name}"
+    return one_line(f"{dataset_name(Path(given['manifest']))} by {given['recipe']} into {Path(given['data']).name}")
 
 
 @retried("{part.name}")
@@ -95,7 +96,7 @@ def label(
         else:
             progress.add_failure()
             failed[part.name] = outcome.why
-            log.error("part %s failed: %s", part.name, outcome.why)
+            log.error("part %s failed: %s", part.name, escaped(outcome.why))
         board.show(progress.percent, progress.counts())
         log.info(progress.line())
     show_quality(data, run.recipe_hash)

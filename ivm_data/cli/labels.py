@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ivm_data.cli.console import console, progress_bar, show, warn
+from ivm_data.cli.console import progress_bar, say, show, warn
 from ivm_data.cli.options import Changes, DataFolder, parse_changes
 from ivm_data.worlds.scene import Split
 from storage.errors import ConfigError
@@ -34,7 +34,7 @@ def world(
     manifest = write_world(
         out, split, scenes=scenes, pairs_per_scene=pairs_per_scene, human_share=human_share, start=start
     )
-    console.print(f"{manifest}")
+    say(f"{manifest}")
 
 
 def label(
@@ -68,7 +68,7 @@ def label(
         summaries = label_manifest(run, lambda summary: bar.advance(task, summary.rows))
     skipped = sum(not summary.fresh for summary in summaries)
     show(["outcome", "pairs"], sorted(total(summaries).items()), title=f"{out}, recipe {run.recipe_hash}")
-    console.print(f"{len(summaries)} parts, {skipped} of them committed before.")
+    say(f"{len(summaries)} parts, {skipped} of them committed before.")
     if bad := sum(summary.bad_inputs for summary in summaries):
         warn(f"{bad} inputs could not be used; see: ivm query --data {out} rejections")
         raise typer.Exit(BAD_INPUT_STATUS)
@@ -85,7 +85,7 @@ def calibrate(
     calibration = fit(iter_labels(data))
     out.parent.mkdir(parents=True, exist_ok=True)
     calibration.save(out)
-    console.print(f"{out}: fitted on {calibration.rows[0]} masks and {calibration.rows[1]} absences")
+    say(f"{out}: fitted on {calibration.rows[0]} masks and {calibration.rows[1]} absences")
 
 
 def doctor(

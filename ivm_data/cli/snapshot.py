@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import OutputFormat, console, show, warn
+from ivm_data.cli.console import OutputFormat, say, show, warn
 from ivm_data.cli.options import DataFolder
 from storage import snapshots
 
@@ -29,7 +29,7 @@ def compact(
 @app.command("create")
 def create(data: DataFolder) -> None:
     """Write down what the data set holds now: `ivm snapshot create --data data`."""
-    console.print(snapshots.create(data).name)
+    say(snapshots.create(data).name)
 
 
 @app.command("list")
@@ -73,7 +73,7 @@ def verify(
         warn(line)
     if wrong:
         raise typer.Exit(1)
-    console.print(f"snapshot {snapshot.name}: all {len(snapshot.entries)} parts are as they were")
+    say(f"snapshot {snapshot.name}: all {len(snapshot.entries)} parts are as they were")
 
 
 def _rows_by_owner(entries: tuple[snapshots.Entry, ...]) -> Counter[tuple[str, str]]:

@@ -11,6 +11,7 @@ from ivm_model.discriminator.audit import Audit
 from ivm_model.discriminator.reliability_bins import ReliabilityBin
 from ivm_model.metrics.evaluation import Evaluation
 from ivm_model.metrics.mask_scores import MaskScores
+from storage.display import markdown
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def model_card(report: TrainReport) -> str:
                 ("data, content hash", f"`{report.data_hash}`"),
                 ("data, snapshot", f"`{report.snapshot}`"),
                 ("rows: human / machine / test", f"{rows['human']} / {rows['machine']} / {rows['test']}"),
-                *((f"base model: {role}", f"`{name}`") for role, name in report.base_models.items()),
+                *((f"base model: {role}", markdown(name)) for role, name in report.base_models.items()),
                 ("parameters: trained / frozen", f"{parameters['trained']:,} / {parameters['frozen']:,}"),
                 ("mean weight of machine rows", f"{report.mean_weight:.3f}"),
                 ("seconds", ", ".join(f"{phase} {value:.0f}" for phase, value in report.seconds.items())),
@@ -106,7 +107,7 @@ def _scores(report: TrainReport) -> str:
 
 def _score_row(name: str, ours: MaskScores, label: MaskScores) -> tuple[str, ...]:
     interval = f"{ours.giou:.3f} ({ours.giou_low:.3f} to {ours.giou_high:.3f})"
-    return name, str(ours.count), interval, f"{ours.ciou:.3f}", f"{label.giou:.3f}"
+    return markdown(name), str(ours.count), interval, f"{ours.ciou:.3f}", f"{label.giou:.3f}"
 
 
 def _audit(audit: Audit | None) -> str:
