@@ -48,6 +48,7 @@ REASONS: dict[str, str] = {
     "area_outlier": "the mask covers nearly nothing or nearly everything",
     "low_quality": "the calibrated quality is below the gate's reject threshold",
     "uncertain": "the calibrated quality lies between the gate's thresholds",
+    "no_quality": "a score that the quality is made of is not a number",
     "incomplete": "the grounder found a box for some of the phrases only",
     "experts_disagree": "the proposals overlap too little",
 }

@@ -54,6 +54,7 @@ class Pipeline:
         roles += [("proposer", spec) for spec in recipe.proposers]
         experts = [(role, get(spec).name) for role, spec in roles]
         if recipe.calibration:
+            calibration(recipe)  # before its file is hashed: whatever is wrong with it shows up in its own words
             experts.append(("calibration", _content_name(Path(embedded(recipe.calibration)))))
         self.lineage = Lineage(recipe_hash(recipe, experts), tuple(experts))
         self.stages: tuple[Stage, ...] = tuple(make(recipe) for make in STAGES.values())
