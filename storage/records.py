@@ -260,6 +260,7 @@ class Rejection:
         stage: the stage that gave up: "ingest", "rewrite", "ground", ...
         reason: a key of `REASONS`.
         detail: what was seen, for a person.
+        kind, difficulty: as of the sample or the input line; "" where neither could be read.
     """
 
     sample_id: str
@@ -269,6 +270,8 @@ class Rejection:
     source: str
     image_uri: str = ""
     instruction: str = ""
+    kind: str = ""
+    difficulty: str = ""
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS:

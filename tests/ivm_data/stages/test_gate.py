@@ -57,5 +57,6 @@ def test_a_quality_that_is_no_number_is_a_rejection_and_never_passes_the_rules(v
     ]
     refused, label = GateStage(Uncalibrated(), GateConfig(), Lineage("r", ())).run(drafts)
     assert isinstance(refused, Rejection) and (refused.stage, refused.reason) == ("gate", "no_quality")
+    assert (refused.kind, refused.difficulty) == ("attribute", "hard")
     assert "verification" in refused.detail
     assert isinstance(label, Label) and label.status == Status.ACCEPTED
