@@ -27,7 +27,6 @@ from ivm_data.sources.fetch import FetchConfig
 from ivm_data.sources.manifest_parts import ManifestPart, dataset_name
 from storage.catalog import Catalog
 from storage.display import escaped, one_line
-from storage.records import Status
 
 LABELS_READY = "ivm.labels.ready"
 """Event that says that every part of a manifest is committed; training listens for it."""
@@ -99,6 +98,9 @@ def label(
             log.error("part %s failed: %s", part.name, escaped(outcome.why))
         board.show(progress.percent, progress.counts())
         log.info(progress.line())
+    progress.settle(run)
+    board.show(progress.percent, progress.counts())
+    log.info("in all: %s", progress.line())
     show_quality(data, run.recipe_hash)
     show_contact_sheet(data, run.recipe_hash)
     counts = label_counts(run)
@@ -106,7 +108,7 @@ def label(
         tell_labels(run, counts)
     if failed:
         raise PartsFailedError(failed, len(run.parts))
-    announce(run, counts, progress.statuses[Status.ACCEPTED])
+    announce(run, counts, progress.accepted_now)
     return run.recipe_hash
 
 

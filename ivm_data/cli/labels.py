@@ -56,7 +56,8 @@ def label(
 ) -> None:
     """Label a manifest: `ivm label --manifest photos/manifest.jsonl --out data`."""
     from ivm_data.config import override
-    from ivm_data.engine.labeling import prepare, total
+    from ivm_data.engine.labeling import prepare
+    from ivm_data.engine.outcomes import manifest_counts
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
     from ivm_data.sources.fetch import FetchConfig
 
@@ -66,11 +67,13 @@ def label(
     with progress_bar() as bar:
         task = bar.add_task(f"recipe {run.recipe_hash}", total=sum(part.records for part in run.parts))
         summaries = label_manifest(run, lambda summary: bar.advance(task, summary.rows))
-    skipped = sum(not summary.fresh for summary in summaries)
-    show(["outcome", "pairs"], sorted(total(summaries).items()), title=f"{out}, recipe {run.recipe_hash}")
+    skipped, counts = sum(not summary.fresh for summary in summaries), manifest_counts(run)
+    show(["outcome", "pairs"], sorted(counts.statuses.items()), title=f"{out}, recipe {run.recipe_hash}")
     say(f"{len(summaries)} parts, {skipped} of them committed before.")
-    if bad := sum(summary.bad_inputs for summary in summaries):
-        warn(f"{bad} inputs could not be used; see: ivm query --data {out} rejections")
+    if counts.elsewhere:
+        say(f"{counts.elsewhere} more pairs are in the object store only; fetch them: ivm pull {remote} --out {out}")
+    if counts.bad_inputs:
+        warn(f"{counts.bad_inputs} inputs could not be used; see: ivm query --data {out} rejections")
         raise typer.Exit(BAD_INPUT_STATUS)
 
 
