@@ -14,6 +14,8 @@ from httpx import HTTPError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 
+from storage.display import markdown
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -60,16 +62,19 @@ def _update(artifact: UUID, percent: float, description: str) -> None:
 
 def as_markdown(counts: Mapping[str, str]) -> str:
     """Names and values as a Markdown table of one row."""
-    lines = [list(counts), ["---"] * len(counts), list(counts.values())]
+    lines = [map(markdown, counts), ["---"] * len(counts), map(markdown, counts.values())]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def as_cells(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of a table artifact: JSON values only, numbers to four digits, NaN as nothing."""
+    """Rows of a table artifact: JSON values only, numbers to four digits, NaN as nothing.
+
+    Prefect's pages read every text in a cell as Markdown, so that text from data is escaped.
+    """
     return [{name: _cell(value) for name, value in row.items()} for row in rows]
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return None if math.isnan(value) else float(f"{value:.4g}")
-    return value if isinstance(value, (int, str)) or value is None else str(value)
+    return value if isinstance(value, int) or value is None else markdown(str(value))

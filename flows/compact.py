@@ -12,10 +12,11 @@ from pydantic import PositiveInt
 
 from flows.artifacts import as_cells
 from storage import compact as compaction
+from storage.display import markdown, one_line
 from storage.files import LIGHT_ROWS
 
 
-@flow(name="compact", flow_run_name=lambda: f"compact {Path(flow_run.parameters['data']).name}")
+@flow(name="compact", flow_run_name=lambda: f"compact {one_line(Path(flow_run.parameters['data']).name)}")
 def compact(data: Path, *, recipe: str = "", target_rows: PositiveInt = LIGHT_ROWS) -> int:
     """Join the label files of a data set, so that questions about it stay quick. Labeling may go on meanwhile.
 
@@ -29,6 +30,8 @@ def compact(data: Path, *, recipe: str = "", target_rows: PositiveInt = LIGHT_RO
     """
     done = compaction.compact(data, recipe or None, target_rows)
     create_table_artifact(
-        as_cells(asdict(each) for each in done), key="compact-files", description=f"label files of {data}"
+        as_cells(asdict(each) for each in done),
+        key="compact-files",
+        description=markdown(f"label files of {data}"),
     )
     return sum(each.after for each in done)

@@ -11,7 +11,7 @@ from PIL import Image
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.label_and_train import label_and_train
-from ivm_data.cli.console import console, show, show_arrow
+from ivm_data.cli.console import say, show, show_arrow
 from ivm_data.report.build import write_report
 from ivm_data.worlds.world import generate, write_world
 from ivm_model.masking import apply
@@ -52,7 +52,7 @@ def _show_quality(data: Path) -> None:
             show_arrow(catalog.query(name), title=name)
         bins = catalog.query("calibration", held_out=True).to_pylist()
         if bins:
-            console.print(f"ECE of the calibrated quality on held-out masks: {bins[0]['ece']:.3f}")
+            say(f"ECE of the calibrated quality on held-out masks: {bins[0]['ece']:.3f}")
 
 
 def _mask_unseen(predictor: Predictor, out: Path) -> list[Path]:
@@ -61,7 +61,7 @@ def _mask_unseen(predictor: Predictor, out: Path) -> list[Path]:
     scenes = list(generate("test", UNSEEN, 3, kinds=("attribute", "two_targets"), per_scene=1))
     for scene, pair, _ in scenes:
         heatmap_HW = predictor.heatmap(scene.image_HWC, pair.instruction)
-        console.print(f"{pair.instruction}", highlight=False)
+        say(f"{pair.instruction}", highlight=False)
         heat_HWC = np.repeat((heatmap_HW * 255).astype(np.uint8)[..., None], 3, axis=2)
         rows.append(
             np.concatenate([scene.image_HWC, heat_HWC, apply(scene.image_HWC, heatmap_HW, "overlay").image_HWC], 1)

@@ -18,6 +18,7 @@ from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import TrainingIndex, index_rows
 from ivm_model.data.training_rows import RowsConfig
 from ivm_model.metrics.evaluation import Evaluation, evaluate_against_labels, evaluate_labels
+from storage.display import markdown, one_line
 from storage.errors import ConfigError, ShardError
 
 BUFFER = 16
@@ -27,7 +28,7 @@ BUFFER = 16
 def _run_name() -> str:
     given = flow_run.parameters
     who = Path(given["checkpoint"]).name if given.get("checkpoint") else "labels"
-    return f"{who} on {Path(given['data']).name}"
+    return one_line(f"{who} on {Path(given['data']).name}")
 
 
 @retried("{checkpoint.name}")
@@ -80,6 +81,8 @@ def evaluate_data(
     create_table_artifact(
         as_cells(score_rows(scores, labels)),
         key="evaluate-scores",
-        description=f"{checkpoint or 'the labels'} on {scores.overall.count} rows of {data} with held-out truth",
+        description=markdown(
+            f"{checkpoint or 'the labels'} on {scores.overall.count} rows of {data} with held-out truth"
+        ),
     )
     return scores.overall.giou

@@ -14,14 +14,16 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import NonNegativeFloat, PositiveInt
 
+from flows.artifacts import as_cells
 from flows.choices import RecipeName
 from flows.runtime import start_once
 from ivm_data.sources.manifest_parts import SUFFIXES
+from storage.display import escaped, markdown, one_line
 
 LABELING = "label/label-batch"
 
 
-@flow(name="label-inbox", flow_run_name=lambda: f"look into {Path(flow_run.parameters['inbox']).name}")
+@flow(name="label-inbox", flow_run_name=lambda: f"look into {one_line(Path(flow_run.parameters['inbox']).name)}")
 def label_inbox(
     inbox: Path,
     data: Path,
@@ -53,11 +55,12 @@ def label_inbox(
         rows.append({"manifest": str(manifest), "state": _words(run), "run": run.name})
     for row in rows:
         if row["state"].startswith("Failed"):
-            get_run_logger().warning("%s: %s", row["manifest"], row["state"])
+            get_run_logger().warning("%s: %s", one_line(row["manifest"]), escaped(row["state"]))
     if rows:
-        create_table_artifact(rows, key="label-inbox", description=f"manifests in {inbox}, and their runs")
+        description = markdown(f"manifests in {inbox}, and their runs")
+        create_table_artifact(as_cells(rows), key="label-inbox", description=description)
     waiting = sum(not row["run"] for row in rows)
-    return Completed(message=f"{len(rows)} manifests in '{inbox}', {waiting} of them being written")
+    return Completed(message=one_line(f"{len(rows)} manifests in '{inbox}', {waiting} of them being written"))
 
 
 def manifests(inbox: Path) -> Iterator[Path]:

@@ -26,7 +26,7 @@ from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 from ivm_data.sources.fetch import FetchConfig
 from ivm_data.sources.manifest_parts import ManifestPart, dataset_name
 from storage.catalog import Catalog
-from storage.records import Status
+from storage.display import escaped, one_line
 
 LABELS_READY = "ivm.labels.ready"
 """Event that says that every part of a manifest is committed; training listens for it."""
@@ -34,7 +34,7 @@ LABELS_READY = "ivm.labels.ready"
 
 def _run_name() -> str:
     given = flow_run.parameters
-    return f"{dataset_name(Path(given['manifest']))} by {given['recipe']} into {Path(given['data']).name}"
+    return one_line(f"{dataset_name(Path(given['manifest']))} by {given['recipe']} into {Path(given['data']).name}")
 
 
 @retried("{part.name}")
@@ -95,9 +95,12 @@ def label(
         else:
             progress.add_failure()
             failed[part.name] = outcome.why
-            log.error("part %s failed: %s", part.name, outcome.why)
+            log.error("part %s failed: %s", part.name, escaped(outcome.why))
         board.show(progress.percent, progress.counts())
         log.info(progress.line())
+    progress.settle(run)
+    board.show(progress.percent, progress.counts())
+    log.info("in all: %s", progress.line())
     with Catalog(data) as catalog:
         show_quality(catalog, data, run.recipe_hash)
         show_contact_sheet(catalog, run.recipe_hash)
@@ -106,7 +109,7 @@ def label(
         tell_labels(run, counts)
     if failed:
         raise PartsFailedError(failed, len(run.parts))
-    announce(run, counts, progress.statuses[Status.ACCEPTED])
+    announce(run, counts, progress.accepted_now)
     return run.recipe_hash
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -12,6 +13,7 @@ from flows.artifacts import as_cells
 from ivm_data.engine.labeling import LabelingRun, PartSummary
 from ivm_data.recipes.labeling_recipes import Recipe
 from storage.catalog import Catalog
+from storage.display import markdown, one_line
 from storage.layout import light_path
 from storage.records import Status
 
@@ -36,7 +38,7 @@ def rejected_samples(run: LabelingRun, part: PartSummary) -> list[str]:
     except FileNotFoundError:  # A compaction has joined it with others by now.
         rows = []
     lines = [
-        f"{row['sample_id']} '{row['image_uri']}': {row['reason']} at {row['stage']}, {row['detail']}"
+        one_line(f"{row['sample_id']} '{row['image_uri']}': {row['reason']} at {row['stage']}, {row['detail']}")
         for row in rows[:NAMED]
     ]
     unnamed = count - len(lines)
@@ -58,7 +60,7 @@ def show_quality(catalog: Catalog, data: Path, recipe_hash: str) -> None:
         create_table_artifact(
             as_cells(catalog.query(name, recipe=recipe_hash).to_pylist()),
             key=f"label-{name.replace('_', '-')}",
-            description=f"ivm query --data {data} {name}",
+            description=markdown(f"ivm query --data {data} {name}"),
         )
 
 
@@ -87,6 +89,11 @@ def mermaid(recipe: Recipe) -> str:
         "verify": recipe.verifier.expert,
         "gate": recipe.calibration or "not calibrated",
     }
-    boxes = [f'    {stage}["{stage}<br/>{expert}"]' for stage, expert in asks.items()]
+    boxes = [f'    {stage}["{stage}<br/>{_in_mermaid(expert)}"]' for stage, expert in asks.items()]
     ends = [f"    gate --> {end}" for end in ("accepted", "review", "rejected", "no_target")]
     return "\n".join(["flowchart LR", *boxes, "    manifest --> " + " --> ".join(asks), *ends])
+
+
+def _in_mermaid(text: str) -> str:
+    """Text inside the quotes of a box: signs that Mermaid, HTML or Markdown read are its entity codes."""
+    return re.sub(r'["<>&#`;]', lambda sign: f"#{ord(sign[0])};", one_line(text))

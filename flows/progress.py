@@ -8,17 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ivm_data.engine.labeling import LabelingRun, PartSummary
+from ivm_data.engine.outcomes import manifest_counts
 from storage.records import Status
 
 
 @dataclass
 class LabelingProgress:
-    """Counts of one labeling run, fed part by part.
+    """Counts of a manifest and of the run that labels it, fed part by part.
 
     Attributes:
         parts, pairs: of the whole manifest.
         parts_before, pairs_before: committed by earlier runs; they count as done, not for the speed.
-        statuses: labels by status and rejections by reason, of this run.
+        statuses: labels by status and rejections by reason, of the manifest, whichever run they are of.
+        elsewhere: pairs that are committed in an object store only, so that what they ended as is not counted here.
+        accepted_now: labels that this run added and the gate accepted.
         failed: parts that ended with an error.
         tokens: that LMM endpoints counted in this run.
         price: of a million tokens; 0 where it is not known.
@@ -30,6 +33,8 @@ class LabelingProgress:
     pairs_before: int
     clock: Callable[[], float] = time.monotonic
     statuses: Counter[str] = field(default_factory=Counter)
+    elsewhere: int = 0
+    accepted_now: int = 0
     parts_now: int = 0
     pairs_now: int = 0
     failed: int = 0
@@ -42,16 +47,25 @@ class LabelingProgress:
     @classmethod
     def of(cls, run: LabelingRun, price: float = 0.0) -> LabelingProgress:
         """The state at the start of a run: what earlier runs committed is done already."""
-        waiting = run.open_parts()
+        waiting, counts = run.open_parts(), manifest_counts(run)
         pairs, left = (sum(part.records for part in parts) for parts in (run.parts, waiting))
-        return cls(len(run.parts), pairs, len(run.parts) - len(waiting), pairs - left, price=price)
+        return cls(
+            len(run.parts), pairs, len(run.parts) - len(waiting), pairs - left,
+            statuses=counts.statuses, elsewhere=counts.elsewhere, price=price,
+        )  # fmt: skip
 
     def add(self, summary: PartSummary) -> None:
         """Count a finished part."""
         self.parts_now += 1
         self.pairs_now += summary.rows
         self.statuses += summary.statuses
+        self.accepted_now += summary.statuses[Status.ACCEPTED] if summary.fresh else 0
         self.tokens += summary.tokens
+
+    def settle(self, run: LabelingRun) -> None:
+        """Count at the end what the data set holds of the manifest: another run may have labeled some of it too."""
+        counts = manifest_counts(run)
+        self.statuses, self.elsewhere = counts.statuses, counts.elsewhere
 
     def add_failure(self) -> None:
         """Count a part that ended with an error."""
@@ -76,6 +90,7 @@ class LabelingProgress:
             "pairs": f"{self.pairs_before + self.pairs_now}/{self.pairs}",
             **{name.replace("_", " "): str(count) for name, count in told.items()},
             "failed inputs": str(rejected_inputs),
+            **({"in the object store only": str(self.elsewhere)} if self.elsewhere else {}),
             "failed parts": str(self.failed),
             **({"LMM tokens": f"{self.tokens:,}"} if self.tokens else {}),
             **({"LMM cost": self._cost()} if self.tokens and self.price else {}),

@@ -9,8 +9,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
+from storage.display import markdown, one_line
 
-@flow(name="report", flow_run_name=lambda: f"report on {Path(flow_run.parameters['data']).name}")
+
+@flow(name="report", flow_run_name=lambda: f"report on {one_line(Path(flow_run.parameters['data']).name)}")
 def report(
     data: Path,
     out: Path | None = None,
@@ -34,9 +36,10 @@ def report(
     from ivm_data.report.build import write_report
 
     page = write_report(data, out or data / "report.html", title, recipe or None, pictures)
+    path = page.resolve()
     create_markdown_artifact(
-        f"[{page.name}]({page.resolve().as_uri()}), on the worker's machine at `{page.resolve()}`",
+        f"[{markdown(page.name)}](<{path.as_uri()}>), on the worker's machine: {markdown(str(path))}",
         key="report-page",
-        description=f"report of {data}",
+        description=markdown(f"report of {data}"),
     )
     return str(page)

@@ -18,6 +18,7 @@ from flows.train_artifacts import show_training
 from flows.trainings import LabelState, remember, settings
 from ivm_data.recipes.training_recipes import train_config
 from ivm_model.train.model_card import TrainReport
+from storage.display import one_line
 
 if TYPE_CHECKING:
     from ivm_model.train.train_config import TrainConfig
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def _run_name() -> str:
     given = flow_run.parameters
-    return f"{given['weighting']} on {Path(given['data']).name}, seed {given['seed']}"
+    return one_line(f"{given['weighting']} on {Path(given['data']).name}, seed {given['seed']}")
 
 
 @retried("{config.out.name}")
@@ -69,5 +70,5 @@ def train(
     remember(data, labels, settings(weighting, seed, overrides), report.checkpoint)
     show_training(report)
     tell_checkpoint(report, data, labels.recipe)
-    get_run_logger().info("checkpoint in %s", report.checkpoint)
+    get_run_logger().info("checkpoint in %s", one_line(report.checkpoint))
     return report.checkpoint

@@ -10,14 +10,15 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from flows.artifacts import as_cells
 from ivm_model.metrics.evaluation import Evaluation
 from ivm_model.train.model_card import TrainReport, model_card
+from storage.display import markdown
 
 
 def show_training(report: TrainReport) -> None:
     """The model card and the scores."""
     create_markdown_artifact(
-        f"{model_card(report)}\nCheckpoint: `{report.checkpoint}`\n",
+        f"{model_card(report)}\nCheckpoint: {markdown(report.checkpoint)}\n",
         key="train-model-card",
-        description=f"model card of {report.checkpoint}",
+        description=markdown(f"model card of {report.checkpoint}"),
     )
     create_table_artifact(
         as_cells(score_rows(report.scores, report.label_scores)),

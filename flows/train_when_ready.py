@@ -14,13 +14,14 @@ from pydantic import NonNegativeInt
 from flows.choices import Weighting
 from flows.runtime import start_once
 from flows.trainings import LabelState, accepted_at_last_training, is_trained, settings, training_key
+from storage.display import one_line
 
 TRAINING = "train/train-dwsl"
 ENDED_BADLY = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
 
 
 def _run_name() -> str:
-    return f"is {Path(flow_run.parameters['data']).name} ready?"
+    return f"is {one_line(Path(flow_run.parameters['data']).name)} ready?"
 
 
 @flow(name="train-when-ready", flow_run_name=_run_name)
@@ -47,7 +48,7 @@ def train_when_ready(
         Completed in every case; the name and the message of the state tell what was decided.
     """
     if not data.is_dir():
-        return Completed(name="NothingLabeled", message=f"no data set at '{data}' yet")
+        return Completed(name="NothingLabeled", message=one_line(f"no data set at '{data}' yet"))
     labels, how = LabelState.of(data, recipe), settings(weighting, seed, overrides)
     new, key = labels.accepted - accepted_at_last_training(data, labels.recipe), training_key(labels, how)
     if is_trained(data, key):

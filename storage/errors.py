@@ -3,13 +3,21 @@
 Every message says what went wrong, the value that was seen, what is allowed, and what to do next.
 """
 
+from storage.display import escaped
+
 
 class IvmWarning(RuntimeWarning):
     """Something a person should know of a run that goes on."""
 
 
 class IvmError(Exception):
-    """Root of every error that the engine raises on purpose."""
+    """Root of every error that the engine raises on purpose.
+
+    As text it is for people: what a terminal would obey is escaped, wherever the error is logged or shown.
+    """
+
+    def __str__(self) -> str:
+        return escaped(super().__str__())
 
 
 class ConfigError(IvmError, ValueError):

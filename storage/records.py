@@ -48,6 +48,7 @@ REASONS: dict[str, str] = {
     "area_outlier": "the mask covers nearly nothing or nearly everything",
     "low_quality": "the calibrated quality is below the gate's reject threshold",
     "uncertain": "the calibrated quality lies between the gate's thresholds",
+    "no_quality": "a score that the quality is made of is not a number",
     "incomplete": "the grounder found a box for some of the phrases only",
     "experts_disagree": "the proposals overlap too little",
 }
@@ -259,6 +260,7 @@ class Rejection:
         stage: the stage that gave up: "ingest", "rewrite", "ground", ...
         reason: a key of `REASONS`.
         detail: what was seen, for a person.
+        kind, difficulty: as of the sample or the input line; "" where neither could be read.
     """
 
     sample_id: str
@@ -268,6 +270,8 @@ class Rejection:
     source: str
     image_uri: str = ""
     instruction: str = ""
+    kind: str = ""
+    difficulty: str = ""
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS:

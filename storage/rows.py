@@ -97,7 +97,7 @@ _PROPOSAL = tuple(f.name for f in fields(Proposal) if f.name != "mask")
 
 
 def _light_rejection(rejection: Rejection) -> RowDict:
-    blank = dict.fromkeys(("kind", "difficulty", "image_sha"), "") | dict.fromkeys(("held_out", "has_human"), False)
+    blank = {"image_sha": "", "held_out": False, "has_human": False}
     return {"outcome": "rejection", **blank, **asdict(rejection)}
 
 

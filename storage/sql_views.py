@@ -24,7 +24,9 @@ class SqlView:
 
 
 _LIGHT = schema.describe(schema.LIGHT)
-_REJECTION = "recipe, part, position, sample_id, source, image_uri, instruction, stage, reason, detail"
+_REJECTION = (
+    "recipe, part, position, sample_id, source, kind, difficulty, image_uri, instruction, stage, reason, detail"
+)
 _OF_LABEL = "recipe, part, position, sample_id, source, kind, status, held_out"
 
 

@@ -9,19 +9,25 @@ from typing import Any
 
 from ivm_data.cli.app import app
 from ivm_data.cli.console import fail, warn
+from ivm_data.cli.failures import of_the_machine
 from storage.errors import IvmError, IvmWarning
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; an error of the engine becomes one clean line and exit status 2, a warning one line."""
+    """Run the command line; an error of the engine or the machine becomes one clean line and exit status 2."""
     with warnings.catch_warnings():
         warnings.showwarning = _show(warnings.showwarning)
         try:
             app()
         except IvmError as error:
-            fail(error)
+            fail(type(error).__name__, str(error))
+            sys.exit(2)
+        except Exception as error:
+            if (line := of_the_machine(error, next(iter(sys.argv[1:]), ""))) is None:
+                raise
+            fail(type(error).__name__, line)
             sys.exit(2)
 
 

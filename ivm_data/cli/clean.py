@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import OutputFormat, console, progress_bar, show, show_arrow
+from ivm_data.cli.console import OutputFormat, progress_bar, say, show, show_arrow
 from ivm_data.cli.options import DataFolder, parse_changes
 from storage.errors import ConfigError
 
@@ -34,21 +34,21 @@ def clean(
         raise ConfigError("give the name of one rule and either --apply or --undo")
     _measure(data)
     if against is not None:
-        console.print(f"{add_evaluation(data, against)} evaluation images remembered")
+        say(f"{add_evaluation(data, against)} evaluation images remembered")
     if not name:
         rows = [
             (o.rule.name, o.found, o.excluded, o.rule.scope, o.rule.query.description) for o in cleaning.overview(data)
         ]
         show(["rule", "found", "excluded", "scope", "finds"], rows, form)
     elif undo:
-        console.print(f"{cleaning.undo(data, name, who or getpass.getuser())} labels included again")
+        say(f"{cleaning.undo(data, name, who or getpass.getuser())} labels included again")
     else:
         found = cleaning.preview(data, name, parse_changes(values), limit)
         show_arrow(found.by_source, form, title=f"{name} {found.parameters}")
         show_arrow(found.examples, form)
         if apply:
             fresh = cleaning.apply(data, found, who or getpass.getuser())
-            console.print(f"{fresh} labels excluded; take it back with: ivm clean --data {data} {name} --undo")
+            say(f"{fresh} labels excluded; take it back with: ivm clean --data {data} {name} --undo")
 
 
 def _measure(data: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import console, show
+from ivm_data.cli.console import say, show
 from ivm_data.cli.options import Changes, parse_changes
 
 
@@ -54,4 +54,4 @@ def mix(
     mixture = write([parse_source(source) for source in sources], out, MixConfig(size, seed, image_root))
     show(["manifest", "lines", "usable", "share", "taken"], mixture.rows, title=str(out))
     if mixture.root != out.parent.resolve():
-        console.print(f"label it with --image-root {mixture.root}", soft_wrap=True)
+        say(f"label it with --image-root {mixture.root}")

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal."""
+"""What a person sees in the terminal. Everything printed is plain text: nothing in it is taken for markup or obeyed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
+
+from storage.display import escaped, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,27 +22,32 @@ if TYPE_CHECKING:
 
 OutputFormat = Literal["table", "csv", "json"]
 
-console = Console()
-_errors = Console(stderr=True)
+_console = Console(markup=False, emoji=False)
+_errors = Console(stderr=True, markup=False, emoji=False)
 
 
-def fail(error: Exception) -> None:
+def say(text: str, *, highlight: bool = True) -> None:
+    """A line, or several, on standard output; a long line is not broken."""
+    _console.print(escaped(text), highlight=highlight, soft_wrap=True)
+
+
+def fail(kind: str, text: str) -> None:
     """One error on standard error, without a traceback."""
-    _errors.print(f"[bold red]error:[/] {type(error).__name__}: ", end="")
-    _errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+    _print_error(Text("error:", "bold red"), f"{kind}: {text}")
 
 
 def warn(text: str) -> None:
     """A warning on standard error."""
-    _errors.print("[bold yellow]warning:[/] ", end="")
-    _errors.print(text, markup=False, highlight=False, soft_wrap=True)
+    _print_error(Text("warning:", "bold yellow"), text)
 
 
 def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: OutputFormat = "table", title: str = "") -> None:
-    """Rows as a table for people, or as CSV or JSON lines for programs."""
+    """Rows as a table for people, or as CSV or JSON lines for programs; CSV is escaped where a terminal reads it."""
     if form == "csv":
-        writer = csv.writer(sys.stdout)
-        writer.writerows([columns, *rows])
+        lines = [columns, *rows]
+        csv.writer(sys.stdout).writerows(
+            [[one_line(str(cell)) for cell in line] for line in lines] if sys.stdout.isatty() else lines
+        )
     elif form == "json":
         for row in rows:
             print(json.dumps(dict(zip(columns, row, strict=True)), default=str))
@@ -65,7 +73,7 @@ def progress_bar() -> Progress:
     )
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -74,23 +82,29 @@ def progress_bar() -> Progress:
     )
 
 
+def _print_error(kind: Text, text: str) -> None:
+    _errors.print(kind, end=" ")
+    _errors.print(escaped(text), highlight=False, soft_wrap=True)
+
+
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> None:
     """A wide table keeps its lines whole, as in psql; a single row of many columns stands upright."""
     if len(rows) == 1 and len(columns) > 5:
         columns, rows = ("", ""), list(zip(columns, rows[0], strict=True))
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    heading = Text(one_line(title), "table.title") if title else None
+    table = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(Text(one_line(column)), no_wrap=True)
     for row in rows:
         table.add_row(*map(_cell, row))
-    width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-    wide = Console(width=max(width, console.width))
+    width = Measurement.get(_console, _console.options.update(max_width=10_000), table).maximum
+    wide = Console(width=max(width, _console.width))
     wide.print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> Text:
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
+        return Text("-")
     if isinstance(value, float):
-        return f"{value:.3f}"
-    return str(value).replace("[", r"\[")
+        return Text(f"{value:.3f}")
+    return Text(one_line(str(value)))

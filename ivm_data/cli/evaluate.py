@@ -7,7 +7,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from ivm_data.cli.console import console, progress_bar, warn
+from ivm_data.cli.console import progress_bar, say, warn
 from ivm_data.cli.labels import BAD_INPUT_STATUS
 from ivm_model.how import How
 
@@ -44,8 +44,8 @@ def evaluate(
         task = bar.add_task("questions", total=test.records)
         table = evaluate_masks(test, systems, lambda done: bar.advance(task, done))
     write(table, out)
-    console.print(masks_markdown(table).split("\n\n## By ")[0], markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{out}")
+    say(masks_markdown(table).split("\n\n## By ")[0], highlight=False)
+    say(f"{out}")
     _exit_with(table.bad)
 
 
@@ -84,8 +84,8 @@ def vstar(
             whole="none" in how, seed=seed, bad=bad, progress=lambda done: bar.advance(task, done),
         )  # fmt: skip
     write(table, out)
-    console.print(answers_markdown(table), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{out}")
+    say(answers_markdown(table), highlight=False)
+    say(f"{out}")
     _exit_with(table.bad)
 
 
@@ -98,7 +98,7 @@ def search_world(
     """Draw large canvases with a question about a small thing: `ivm search-world search --side 512`."""
     from ivm_data.worlds.search import write_search
 
-    console.print(f"{write_search(out, questions, side, start)}")
+    say(f"{write_search(out, questions, side, start)}")
 
 
 def _exit_with(bad: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import console, show
+from ivm_data.cli.console import say, show
 from ivm_data.cli.options import parse_changes
 from storage.errors import ConfigError
 from storage.records import Status
@@ -42,8 +42,7 @@ def export(
     chosen = {} if not statuses else {"statuses": tuple(map(str, Status)) if "any" in statuses else tuple(statuses)}
     selection = Selection(recipe=recipe, where=where, human=human, **chosen)
     counts = run(name, data, out, selection, parse_changes(options))
-    console.print(
+    say(
         f"{out}: {counts.labels} labels, {counts.no_target} without a target, {counts.images} images, "
-        f"{counts.left_out} left out",
-        soft_wrap=True,
+        f"{counts.left_out} left out"
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import console, show, warn
+from ivm_data.cli.console import say, show, warn
 from ivm_data.cli.labels import BAD_INPUT_STATUS
 from ivm_data.cli.options import parse_changes
 from storage.errors import ConfigError
@@ -36,7 +36,7 @@ def import_(
             f"or may have ({', '.join(known.options)})"
         )
     written = write_manifest(read(name, parse_changes(options)), out, source or name)
-    console.print(f"{out}: {written.pairs} pairs, {written.labeled} of them labeled")
+    say(f"{out}: {written.pairs} pairs, {written.labeled} of them labeled")
     if written.bad:
         warn(f"{written.bad} records could not be used; 'ivm label' makes each a rejection 'bad_source_record'")
         raise typer.Exit(BAD_INPUT_STATUS)

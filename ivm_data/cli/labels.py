@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ivm_data.cli.console import console, progress_bar, show, warn
+from ivm_data.cli.console import progress_bar, say, show, warn
 from ivm_data.cli.options import Changes, DataFolder, parse_changes
 from ivm_data.worlds.split import Split
 from storage.errors import ConfigError
@@ -34,7 +34,7 @@ def world(
     manifest = write_world(
         out, split, scenes=scenes, pairs_per_scene=pairs_per_scene, human_share=human_share, start=start
     )
-    console.print(f"{manifest}")
+    say(f"{manifest}")
 
 
 def label(
@@ -56,7 +56,8 @@ def label(
 ) -> None:
     """Label a manifest: `ivm label --manifest photos/manifest.jsonl --out data`."""
     from ivm_data.config import override
-    from ivm_data.engine.labeling import prepare, total
+    from ivm_data.engine.labeling import prepare
+    from ivm_data.engine.outcomes import manifest_counts
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
     from ivm_data.sources.fetch import FetchConfig
 
@@ -66,11 +67,13 @@ def label(
     with progress_bar() as bar:
         task = bar.add_task(f"recipe {run.recipe_hash}", total=sum(part.records for part in run.parts))
         summaries = label_manifest(run, lambda summary: bar.advance(task, summary.rows))
-    skipped = sum(not summary.fresh for summary in summaries)
-    show(["outcome", "pairs"], sorted(total(summaries).items()), title=f"{out}, recipe {run.recipe_hash}")
-    console.print(f"{len(summaries)} parts, {skipped} of them committed before.")
-    if bad := sum(summary.bad_inputs for summary in summaries):
-        warn(f"{bad} inputs could not be used; see: ivm query --data {out} rejections")
+    skipped, counts = sum(not summary.fresh for summary in summaries), manifest_counts(run)
+    show(["outcome", "pairs"], sorted(counts.statuses.items()), title=f"{out}, recipe {run.recipe_hash}")
+    say(f"{len(summaries)} parts, {skipped} of them committed before.")
+    if counts.elsewhere:
+        say(f"{counts.elsewhere} more pairs are in the object store only; fetch them: ivm pull {remote} --out {out}")
+    if counts.bad_inputs:
+        warn(f"{counts.bad_inputs} inputs could not be used; see: ivm query --data {out} rejections")
         raise typer.Exit(BAD_INPUT_STATUS)
 
 
@@ -88,7 +91,7 @@ def calibrate(
         calibration = fit(opened.labels(pc.field("has_human") & ~pc.field("held_out")))
     out.parent.mkdir(parents=True, exist_ok=True)
     calibration.save(out)
-    console.print(f"{out}: fitted on {calibration.rows[0]} masks and {calibration.rows[1]} absences")
+    say(f"{out}: fitted on {calibration.rows[0]} masks and {calibration.rows[1]} absences")
 
 
 def doctor(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ivm_data.cli.console import console, progress_bar, warn
+from ivm_data.cli.console import progress_bar, say, warn
 from ivm_data.cli.labels import BAD_INPUT_STATUS
 from ivm_data.cli.options import DataFolder, parse_changes
 from ivm_model.how import How
@@ -42,7 +42,7 @@ def train(
 
         train_dwsl(train_config(data, out, parse_changes(changes), recipe), advance)
     if is_first_process():
-        console.print((out / "README.md").read_text(), markup=False, highlight=False)
+        say((out / "README.md").read_text(), highlight=False)
 
 
 def mask(
@@ -73,6 +73,6 @@ def mask(
         warn(f"{name}: no pixel reaches {threshold}: the whole image is kept")
     for name, why in done.bad.items():
         warn(f"{name}: {why}")
-    console.print(f"{out}")
+    say(f"{out}")
     if done.bad:
         raise typer.Exit(BAD_INPUT_STATUS)

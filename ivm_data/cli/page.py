@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import console
+from ivm_data.cli.console import say
 
 
 def app(
@@ -19,5 +19,5 @@ def app(
     from ivm_model.predictor import Predictor
 
     page = serve(Predictor.from_pretrained(model, device=device), port or None)
-    console.print(f"{page.local_url} (end it with Ctrl+C)")
+    say(f"{page.local_url} (end it with Ctrl+C)")
     page.block_thread()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ivm_data.cli.console import OutputFormat, console, show, show_arrow, warn
+from ivm_data.cli.console import OutputFormat, say, show, show_arrow, warn
 from ivm_data.cli.options import DataFolder, parse_changes
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def report(
     """Write one self-contained HTML page about a data set: `ivm report --data data -o report.html`."""
     from ivm_data.report.build import write_report
 
-    console.print(f"{write_report(data, out, recipe=recipe)}")
+    say(f"{write_report(data, out, recipe=recipe)}")
 
 
 def figure(
@@ -77,7 +77,7 @@ def figure(
     with Catalog(data, snapshot) as catalog:
         warn_of_problems(catalog)
         draw(catalog, name, out, parse_changes(values))
-    console.print(f"{out}")
+    say(f"{out}")
 
 
 def reliability(

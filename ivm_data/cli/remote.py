@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ivm_data.cli.console import console
+from ivm_data.cli.console import say
 from ivm_data.cli.options import DataFolder
 
 if TYPE_CHECKING:
@@ -33,4 +33,4 @@ def pull(
 
 
 def _tell(done: Transfer) -> None:
-    console.print(f"{done.moved} files, {done.size / 2**20:.1f} MiB; {done.skipped} were there already.")
+    say(f"{done.moved} files, {done.size / 2**20:.1f} MiB; {done.skipped} were there already.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import OutputFormat, console, show
+from ivm_data.cli.console import OutputFormat, say, show
 from ivm_data.cli.options import DataFolder, parse_changes
 from storage.errors import ConfigError
 
@@ -38,7 +38,7 @@ def review(
     desk = Desk(data, reviewer, recipe, parse_changes(changes))
     with listen(host, port) as bound:
         running, access = server(desk, bound, host)
-        console.print(f"{access.url}  (Ctrl-C ends)", soft_wrap=True, highlight=False)
+        say(f"{access.url}  (Ctrl-C ends)", highlight=False)
         running.run(sockets=[bound])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ivm_data.cli.console import OutputFormat, console, show, warn
+from ivm_data.cli.console import OutputFormat, say, show, warn
 from ivm_data.cli.options import DataFolder
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def create(data: DataFolder) -> None:
     from storage.data_set import DataSet
 
     with DataSet.open(data) as opened:
-        console.print(opened.freeze().name)
+        say(opened.freeze().name)
 
 
 @app.command("list")
@@ -88,7 +88,7 @@ def verify(
         warn(line)
     if wrong:
         raise typer.Exit(1)
-    console.print(f"snapshot {snapshot.name}: all {len(snapshot.entries)} parts are as they were")
+    say(f"snapshot {snapshot.name}: all {len(snapshot.entries)} parts are as they were")
 
 
 def _rows_by_owner(entries: tuple[Entry, ...]) -> Counter[tuple[str, str]]:

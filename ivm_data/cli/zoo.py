@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivm_data.cli.console import console, show
+from ivm_data.cli.console import say, show
 from ivm_data.cli.options import parse_changes
 
 app = typer.Typer(help="The embedded experts: list them, train them from nothing.", no_args_is_help=True)
@@ -30,5 +30,5 @@ def train_expert(
     """Train an embedded expert from nothing: `ivm zoo train segmenter --out my-sam`."""
     from ivm_data.zoo.embedded import train
 
-    scores = train(name, out, parse_changes(changes), console.print)
+    scores = train(name, out, parse_changes(changes), say)
     show(["score", "held out"], sorted(scores.items()), title=str(out))

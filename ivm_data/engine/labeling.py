@@ -38,7 +38,6 @@ class PartSummary:
     rows: int
     fresh: bool
     statuses: Counter[str]
-    bad_inputs: int = 0
     seconds: float = 0.0
     tokens: int = 0
 
@@ -140,11 +139,6 @@ def label_manifest(
     return summaries
 
 
-def total(summaries: Sequence[PartSummary]) -> Counter[str]:
-    """Counts by status and rejection reason over all parts that were labeled now."""
-    return sum((summary.statuses for summary in summaries), Counter())
-
-
 def read(run: LabelingRun, part: ManifestPart) -> list[Sample | Rejection] | None:
     """What a part holds; None where it is committed."""
     return None if run.has(part) else read_part(part, run.image_root, fetch=run.fetch)
@@ -171,7 +165,6 @@ def _summary(result: PartResult, fresh: bool) -> PartSummary:
     labels = [outcome for outcome in result.outcomes if isinstance(outcome, Label)]
     rejections = [outcome for outcome in result.outcomes if not isinstance(outcome, Label)]
     statuses = Counter(label.status.value for label in labels) + Counter(f"failed: {r.reason}" for r in rejections)
-    bad = sum(rejection.stage == INPUT_STAGE for rejection in rejections)
     seconds = sum(timing.seconds for timing in result.timings)
     tokens = sum(timing.prompt_tokens + timing.completion_tokens for timing in result.timings)
-    return PartSummary(result.part, len(result.outcomes), fresh, statuses, bad, seconds, tokens)
+    return PartSummary(result.part, len(result.outcomes), fresh, statuses, seconds, tokens)

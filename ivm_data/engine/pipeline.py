@@ -24,7 +24,7 @@ from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.resolve import ResolveStage
 from ivm_data.stages.rewrite import RewriteStage
 from ivm_data.stages.segment import SegmentStage
-from ivm_data.stages.stage import Draft, Outcome, Stage
+from ivm_data.stages.stage import Draft, Outcome, Stage, rejection
 from ivm_data.stages.verify import VerifyStage
 from storage.errors import InputError, IvmError
 from storage.records import Label, Lineage, PartResult, Rejection, Sample, Timing
@@ -54,6 +54,7 @@ class Pipeline:
         roles += [("proposer", spec) for spec in recipe.proposers]
         experts = [(role, get(spec).name) for role, spec in roles]
         if recipe.calibration:
+            calibration(recipe)  # before its file is hashed: whatever is wrong with it shows up in its own words
             experts.append(("calibration", _content_name(Path(embedded(recipe.calibration)))))
         self.lineage = Lineage(recipe_hash(recipe, experts), tuple(experts))
         self.stages: tuple[Stage, ...] = tuple(make(recipe) for make in STAGES.values())
@@ -168,8 +169,7 @@ def decoded(samples: Sequence[Sample]) -> Outcome:
             images[sample.image] = _decoded(sample.image)
         image = images[sample.image]
         if isinstance(image, InputError):
-            told = (image.reason, image.detail, sample.source, sample.image_uri, sample.instruction)
-            rejected.append(Rejection(sample.id, "ingest", *told))
+            rejected.append(rejection(sample, "ingest", image.reason, image.detail))
         else:
             kept.append(Draft(sample, image))
     return Outcome(kept, rejected)

@@ -12,6 +12,7 @@ from typing import Any
 from ivm_data.evaluation.downstream import AnswerTable
 from ivm_data.evaluation.mask_table import GROUPINGS, MaskTable
 from ivm_model.metrics.tally import SCORES, Interval
+from storage.display import markdown
 from storage.errors import ConfigError
 
 SUFFIXES = (".md", ".json")
@@ -48,22 +49,24 @@ def write(table: MaskTable | AnswerTable, out: Path) -> Path:
 
 def masks_markdown(table: MaskTable) -> str:
     """All scores, the differences to the first system, and gIoU, Acc@0.5 and cgF1 by each grouping."""
-    systems = list(table.tallies)
+    systems, three = list(table.tallies), ("giou", "acc", "cgf1")
     blocks = [
-        f"# Masks on {table.manifest}",
+        f"# Masks on {markdown(table.manifest)}",
         f"{len(table.ids)} questions about {len(set(table.images))} images; {len(table.bad)} records could not be used "
         f"and {table.unmarked} have no mask to score on. In parentheses: 95 % bootstrap intervals over images.",
-        _table(["system", *TITLES.values()], [[n, *map(cell, s.values())] for n, s in table.overall().items()]),
+        _table(
+            ["system", *TITLES.values()], [[markdown(n), *map(cell, s.values())] for n, s in table.overall().items()]
+        ),
     ]
     if len(systems) > 1:
-        rows = [[n, *map(signed, s.values())] for n, s in table.differences().items()]
-        blocks += [f"## Difference to {systems[0]}, paired", _table(["system", *TITLES.values()], rows)]
+        rows = [[markdown(n), *map(signed, s.values())] for n, s in table.differences().items()]
+        blocks += [f"## Difference to {markdown(systems[0])}, paired", _table(["system", *TITLES.values()], rows)]
     for grouping in GROUPINGS:
         groups = table.by(grouping)
         shown = [
-            [group, str(table.groups[grouping].count(group)), name, *(cell(scores[s]) for s in ("giou", "acc", "cgf1"))]
+            [markdown(group), str(table.groups[grouping].count(group)), markdown(name), *[cell(s[k]) for k in three]]
             for group, members in groups.items()
-            for name, scores in members.items()
+            for name, s in members.items()
         ]
         blocks += [f"## By {grouping}", _table([grouping, "questions", "system", "gIoU", "Acc@0.5", "cgF1"], shown)]
     return "\n\n".join(blocks) + "\n"
@@ -72,7 +75,7 @@ def masks_markdown(table: MaskTable) -> str:
 def answers_markdown(table: AnswerTable) -> str:
     """Accuracy of every view, overall and by group, and the difference to the whole image."""
     blocks = [
-        f"# Answers of {table.lmm} on {table.data}, by {table.mode}",
+        f"# Answers of {markdown(table.lmm)} on {markdown(table.data)}, by {table.mode}",
         f"{len(table.questions)} questions; {len(table.bad)} could not be used. In parentheses: 95 % Wilson intervals; "
         "of differences, 95 % bootstrap intervals over questions, and the exact McNemar test.",
     ]
@@ -82,9 +85,9 @@ def answers_markdown(table: AnswerTable) -> str:
             versus = table.versus_whole(view, group)
             change = ["", ""] if versus is None else [signed(versus[0]), f"{versus[1]:.3g}"]
             masked, unread = f"{table.found(view, group):.2f}", str(answers.unread)
-            rows.append([view, cell(table.accuracy(view, group)), *change, masked, unread])
+            rows.append([markdown(view), cell(table.accuracy(view, group)), *change, masked, unread])
         columns = ["view", "accuracy", "difference to whole image", "p", "mask found", "unread"]
-        blocks += [f"## {group or 'All questions'}", _table(columns, rows)]
+        blocks += [f"## {markdown(group) or 'All questions'}", _table(columns, rows)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -133,4 +136,4 @@ def _plain(value: Any) -> Any:
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(str(one).replace("|", "\\|") for one in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

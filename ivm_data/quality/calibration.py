@@ -37,18 +37,34 @@ MASK_FEATURES = (
 )
 ABSENT_FEATURES = ("presence", "grounding")
 VOTE_FEATURES = ("support",)
+MAX_CHARACTERS = 1 << 20
+"""Of a calibration's file; one has some thousand."""
+
 _PROBABILITIES = {"support", "presence", "candidate", "p_yes_kept", "p_yes_complement", "grounding"}
 
 
 @dataclass(frozen=True)
 class Logistic:
-    """P(right) = sigmoid(bias + sum(weight_i * (x_i - mean_i) / scale_i)); a missing feature counts as its mean."""
+    """P(right) = sigmoid(bias + sum(weight_i * (x_i - mean_i) / scale_i)); a missing feature counts as its mean.
+
+    Raises:
+        ValueError: numbers that are not finite, a scale that is not positive, or not one number of each for a feature.
+    """
 
     features: tuple[str, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     weight: tuple[float, ...]
     bias: float
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "scale", "weight"):
+            if len(numbers := getattr(self, name)) != len(self.features):
+                raise ValueError(f"'{name}' has {len(numbers)} numbers for {len(self.features)} features")
+            if not all(map(math.isfinite, numbers)):
+                raise ValueError(f"'{name}' must be finite numbers, got {list(numbers)}")
+        if not math.isfinite(self.bias) or not all(scale > 0 for scale in self.scale):
+            raise ValueError(f"'bias' must be finite and 'scale' positive, got {self.bias} and {list(self.scale)}")
 
     def probability(self, scores: Scores | Proposal) -> float:
         """P(right) for one label's or one proposal's scores, in (0, 1)."""
@@ -89,18 +105,20 @@ class Calibration:
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
-        """Read what `save` wrote.
+        """Read what `save` wrote; it may know fewer features than are known now, and no other ones.
 
         Raises:
-            WeightsError: if the file is missing or is no calibration.
+            WeightsError: if the file is missing, is no calibration, or one that could give a quality that is no number.
         """
         try:
-            raw = json.loads(path.read_text())
-            proposers = {name: _logistic(values) for name, values in raw["proposers"].items()}
-            return cls(_logistic(raw["mask"]), _logistic(raw["absent"]), proposers, tuple(raw["rows"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            raw = json.loads(_read(path))
+            proposers = {name: _logistic(values, VOTE_FEATURES) for name, values in dict(raw["proposers"]).items()}
+            masks, absences = (int(rows) for rows in raw["rows"])
+            mask, absent = _logistic(raw["mask"], MASK_FEATURES), _logistic(raw["absent"], ABSENT_FEATURES)
+            return cls(mask, absent, proposers, (masks, absences))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise WeightsError(
-                f"calibration {path} cannot be read ({type(error).__name__}: {error}); "
+                f"calibration '{path}' cannot be used ({type(error).__name__}: {error}); "
                 "make one with 'ivm calibrate --data DIR --out FILE'"
             ) from error
 
@@ -117,9 +135,20 @@ class Uncalibrated:
         return proposal.support
 
 
-def _logistic(values: Mapping[str, Any]) -> Logistic:
-    mean, scale, weight = (tuple(values[name]) for name in ("mean", "scale", "weight"))
-    return Logistic(tuple(values["features"]), mean, scale, weight, values["bias"])
+def _read(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        text = file.read(MAX_CHARACTERS + 1)
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"it has more than {MAX_CHARACTERS} characters")
+    return text
+
+
+def _logistic(values: Mapping[str, Any], known: Sequence[str]) -> Logistic:
+    features = tuple(values["features"])
+    if wrong := [name for name in features if name not in known or features.count(name) > 1]:
+        raise ValueError(f"it has {wrong} among its features; each of {', '.join(known)} may be there once")
+    mean, scale, weight = (tuple(map(float, values[name])) for name in ("mean", "scale", "weight"))
+    return Logistic(features, mean, scale, weight, float(values["bias"]))
 
 
 def expected_calibration_error(probability: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:

@@ -85,8 +85,18 @@ class Facts:
 
     def _judged(self) -> str:
         known = "outcome = 'label' AND human_iou IS NOT NULL" + (" AND held_out" if self.held_out else "")
-        columns = f"*, {known} AS known, len(proposals) > 0 AS has_mask, human_iou >= {RIGHT_IOU} AS is_right"
-        return f"WITH judged AS (SELECT {columns} FROM outcomes WHERE recipe = $recipe)"
+        columns = f"{known} AS known, len(proposals) > 0 AS has_mask, human_iou >= {RIGHT_IOU} AS is_right"
+        return f"""
+            WITH judged AS (
+                SELECT * REPLACE ({_or_unknown("kind")}, {_or_unknown("difficulty")}), {columns}
+                FROM outcomes WHERE recipe = $recipe
+            )"""
+
+
+def _or_unknown(column: str) -> str:
+    """A failed input's word, 'unknown' where it has none and its source has such words; as `acceptance_by_kind`."""
+    used = f"source IN (SELECT DISTINCT source FROM outcomes WHERE recipe = $recipe AND {column} <> '')"
+    return f"CASE WHEN outcome = 'rejection' AND {column} = '' AND {used} THEN 'unknown' ELSE {column} END AS {column}"
 
 
 def _wilson(share: float | None, count: int) -> tuple[float, float] | None:

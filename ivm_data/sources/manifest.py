@@ -164,4 +164,6 @@ def _rejection(part: ManifestPart, position: int, row: ManifestRow | None, error
         source=row.source if row else parts.dataset_name(Path(part.manifest)),
         image_uri=row.image if row else "",
         instruction=row.instruction[:MAX_INSTRUCTION] if row else "",
+        kind=row.kind if row else "",
+        difficulty=row.difficulty if row else "",
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.stages.stage import Draft
 from storage import rle
 from storage.errors import ConfigError
-from storage.records import MISSING, Label, Lineage, Scores, Status
+from storage.records import MISSING, Label, Lineage, Rejection, Scores, Status
 from storage.validation import Checked, NotNegative, Share
 
 
@@ -46,7 +47,10 @@ class GateConfig(Checked):
 
 
 class GateStage:
-    """Verified draft -> label: accepted, review, rejected or no_target, with a reason code."""
+    """Verified draft -> label: accepted, review, rejected or no_target, with a reason code.
+
+    A draft whose scores give no number for the quality is rejected with `no_quality`: every rule would let it pass.
+    """
 
     name = "gate"
 
@@ -55,13 +59,18 @@ class GateStage:
         self.config = config
         self.lineage = lineage
 
-    def run(self, batch: Sequence[Draft]) -> list[Label]:
-        """One label for each draft."""
+    def run(self, batch: Sequence[Draft]) -> list[Label | Rejection]:
+        """One label or rejection for each draft."""
         return [self._label(draft) for draft in batch]
 
-    def _label(self, draft: Draft) -> Label:
-        sample = draft.sample
-        draft = draft.scored(quality=self.calibration.quality(draft.scores, draft.absent))
+    def _label(self, draft: Draft) -> Label | Rejection:
+        sample, quality = draft.sample, self.calibration.quality(draft.scores, draft.absent)
+        if not math.isfinite(quality):
+            scores = ", ".join(
+                f"{name} {value:.3g}" for name, value in asdict(draft.scores).items() if name != "quality"
+            )
+            return draft.reject(self.name, "no_quality", f"quality is {quality:g} from {scores}")
+        draft = draft.scored(quality=quality)
         status, reason = decide(draft.scores, draft.absent, bool(draft.unfound), self.config)
         mask = draft.mask or rle.encode(np.zeros(draft.image_HWC.shape[:2], bool))
         human_iou = MISSING if sample.human_mask is None else rle.iou(mask, sample.human_mask)

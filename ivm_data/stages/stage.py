@@ -49,8 +49,13 @@ class Draft:
 
     def reject(self, stage: str, reason: str, detail: str) -> Rejection:
         """The rejection that ends this draft."""
-        sample = self.sample
-        return Rejection(sample.id, stage, reason, detail, sample.source, sample.image_uri, sample.instruction)
+        return rejection(self.sample, stage, reason, detail)
+
+
+def rejection(sample: Sample, stage: str, reason: str, detail: str) -> Rejection:
+    """The rejection that ends a sample."""
+    known = {name: getattr(sample, name) for name in ("source", "image_uri", "instruction", "kind", "difficulty")}
+    return Rejection(sample.id, stage, reason, detail, **known)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from storage.display import markdown
+
 if TYPE_CHECKING:
     from ivm_model.discriminator.audit import Audit
     from ivm_model.discriminator.reliability_bins import ReliabilityBin
@@ -84,7 +86,7 @@ def model_card(report: TrainReport) -> str:
                 ("rows: human / machine / test", f"{rows['human']} / {rows['machine']} / {rows['test']}"),
                 *((f"left out by `{name}`", f"{a - b:,} of {a:,}") for name, (a, b) in report.thinned.items()),
                 *([("unreadable rows", str(report.skipped))] if report.skipped else []),
-                *((f"base model: {role}", f"`{name}`") for role, name in report.base_models.items()),
+                *((f"base model: {role}", markdown(name)) for role, name in report.base_models.items()),
                 ("parameters: trained / frozen", f"{parameters['trained']:,} / {parameters['frozen']:,}"),
                 ("mean weight of machine rows", f"{report.mean_weight:.3f}"),
                 ("seconds", ", ".join(f"{phase} {value:.0f}" for phase, value in report.seconds.items())),
@@ -111,7 +113,7 @@ def _scores(report: TrainReport) -> str:
 
 def _score_row(name: str, ours: MaskScores, label: MaskScores) -> tuple[str, ...]:
     interval = f"{ours.giou:.3f} ({ours.giou_low:.3f} to {ours.giou_high:.3f})"
-    return name, str(ours.count), interval, f"{ours.ciou:.3f}", f"{label.giou:.3f}"
+    return markdown(name), str(ours.count), interval, f"{ours.ciou:.3f}", f"{label.giou:.3f}"
 
 
 def _audit(audit: Audit | None) -> str:

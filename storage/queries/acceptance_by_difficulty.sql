@@ -1,7 +1,8 @@
 -- Share of the inputs that ended as an accepted label, and its overlap with human masks, by difficulty.
+-- A failed input counts within its difficulty; as 'unknown' where it is not known and its source has such words.
 -- $recipe = "": only recipes whose hash starts with this
 SELECT
-    difficulty,
+    shown AS difficulty,
     count(*) AS inputs,
     count(*) FILTER (outcome = 'rejection') AS rejections,
     count(*) FILTER (status = 'accepted') AS accepted,
@@ -11,7 +12,14 @@ SELECT
     count(*) FILTER (status = 'accepted') / count(*) AS coverage,
     avg(human_iou) AS human_iou,
     avg(human_iou) FILTER (status = 'accepted') AS accepted_human_iou
-FROM outcomes
+FROM (
+    SELECT *, CASE
+        WHEN outcome = 'rejection' AND difficulty = ''
+            AND (recipe, source) IN (SELECT DISTINCT (recipe, source) FROM outcomes WHERE difficulty <> '') THEN 'unknown'
+        ELSE difficulty
+    END AS shown
+    FROM outcomes
+)
 WHERE starts_with(recipe, $recipe)
-GROUP BY difficulty
-ORDER BY difficulty
+GROUP BY shown
+ORDER BY shown

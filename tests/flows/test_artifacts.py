@@ -1,6 +1,7 @@
 import json
 import logging
 import math
+import re
 from datetime import UTC, datetime
 
 from prefect import flow
@@ -8,6 +9,11 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.artifacts import ProgressBoard, StageBoard, as_cells, as_markdown
+from flows.label_artifacts import mermaid
+from ivm_data.recipes.labeling_recipes import recipe
+
+HOSTILE = "a|b `c` <img src=x onerror=alert(1)> [x](javascript:1) \x1b[31m\u202e\n# d"
+SHOWN = "a\\|b \\`c\\` \\<img src=x onerror=alert(1)\\> \\[x\\](javascript:1) \\\\x1b\\[31m\\\\u202e\\\\n\\# d"
 
 
 def test_cells_are_json_values():
@@ -57,3 +63,15 @@ def test_a_server_that_went_away_ends_no_run(prefect_server, caplog):
         stages.show("encode", 1, 2)
         parts.show(50.0, {"parts": "1"})
     assert caplog.text.count("progress not shown, ConnectError") == 2
+
+
+def test_text_from_data_is_no_markdown_in_an_artifact():
+    assert as_cells([{"instruction": HOSTILE, "examples": [HOSTILE]}])[0]["instruction"] == SHOWN
+    assert not re.search(r"(?<!\\)[|`<>]", as_cells([{"examples": [HOSTILE]}])[0]["examples"])
+    assert as_markdown({HOSTILE: HOSTILE}).splitlines() == [f"| {SHOWN} |", "| --- |", f"| {SHOWN} |"]
+
+
+def test_an_experts_name_cannot_leave_its_box_in_the_diagram():
+    chosen = recipe("demo", {"calibration": 'x"] --> y["`<b>\n'})
+    (line,) = [line for line in mermaid(chosen).splitlines() if line.startswith("    gate[")]
+    assert line == '    gate["gate<br/>x#34;] --#62; y[#34;#96;#60;b#62;\\n"]'

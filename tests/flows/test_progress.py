@@ -46,6 +46,15 @@ def test_a_price_tells_what_was_spent_and_what_the_whole_run_will_cost():
     assert progress.counts()["LMM cost"] == "1.00 of about 3.00"
 
 
+def test_what_earlier_runs_labeled_counts_and_is_not_taken_for_this_runs():
+    progress = LabelingProgress(2, 20, 1, 10, statuses=Counter(accepted=8, **{"failed: no_box": 2}))
+    progress.add(summary(10, accepted=4, review=6))
+    progress.add(replace(summary(0, accepted=3), fresh=False))
+    assert progress.counts()["accepted"] == "15"
+    assert progress.counts()["failed inputs"] == "2"
+    assert progress.accepted_now == 4
+
+
 def test_a_failed_part_is_told_and_is_not_done():
     progress = LabelingProgress(2, 8, 0, 0)
     progress.add_failure()

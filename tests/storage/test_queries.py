@@ -8,7 +8,7 @@ from storage import rle
 from storage.catalog import Catalog
 from storage.errors import ConfigError
 from storage.queries import load, named_queries
-from storage.records import Label, Rejection, Status
+from storage.records import Label, PartResult, Rejection, Status
 from storage.shards import commit_part, write_reviews
 
 NAMES = [query.name for query in named_queries()]
@@ -240,3 +240,23 @@ def test_parameters_may_be_text_and_are_checked(catalog):
 def test_an_unknown_query_is_told_with_all_names(catalog):
     with pytest.raises(ConfigError, match=r"no query 'nope'; the queries are: .*summary"):
         catalog.query("nope")
+
+
+def test_failed_inputs_count_within_their_kind_and_difficulty(tmp_path, build):
+    """Of ten inputs of each kind seven are accepted: without the failed ones it would be seven of eight."""
+    accepted = [replace(build.make_label(i), status=Status.ACCEPTED) for i in range(400) if i // 2 % 2][:14]
+    review = [replace(build.make_label(i), status=Status.REVIEW) for i in range(500, 600) if i // 2 % 2][:2]
+    words = {"kind": "relation", "difficulty": "hard"}
+    labels = [replace(label, sample=replace(label.sample, **words)) for label in (*accepted, *review)]
+    failed = [replace(build.make_rejection(i), **words) for i in range(700, 704)]
+    bare = build.make_rejection(710), replace(build.make_rejection(711), source="without words")
+    commit_part(tmp_path, PartResult("new", build.RECIPE, (*labels, *failed, *bare), ()))
+    with Catalog(tmp_path) as catalog:
+        for column, word in words.items():
+            found = {row[column]: row for row in rows(catalog, f"acceptance_by_{column}")}
+            assert (found[word]["inputs"], found[word]["rejections"], found[word]["accepted"]) == (20, 4, 14)
+            assert found[word]["coverage"] == pytest.approx(0.7)
+            # What earlier versions wrote has no word: it is shown as unknown where its source has words at all.
+            assert {name: row["inputs"] for name, row in found.items()} == {word: 20, "unknown": 1, "": 1}
+        told = catalog.sql("SELECT kind, difficulty FROM rejections WHERE kind <> ''").to_pylist()
+        assert told == [words] * 4

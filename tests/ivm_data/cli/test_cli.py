@@ -61,6 +61,10 @@ def test_a_run_with_unusable_inputs_finishes_and_says_so_in_its_exit_status(ivm,
     status, out, err = ivm("label", "--manifest", manifest, "--out", data)
     assert status == 3
     assert "1 inputs could not be used" in err
+    # Again: nothing is labeled, and what is said of the manifest is the same.
+    status, again, err = ivm("label", "--manifest", manifest, "--out", data)
+    assert status == 3 and "1 inputs could not be used" in err
+    assert again == out.replace(", 0 of them committed before", ", 1 of them committed before")
     status, out, _ = ivm(
         "sql", "--data", data, "--format", "json", "select reason from rejections where stage = 'ingest'"
     )

@@ -6,6 +6,7 @@ from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from ivm_data.engine.labeling import label_manifest, label_part, prepare
+from ivm_data.engine.outcomes import ManifestCounts, manifest_counts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.digest import content_hash
@@ -36,7 +37,10 @@ def test_two_machines_with_folders_of_their_own_label_each_part_once(url, tmp_pa
     assert committed(url, first.recipe_hash) == {first.parts[0].name}
     second = prepare(manifest, tmp_path / "second", recipe("demo"), part_size=2, remote=url)
     assert [summary.fresh for summary in label_manifest(second)] == [False, True]
-    assert prepare(manifest, tmp_path / "third", recipe("demo"), part_size=2, remote=url).open_parts() == []
+    third = prepare(manifest, tmp_path / "third", recipe("demo"), part_size=2, remote=url)
+    assert third.open_parts() == []
+    assert manifest_counts(third) == ManifestCounts(elsewhere=4)
+    assert (manifest_counts(second).elsewhere, manifest_counts(second).statuses.total()) == (2, 2)
 
     label_manifest(alone)
     pull(url, tmp_path / "back")

@@ -18,7 +18,7 @@ def png(seed):
 
 
 def sample(name, data):
-    return Sample(name, data, f"{name}.png", 48, 32, "Find the red ring.", "test")
+    return Sample(name, data, f"{name}.png", 48, 32, "Find the red ring.", "test", "attribute", "hard")
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def test_an_image_that_a_worker_cannot_decode_is_a_rejection_of_its_own_samples_
     ids = [outcome.sample.id if isinstance(outcome, Label) else outcome.sample_id for outcome in outcomes]
     assert ids == ["a", "b", "c", "d", "e"]
     refused = [outcome for outcome in outcomes if isinstance(outcome, Rejection) and outcome.stage == "ingest"]
-    assert [(one.sample_id, one.reason, one.image_uri) for one in refused] == [
-        ("b", "image_unreadable", "b.png"),
-        ("d", "image_unreadable", "d.png"),
+    assert [(one.sample_id, one.reason, one.image_uri, one.kind, one.difficulty) for one in refused] == [
+        ("b", "image_unreadable", "b.png", "attribute", "hard"),
+        ("d", "image_unreadable", "d.png", "attribute", "hard"),
     ]
 
 

@@ -1,12 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ivm_data.report.report_facts import Facts
 from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.records import Status
+from storage.records import PartResult, Rejection, Status
+from storage.shards import commit_part
 
 RECIPE = "3f9c0a51d2e7"
+KINDS = ("attribute", "absent", "")
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +59,14 @@ def test_reasons_count_every_input_once_and_rejections_come_first(facts):
     fates = [row["fate"] for row in rows]
     assert fates[: fates.count("rejection")] == ["rejection"] * fates.count("rejection")
     assert all(1 <= len(row["examples"]) <= 3 and row["meaning"] for row in rows)
+
+
+def test_a_failed_input_lowers_the_coverage_of_its_own_kind(labels, tmp_path):
+    kept = [replace(label, status=Status.ACCEPTED) for label in labels if label.sample.kind == "attribute"][:4]
+    failed = [Rejection(f"{n}", "ground", "no_box", "none", kept[0].sample.source, kind=k) for n, k in enumerate(KINDS)]
+    commit_part(tmp_path, PartResult("part", RECIPE, (*kept, *failed)))
+    with Catalog(tmp_path) as catalog:
+        by_kind = {row["name"]: row for row in Facts(catalog, RECIPE).by("kind")}
+    assert {name: (row["inputs"], row["coverage"]) for name, row in by_kind.items()} == {
+        "attribute": (5, 0.8), "absent": (1, 0.0), "unknown": (1, 0.0)
+    }  # fmt: skip

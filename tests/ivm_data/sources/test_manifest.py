@@ -125,8 +125,11 @@ def test_a_bad_line_becomes_a_rejection_with_its_reason_and_the_others_go_on(tmp
 
 
 def test_a_rejection_names_what_could_be_read_of_the_line(tmp_path, photos):
-    (rejection,) = read(tmp_path, photos, {"image": "none.png", "instruction": ASK, "source": "mine"})
+    words = {"source": "mine", "kind": "relation", "difficulty": "hard"}
+    rejection, unread = read(tmp_path, photos, {"image": "none.png", "instruction": ASK, **words}, b"{")
     assert (rejection.image_uri, rejection.instruction, rejection.source) == ("none.png", ASK, "mine")
+    assert (rejection.kind, rejection.difficulty) == ("relation", "hard")
+    assert (unread.kind, unread.difficulty, unread.source) == ("", "", "set")
 
 
 def test_rejections_have_ids_of_their_own_that_do_not_depend_on_the_part_size(tmp_path, photos):

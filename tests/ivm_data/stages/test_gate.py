@@ -1,8 +1,13 @@
+import math
+
+import numpy as np
 import pytest
 
-from ivm_data.stages.gate import GateConfig, decide
+from ivm_data.quality.calibration import Uncalibrated
+from ivm_data.stages.gate import GateConfig, GateStage, decide
+from ivm_data.stages.stage import Draft
 from storage.errors import ConfigError
-from storage.records import REASONS, Scores, Status
+from storage.records import MISSING, REASONS, Label, Lineage, Rejection, Sample, Scores, Status
 
 GOOD = {"quality": 0.95, "area_ratio": 0.1, "understood": 1.0, "agreement": 0.9}
 
@@ -41,3 +46,17 @@ def test_a_single_proposer_has_no_agreement_and_is_not_punished_for_it():
 def test_crossed_thresholds_are_refused_with_both_values():
     with pytest.raises(ConfigError, match=r"reject=0\.9, accept=0\.5"):
         GateConfig(accept=0.5, reject=0.9)
+
+
+@pytest.mark.parametrize("verification", [MISSING, math.inf, -math.inf])
+def test_a_quality_that_is_no_number_is_a_rejection_and_never_passes_the_rules(verification):
+    sample = Sample("id", b"", "x.png", 4, 4, "the star", "test", kind="attribute", difficulty="hard")
+    drafts = [
+        Draft(sample, np.zeros((4, 4, 3), np.uint8), scores=Scores(**GOOD | {"verification": value}))
+        for value in (verification, 0.9)
+    ]
+    refused, label = GateStage(Uncalibrated(), GateConfig(), Lineage("r", ())).run(drafts)
+    assert isinstance(refused, Rejection) and (refused.stage, refused.reason) == ("gate", "no_quality")
+    assert (refused.kind, refused.difficulty) == ("attribute", "hard")
+    assert "verification" in refused.detail
+    assert isinstance(label, Label) and label.status == Status.ACCEPTED
