@@ -25,16 +25,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from benchmarks import intervals
-from benchmarks.results import markdown
+from benchmarks.results import with_interval
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.recipes.training_recipes import train_config
 from ivm_data.worlds.world import write_world
 from ivm_model.data.dataset import DataConfig, TrainingRow, TrainingRows, load_rows
 from ivm_model.data.features import Features, decode_rows, encode_rows, to_frame
+from ivm_model.metrics import bootstrap
 from ivm_model.metrics.evaluation import score_heatmaps
-from ivm_model.metrics.mask_scores import RESAMPLES, RIGHT_IOU
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.generator import GeneratorTrainer
 from ivm_model.train.signals import weigh
@@ -42,6 +41,8 @@ from ivm_model.train.trainer import TrainConfig
 from storage import reviews, rle
 from storage.catalog import Catalog
 from storage.errors import ConfigError
+from storage.markdown import markdown_table
+from storage.overlap import RIGHT_IOU, is_right
 from storage.reader import iter_labels
 from storage.records import Label, Status
 
@@ -130,7 +131,7 @@ class Bench:
         self.encoded = encode_rows(model, every)
         self.image = {row.image_key: i for row, i in zip(every, self.encoded.image_N, strict=True)}
         self.test = encode_rows(model, rows.test)
-        right = np.mean([rle.iou(row.mask, row.truth) >= RIGHT_IOU for row in rows.machine if row.truth])
+        right = np.mean([is_right(rle.iou(row.mask, row.truth)) for row in rows.machine if row.truth])
         told = f"{right:.0%} of them with IoU >= {RIGHT_IOU}; {len(rows.test)} score"
         print(f"{len(self.labels)} labels, {len(rows.train)} of them train without review, {told}", flush=True)
 
@@ -193,7 +194,7 @@ def print_queue(bench: Bench, counts: list[int]) -> None:
             shares = [(iou_N < RIGHT_IOU).mean(), (iou_N < ACCEPT_IOU).mean(), 1 - iou_N.mean(), no_target, unused]
             rows.append([str(count), order, *map(float, shares)])
     head = ["reviewed labels", "order", f"IoU < {RIGHT_IOU}", f"IoU < {ACCEPT_IOU}", "mean correction, 1 - IoU"]
-    print("\n" + markdown([*head, "without target", "did not train before"], rows))
+    print("\n" + markdown_table([*head, "without target", "did not train before"], rows))
 
 
 def print_scores(bench: Bench, counts: list[int], seeds: int) -> None:
@@ -211,14 +212,16 @@ def print_scores(bench: Bench, counts: list[int], seeds: int) -> None:
             rows.append([str(count), order, float(scored_SN.mean()), *gains])
     all_SN = iou("all", len(bench.labels))
     rows.append([str(len(bench.labels)), "all", float(all_SN.mean()), interval(all_SN - none_SN, bench.image_N), ""])
-    print("\n" + markdown(["reviewed labels", "order", "gIoU", "against no review", "against random order"], rows))
+    print(
+        "\n" + markdown_table(["reviewed labels", "order", "gIoU", "against no review", "against random order"], rows)
+    )
 
 
 def interval(gain_SN: np.ndarray, image_N: np.ndarray) -> str:
     """Mean and 95 % bootstrap interval over seeds S and the images of the rows N together."""
-    rng, seeds = np.random.default_rng(0), len(gain_SN)
-    draws = intervals.draws(image_N, RESAMPLES, rng)
-    return intervals.told(gain_SN.mean(), [gain_SN[rng.integers(seeds, size=seeds)][:, draw].mean() for draw in draws])
+    return with_interval(
+        gain_SN.mean(), bootstrap.interval(lambda rows, seeds: gain_SN[seeds][:, rows].mean(), image_N, len(gain_SN))
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from httpx import HTTPError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 
+from storage.markdown import markdown_table
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -60,8 +62,7 @@ def _update(artifact: UUID, percent: float, description: str) -> None:
 
 def as_markdown(counts: Mapping[str, str]) -> str:
     """Names and values as a Markdown table of one row."""
-    lines = [list(counts), ["---"] * len(counts), list(counts.values())]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(list(counts), [list(counts.values())])
 
 
 def as_cells(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ivm_data.evaluation.downstream import AnswerTable
 from ivm_data.evaluation.mask_table import GROUPINGS, MaskTable
 from ivm_model.metrics.tally import SCORES, Interval
 from storage.errors import ConfigError
+from storage.markdown import markdown_table
 
 SUFFIXES = (".md", ".json")
 TITLES = dict(
@@ -53,11 +54,11 @@ def masks_markdown(table: MaskTable) -> str:
         f"# Masks on {table.manifest}",
         f"{len(table.ids)} questions about {len(set(table.images))} images; {len(table.bad)} records could not be used "
         f"and {table.unmarked} have no mask to score on. In parentheses: 95 % bootstrap intervals over images.",
-        _table(["system", *TITLES.values()], [[n, *map(cell, s.values())] for n, s in table.overall().items()]),
+        markdown_table(["system", *TITLES.values()], [[n, *map(cell, s.values())] for n, s in table.overall().items()]),
     ]
     if len(systems) > 1:
         rows = [[n, *map(signed, s.values())] for n, s in table.differences().items()]
-        blocks += [f"## Difference to {systems[0]}, paired", _table(["system", *TITLES.values()], rows)]
+        blocks += [f"## Difference to {systems[0]}, paired", markdown_table(["system", *TITLES.values()], rows)]
     for grouping in GROUPINGS:
         groups = table.by(grouping)
         shown = [
@@ -65,7 +66,10 @@ def masks_markdown(table: MaskTable) -> str:
             for group, members in groups.items()
             for name, scores in members.items()
         ]
-        blocks += [f"## By {grouping}", _table([grouping, "questions", "system", "gIoU", "Acc@0.5", "cgF1"], shown)]
+        blocks += [
+            f"## By {grouping}",
+            markdown_table([grouping, "questions", "system", "gIoU", "Acc@0.5", "cgF1"], shown),
+        ]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -84,7 +88,7 @@ def answers_markdown(table: AnswerTable) -> str:
             masked, unread = f"{table.found(view, group):.2f}", str(answers.unread)
             rows.append([view, cell(table.accuracy(view, group)), *change, masked, unread])
         columns = ["view", "accuracy", "difference to whole image", "p", "mask found", "unread"]
-        blocks += [f"## {group or 'All questions'}", _table(columns, rows)]
+        blocks += [f"## {group or 'All questions'}", markdown_table(columns, rows)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -129,8 +133,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(str(one).replace("|", "\\|") for one in line) + " |" for line in lines)

@@ -21,10 +21,8 @@ from sklearn.preprocessing import StandardScaler
 
 from storage import rle
 from storage.errors import ConfigError, WeightsError
+from storage.overlap import is_right
 from storage.records import Label, Proposal, Scores
-
-RIGHT_IOU = 0.5
-"""A mask counts as right from this overlap with the human mask on."""
 
 MASK_FEATURES = (
     "presence",
@@ -157,9 +155,9 @@ def calibrate(labels: Iterable[Label]) -> Calibration:
         if not label.proposals:
             absences.add(label.scores, rle.area(human) == 0)
             continue
-        masks.add(label.scores, label.human_iou >= RIGHT_IOU)
+        masks.add(label.scores, is_right(label.human_iou))
         for proposal in label.proposals:
-            proposers[proposal.expert].add(proposal, rle.iou(proposal.mask, human) >= RIGHT_IOU)
+            proposers[proposal.expert].add(proposal, is_right(rle.iou(proposal.mask, human)))
     return Calibration(
         mask=Logistic.fit(MASK_FEATURES, masks.scores, masks.right),
         absent=Logistic.fit(ABSENT_FEATURES, absences.scores, absences.right),

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from ivm_data.quality.calibration import RIGHT_IOU
 from storage.catalog import Catalog
 from storage.errors import ConfigError
+from storage.overlap import RIGHT_IOU
 from storage.records import REASONS
 
 FactRow = dict[str, Any]

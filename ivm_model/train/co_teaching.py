@@ -12,12 +12,12 @@ from ivm_model.data.dataset import TrainingRow
 from ivm_model.data.features import Features
 from ivm_model.engine.losses import mask_loss
 from ivm_model.engine.optimization import Progress, silent
-from ivm_model.metrics.mask_scores import RIGHT_IOU
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.generator import GeneratorTrainer
 from ivm_model.weighting.weightings import NEEDS_MEASURER, NEEDS_PEERS
 from storage import rle
 from storage.errors import ConfigError
+from storage.overlap import RIGHT_IOU
 
 SCORE_BATCH = 32
 
