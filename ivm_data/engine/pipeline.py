@@ -15,7 +15,6 @@ import numpy as np
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.common.usage import Usage, metered
 from ivm_data.experts.registry import embedded, get
-from ivm_data.images import decode
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.recipes.labeling_recipes import Recipe, recipe_hash
 from ivm_data.stages.fuse import FuseStage
@@ -27,6 +26,7 @@ from ivm_data.stages.segment import SegmentStage
 from ivm_data.stages.stage import Draft, Outcome, Stage, rejection
 from ivm_data.stages.verify import VerifyStage
 from storage.errors import InputError, IvmError
+from storage.images import decode
 from storage.records import Label, Lineage, PartResult, Rejection, Sample, Timing
 
 STAGES: dict[str, Callable[[Recipe], Stage]] = {
