@@ -31,6 +31,7 @@ from ivm_data.stages.stage import Draft
 from storage.errors import ConfigError, IvmError, TransientError
 from storage.records import Rejection, Sample
 
+_LOG = logging.getLogger(__name__)
 *_, LAST = STAGES
 PLACED_S = 60.0
 """Seconds that a cluster has to find a place for every actor, new machines of an autoscaler included."""
@@ -107,6 +108,10 @@ def label_parts(run: LabelingRun, config: RayConfig) -> Iterator[tuple[ManifestP
             if not waiting:
                 return
             if left:
+                first = next(iter(waiting))
+                _LOG.warning(
+                    "%d parts start anew, %d times at most; %s: %s", len(waiting), left, first, died[first].why
+                )
                 time.sleep(config.retry_s)
         for name, part in waiting.items():
             yield part, died[name]

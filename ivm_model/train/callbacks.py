@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from ivm_model.train.generator import AfterStep, GeneratorTrainer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+_LOG = logging.getLogger(__name__)
 
 
 class Journal:
@@ -46,6 +49,8 @@ class Journal:
         self.best: dict[str, Any] | None = None
         self.opinions: dict[str, Any] | None = None
         self._state = self.store.load()
+        if self._state:
+            _LOG.info("the training in '%s' goes on after step %d", out, self.resumed_at)
         self._writer = self._open_writer()
 
     @property

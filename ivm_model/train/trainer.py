@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainConfig", "train_dwsl"]
 
+_LOG = logging.getLogger(__name__)
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -49,6 +51,7 @@ def train_dwsl(config: TrainConfig, progress: Progress = silent) -> TrainReport:
         heal(config.out)
         snapshot = _first_says(accelerator, config)
         config = replace(config, rows=replace(config.rows, snapshot=snapshot))
+        _LOG.info("training on the rows of snapshot %s", snapshot or "of now, unnamed")
         return train(config, accelerator, progress, stop)
 
 
