@@ -29,6 +29,7 @@ from ivm_data.experts.registry import unload
 from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.stages.stage import Draft
 from storage.errors import ConfigError, IvmError, TransientError
+from storage.extras import extra
 from storage.records import Rejection, Sample
 
 _LOG = logging.getLogger(__name__)
@@ -125,7 +126,8 @@ def cluster(config: RayConfig) -> Iterator[None]:
         ConfigError: there is none at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
+    with extra("ray"):
+        import ray
 
     if ray.is_initialized():
         yield

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
 from storage.errors import ConfigError
+from storage.extras import extra
 from storage.rows import image_sha
 
 
@@ -35,7 +36,8 @@ def write_web_dataset(items: Iterable[Item], folder: Path, options: WebDatasetOp
 
     Loses: proposals, heatmap
     """
-    from webdataset import ShardWriter
+    with extra("formats"):
+        from webdataset import ShardWriter
 
     counts, seen = Counts(), set[str]()
     pattern = f"{folder}/shard-%06d.tar"

@@ -15,6 +15,7 @@ from ivm_model.engine.training_state import StateStore
 from ivm_model.metrics.evaluation import evaluate
 from ivm_model.model.checkpoint import TENSORBOARD
 from ivm_model.train.generator import AfterStep, GeneratorTrainer
+from storage.extras import extra
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -139,6 +140,7 @@ class Journal:
     def _open_writer(self) -> Any:
         if not (self.config.tensorboard and self.accelerator.is_main_process):
             return None
-        from torch.utils.tensorboard import SummaryWriter
+        with extra("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
 
         return SummaryWriter(str(self.out / TENSORBOARD), purge_step=self.resumed_at + 1)

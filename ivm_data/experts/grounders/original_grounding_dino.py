@@ -21,6 +21,7 @@ from ivm_data.experts.grounders.original_grounding_dino_fixes import build_model
 from ivm_data.experts.grounders.shared_backbone import share_native_backbone
 from ivm_model.model.base_models import check_dtype, computing_in, first_line, load_part, to_device
 from storage.errors import ConfigError, WeightsError
+from storage.extras import extra
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +86,8 @@ class NativeGroundingDino:
         """Read the weights; does nothing the second time."""
         if self._model is not None:
             return
+        with extra("original-experts"):
+            import groundingdino  # noqa: F401
         config = self.config
         architecture = read_architecture(config.architecture)
         _check_cells(config, architecture)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from ivm_data.experts.common.usage import Meter, Usage, tell
 from storage.errors import ConfigError, IvmError, TransientError, WeightsError
+from storage.extras import extra
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class OpenAiClient:
         """
         if self._client is not None:
             return
-        from openai import APIConnectionError, APITimeoutError, DefaultHttpxClient, OpenAI
+        with extra("openai"):
+            from openai import APIConnectionError, APITimeoutError, DefaultHttpxClient, OpenAI
 
         config = self.config
         self._client = OpenAI(
