@@ -48,8 +48,7 @@ class LogLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         colour = "yellow" if record.levelno >= logging.WARNING else "dim"
-        _errors.print(f"[{colour}]{record.levelname.lower()}:[/] ", end="")
-        _errors.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        _print_error(Text(f"{record.levelname.lower()}:", colour), self.format(record))
 
 
 def show_logs(verbose: int) -> None:

@@ -39,5 +39,5 @@ def test_tokens_of_the_image_and_padding_count_for_nothing(fits):
 
 def test_a_decoder_without_maps_or_with_a_negative_number_of_them():
     assert DecoderConfig(fits=0).fits == 0
-    with pytest.raises(ConfigError, match="fits >= 0"):
+    with pytest.raises(ConfigError, match="'fits' must be at least 0"):
         DecoderConfig(fits=-1)

@@ -84,7 +84,7 @@ def test_training_switches_only_the_loras_dropout(lmm):
 
 @pytest.mark.parametrize("wrong", [{"rank": 0}, {"dropout": 1.0}, {"layers": ()}])
 def test_lora_settings_that_cannot_work_are_refused(wrong):
-    with pytest.raises(ConfigError, match="LoRA"):
+    with pytest.raises(ConfigError, match=f"'{next(iter(wrong))}' must"):
         LoraSettings(**wrong)
 
 
