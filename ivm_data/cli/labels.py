@@ -79,9 +79,9 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="JSON file to write; name it in a recipe's 'calibration'.")],
 ) -> None:
     """Learn from human rows how scores become quality: `ivm calibrate --data data --out calibration.json`."""
-    from ivm_data.quality.calibration import calibrate as fit
     import pyarrow.compute as pc
 
+    from ivm_data.quality.calibration import calibrate as fit
     from storage.data_set import DataSet
 
     with DataSet.open(data) as opened:
