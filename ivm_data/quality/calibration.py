@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from storage import rle
 from storage.errors import ConfigError, WeightsError
+from storage.publish import write_text
 from storage.records import Label, Proposal, Scores
 
 RIGHT_IOU = 0.5
@@ -114,7 +115,7 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Calibration:

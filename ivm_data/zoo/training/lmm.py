@@ -19,8 +19,9 @@ from ivm_data.zoo.training.lmm_packs import Packer
 from ivm_data.zoo.training.lmm_scores import score
 from ivm_data.zoo.training.lmm_tower import teach
 from ivm_data.zoo.training.scenes import load_scenes
-from ivm_data.zoo.training.schedule import cosine, published
+from ivm_data.zoo.training.schedule import cosine
 from storage.errors import ConfigError
+from storage.publish import whole_folder
 
 NAME = "lmm"
 _DESCRIPTION = f"""
@@ -150,6 +151,6 @@ def _summary(recent: list[tuple[dict[str, float], tuple[tuple[str, bool], ...]]]
 
 
 def _publish(llava: LlavaForConditionalGeneration, processor: LlavaProcessor, out: Path) -> None:
-    with published(out) as scratch:
+    with whole_folder(out) as scratch:
         llava.save_pretrained(scratch)
         processor.save_pretrained(scratch)
