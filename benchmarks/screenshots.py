@@ -7,6 +7,7 @@ headless Chromium. Ends everything that it started.
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import socket
 import sys
@@ -23,6 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from flows.up import down, up
 from ivm_data.worlds.world import write_world
+from storage.publish import whole_file
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(
@@ -98,9 +100,9 @@ def _take(page: Page, address: str, path: Path) -> None:
     page.goto(address)
     # The pages keep a socket open, so that the network is never idle.
     page.wait_for_timeout(6000)
-    page.screenshot(path=path)
-    picture = Image.open(path).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-    picture.save(path, optimize=True)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    with whole_file(path) as hidden:
+        picture.save(hidden, "PNG", optimize=True)
     print(f"{path}: {path.stat().st_size / 1024:.0f} KB")
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from storage.publish import write_text
+
 PATIENCE_S = 20.0
 """Seconds that a process has to end by itself."""
 
@@ -37,7 +39,7 @@ class Background:
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         known = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-        self._file.write_text(json.dumps(known))
+        write_text(self._file, json.dumps(known))
 
     def find(self) -> psutil.Process | None:
         """The process while it lives; None where it is gone, or its pid is another process's now."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from flows.processes import Background
 from flows.server import POOL, PREFECT, Server, add_options
 from storage.errors import IvmError
+from storage.publish import write_text
 
 ENV = Path(".env")
 """Prefect reads it in the folder that a command is started in; nobody's profile is touched."""
@@ -84,7 +85,7 @@ def _foreign_lines() -> list[str]:
 
 def _write_env(lines: list[str]) -> None:
     if lines:
-        ENV.write_text("\n".join(lines) + "\n")
+        write_text(ENV, "\n".join(lines) + "\n")
     else:
         ENV.unlink()
 

@@ -20,10 +20,13 @@ import pyarrow.parquet as pq
 from storage import layout, schema
 from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
-from storage.files import CONTENT, LIGHT_ROWS, adopt, alone_in, unused, write_tables
+from storage.files import CONTENT, LIGHT_ROWS, alone_in, write_tables
+from storage.locks import unused
 from storage.part_files import PARTS, CommittedPart, joint_name, listing, parts_of, superseded
+from storage.publish import adopt
+from storage.records import image_sha
 from storage.row_hashes import combine, part_digests
-from storage.rows import HEAVY_ROWS, RowDict, image_sha, share_images
+from storage.rows import HEAVY_ROWS, RowDict, share_images
 
 SCRATCH = ".compacting"
 """Folder of a data set where new files are written; nothing reads it."""

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from storage import decisions, layout, reader, reviews, snapshots
 from storage.errors import ConfigError, ShardError
-from storage.files import in_use
 from storage.layout import DataFiles, Problem
+from storage.locks import in_use
 from storage.part_files import CommittedPart
 from storage.records import Decision, Label, Review, Rle, Scope
 from storage.reviews import Adjudication

@@ -1,8 +1,6 @@
-"""Files that appear whole or not at all.
+"""The files of a data set: who writes where, who reads what, and how Parquet is encoded.
 
-A file is written under a hidden name, synced, renamed, and its folder synced. Writers of one folder take turns by
-`flock` on the folder, which the kernel releases when a process dies; so a hidden file seen under the lock is the
-remains of a killed writer.
+Each file appears whole (`storage.publish`); writers of one folder take turns (`alone_in`).
 """
 
 from __future__ import annotations
@@ -18,6 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import ShardError
+from storage.locks import in_use as in_use  # noqa: PLC0414 - the training feed still asks for it here
+from storage.locks import release
+from storage.publish import make_folder, sweep, whole_file, written
+from storage.publish import sync as sync  # noqa: PLC0414 - likewise
 from storage.rows import HEAVY_ROWS
 
 LIGHT_ROWS = 16_384
@@ -38,43 +40,27 @@ _DICTIONARY = [
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Make the folder, hold its lock, and clear what killed writers left in it."""
-    _make(folder)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        for leftover in folder.glob(".*.tmp"):
-            leftover.unlink()
-        yield
-    finally:
-        os.close(handle)
+    """Make the folder, hold its lock, and clear what killed writers left in it.
+
+    Raises:
+        DiskError: it cannot be made or written to.
+    """
+    with written(folder):
+        make_folder(folder)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            _sweep(folder)
+            yield
+        finally:
+            release(handle)
 
 
-@contextmanager
-def in_use(folder: Path) -> Iterator[None]:
-    """Keep the files below a folder, if it is there, while they are read; `unused` says no meanwhile."""
-    if not folder.is_dir():
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def unused(folder: Path) -> Iterator[bool]:
-    """Whether no reader is in `in_use` of the folder; if so, the next one waits until this ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(handle)
+def _sweep(folder: Path) -> None:
+    sweep(folder)
+    # Writers of earlier versions named their hidden files so, and hold the folder's lock.
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
 
 
 @contextmanager
@@ -93,16 +79,8 @@ def readable(path: Path) -> Iterator[None]:
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a hidden file, then give it its name; call it inside `alone_in(path.parent)`."""
-    hidden = path.with_name(f".{path.name}.tmp")
-    write(hidden)
-    adopt(path, hidden)
-
-
-def adopt(path: Path, written: Path) -> None:
-    """Give a file that lies whole on the same disk its name; call it inside `alone_in(path.parent)`."""
-    sync(written)
-    os.replace(written, path)
-    sync(path.parent)
+    with whole_file(path, swept=True) as hidden:
+        write(hidden)
 
 
 def write_table(path: Path, table: pa.Table, content: str = "") -> None:
@@ -140,19 +118,3 @@ def _heavy_options() -> dict[str, Any]:
         "use_dictionary": ["recipe", "part"],
         "write_statistics": ["recipe", "part", "position", "sample_id"],
     }
-
-
-def _make(folder: Path) -> None:
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync(folder.parent)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,6 +10,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 MISSING = math.nan
@@ -114,6 +115,11 @@ class Sample:
     human_mask: Rle | None = None
     held_out: bool = False
     human_boxes: tuple[Box, ...] = ()
+
+    @cached_property
+    def image_sha(self) -> str:
+        """Content address of the image, as `image_sha` makes it; hashed once."""
+        return image_sha(self.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +397,11 @@ class PartResult:
     recipe: str
     outcomes: tuple[Label | Rejection, ...]
     timings: tuple[Timing, ...] = field(default=())
+
+
+def image_sha(image: bytes) -> str:
+    """Content address of an encoded image file, its one identity everywhere: 32 hex digits of BLAKE2b."""
+    return hashlib.blake2b(image, digest_size=16).hexdigest()
 
 
 def sample_id(image: bytes, instruction: str) -> str:

@@ -19,7 +19,7 @@ from storage import layout, part_files
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmError, ShardError, TransientError
 from storage.extras import extra
-from storage.files import CONTENT, adopt, alone_in
+from storage.files import CONTENT, alone_in, replace
 
 SCHEMES = ("s3", "gs")
 """Stores whose client can write conditionally."""
@@ -164,9 +164,7 @@ def _fetch(store: _Store, data: Path, name: str, size: int) -> int | None:
             if path.stat().st_size != size:
                 _check_same(store, path, name)
             return None
-        hidden = path.with_name(f".{path.name}.tmp")
-        store.filesystem.get_file(store.path(name), str(hidden))
-        adopt(path, hidden)
+        replace(path, lambda hidden: store.filesystem.get_file(store.path(name), str(hidden)))
     return size
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
@@ -26,16 +25,12 @@ from storage.records import (
     Scores,
     Status,
 )
+from storage.records import image_sha as image_sha  # noqa: PLC0414 - the training feed still asks for it here
 
 RowDict = dict[str, Any]
 
 HEAVY_ROWS = 64
 """Rows of a heavy row group. A group is whole in itself: it holds the bytes of every image that it names, once."""
-
-
-def image_sha(image: bytes) -> str:
-    """Content address of an image file: 32 hex digits of BLAKE2b."""
-    return hashlib.blake2b(image, digest_size=16).hexdigest()
 
 
 def light_rows(result: PartResult) -> Iterator[RowDict]:
@@ -60,6 +55,12 @@ def share_images(rows: Iterable[RowDict]) -> Iterator[RowDict]:
             seen.clear()
         yield row | {"image": None} if row["image_sha"] in seen else row
         seen.add(row["image_sha"])
+
+
+def fact_row(fact: Any) -> RowDict:
+    """A fact, such as a `Weight` or a `Review`, as a row."""
+    row = {name: getattr(fact, name) for name in fact.__dataclass_fields__}
+    return row | {name: asdict(value) for name, value in row.items() if isinstance(value, Rle)}
 
 
 def to_label(light: Mapping[str, Any], heavy: Mapping[str, Any]) -> Label:
@@ -98,7 +99,7 @@ _PROPOSAL = tuple(f.name for f in fields(Proposal) if f.name != "mask")
 
 def _light_rejection(rejection: Rejection) -> RowDict:
     blank = {"image_sha": "", "held_out": False, "has_human": False}
-    return {"outcome": "rejection", **blank, **asdict(rejection)}
+    return {"outcome": "rejection", **blank, **_flat(rejection)}
 
 
 def _light_label(label: Label) -> RowDict:
@@ -107,16 +108,16 @@ def _light_label(label: Label) -> RowDict:
         "outcome": "label",
         "sample_id": sample.id,
         **{name: getattr(sample, name) for name in _SAMPLE},
-        "image_sha": image_sha(sample.image),
+        "image_sha": sample.image_sha,
         "status": label.status.value,
         "reason": label.reason,
-        "rewrite": asdict(label.rewrite),
-        **_nulls(asdict(label.scores)),
+        "rewrite": _flat(label.rewrite),
+        **_flat(label.scores),
         "human_iou": _null(label.human_iou),
         "has_human": human is not None,
         "area": rle.area(label.mask),
         "human_area": None if human is None else rle.area(human),
-        "candidates": [_nulls(asdict(candidate)) for candidate in label.candidates],
+        "candidates": [_flat(candidate) | {"box": _flat(candidate.box)} for candidate in label.candidates],
         "proposals": [_light_proposal(proposal, human) for proposal in label.proposals],
         "pairs": [
             {"first": a.expert, "second": b.expert, "iou": rle.iou(a.mask, b.mask)}
@@ -127,7 +128,7 @@ def _light_label(label: Label) -> RowDict:
 
 
 def _light_proposal(proposal: Proposal, human: Rle | None) -> RowDict:
-    return _nulls({name: getattr(proposal, name) for name in _PROPOSAL}) | {
+    return _flat(proposal, _PROPOSAL) | {
         "area": rle.area(proposal.mask),
         "human_iou": None if human is None else rle.iou(proposal.mask, human),
     }
@@ -141,7 +142,7 @@ def _heavy_label(label: Label) -> RowDict:
         "sample_id": sample.id,
         "height": sample.height,
         "width": sample.width,
-        "image_sha": image_sha(sample.image),
+        "image_sha": sample.image_sha,
         "image": sample.image,
         "mask": label.mask.counts,
         "human_mask": None if sample.human_mask is None else sample.human_mask.counts,
@@ -166,8 +167,9 @@ def _null(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _nulls(row: RowDict) -> RowDict:
-    return {name: _null(value) for name, value in row.items()}
+def _flat(record: Any, names: Iterable[str] = ()) -> RowDict:
+    """A record's fields, or those named, as they are but for NaN; `dataclasses.asdict` copies all that is below."""
+    return {name: _null(getattr(record, name)) for name in names or record.__dataclass_fields__}
 
 
 def _floats(row: Mapping[str, Any], names: Iterable[str]) -> RowDict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from storage.files import CONTENT, alone_in, replace, write_table, write_tables
 from storage.part_files import PARTS, CommittedPart, listing
 from storage.records import Decision, Label, PartResult, Reliability, Review, Weight
 from storage.row_hashes import combine, fact_digests, row_digests
-from storage.rows import heavy_rows, light_rows
+from storage.rows import fact_row, heavy_rows, light_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,17 @@ def commit_part(data: Path, result: PartResult) -> Committed:
         ShardError: the part is committed with other contents, or its committed file cannot be read.
     """
     _check_recipe(result)
-    light = pa.Table.from_pylist(list(light_rows(result)), schema=schema.LIGHT)
-    heavy = pa.Table.from_pylist(list(heavy_rows(result)), schema=schema.HEAVY)
-    content = combine([*row_digests(light), *row_digests(heavy)])
+    lights, heavies = list(light_rows(result)), list(heavy_rows(result))
+    content = combine([*row_digests(lights, schema.LIGHT), *row_digests(heavies, schema.HEAVY)])
     path = layout.light_path(data, result.recipe, result.part)
     with alone_in(path.parent):
         if compacted := _in_compacted(path, content):
             path = compacted
         fresh = not compacted and not _holds(path, content)
         if fresh:
-            write_table(layout.heavy_path(path), heavy, content)
+            write_table(layout.heavy_path(path), pa.Table.from_pylist(heavies, schema=schema.HEAVY), content)
             _write_timings(data, result)
-            write_table(path, light, content)
+            write_table(path, pa.Table.from_pylist(lights, schema=schema.LIGHT), content)
     return Committed(path, layout.heavy_path(path), content, len(result.outcomes), fresh)
 
 
@@ -119,16 +118,16 @@ def _append(folder: Path, part: str, facts: Sequence[Any], kind: pa.Schema, owne
     path = folder / f"{layout.name(part)}.parquet"
     if others := {getattr(fact, owner) for fact in facts} - {folder.name}:
         raise ValueError(f"every fact in '{path}' must be of {owner} {folder.name!r}, got {sorted(others)}")
-    table = pa.Table.from_pylist([asdict(fact) for fact in facts], schema=kind)
-    content = combine(fact_digests(table))
+    rows = [fact_row(fact) for fact in facts]
+    content = combine(fact_digests(rows, kind))
     with alone_in(folder):
         if not _holds(path, content):
-            write_table(path, table, content)
+            write_table(path, pa.Table.from_pylist(rows, schema=kind), content)
     return path
 
 
 def _write_timings(data: Path, result: PartResult) -> None:
-    table = pa.Table.from_pylist([asdict(timing) for timing in result.timings], schema=schema.TIMINGS)
+    table = pa.Table.from_pylist([fact_row(timing) for timing in result.timings], schema=schema.TIMINGS)
     path = data / "timings" / result.recipe / f"{result.part}.parquet"
     with alone_in(path.parent):
         write_table(path, table)

@@ -13,8 +13,8 @@ from storage import layout
 from storage.data_set import DataSet
 from storage.files import CONTENT
 from storage.layout import Problem
+from storage.records import image_sha
 from storage.row_hashes import combine, fact_digests, part_digests
-from storage.rows import image_sha
 from storage.snapshots import FACTS, Snapshot
 
 
@@ -41,7 +41,8 @@ def verify_snapshot(data: DataSet, snapshot: Snapshot) -> tuple[str, ...]:
         found |= {("labels", *key): content for key, content in _label_contents(data, path)}
     for kind in FACTS:
         for path in data.by_kind[kind]:
-            found[kind, path.parent.name, path.stem] = combine(fact_digests(pq.read_table(path)))
+            rows = pq.read_table(path).to_pylist()
+            found[kind, path.parent.name, path.stem] = combine(fact_digests(rows, layout.SCHEMAS[kind]))
     wrong = []
     for entry in snapshot.entries:
         content = found.get((entry.kind, entry.owner, entry.part))

@@ -13,6 +13,7 @@ from ivm_data.apply.frames import VIDEO_SUFFIXES, frames
 from ivm_model.how import How
 from ivm_model.predictor import BATCH, Predictor
 from storage.errors import ConfigError, InputError
+from storage.publish import whole_file
 
 
 @dataclass
@@ -54,7 +55,7 @@ def mask_frames(
         for (name, _), masked in zip(
             waiting, predictor.masks(images, [instruction] * len(images), how, threshold), strict=True
         ):
-            done.written.append(_save(masked.image_HWC, out / f"{name}.png" if many else out))
+            done.written.append(_save(masked.image_HWC, out / f"{name}.png" if many else out, swept=bool(done.written)))
             if not masked.found:
                 done.not_found.append(name)
             progress()
@@ -81,10 +82,10 @@ def _check_out(source: Path, out: Path, many: bool) -> None:
         raise ConfigError(f"'{out}' is no name of an image file; for one image give one such as 'masked.png'")
 
 
-def _save(image_HWC: np.ndarray, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        Image.fromarray(image_HWC).save(path)
-    except ValueError as error:
-        raise ConfigError(f"'{path}' cannot be written: {error}; end it in .png or .jpg") from error
+def _save(image_HWC: np.ndarray, path: Path, *, swept: bool) -> Path:
+    form = Image.registered_extensions().get(path.suffix.lower())
+    if form not in Image.SAVE:
+        raise ConfigError(f"'{path}' cannot be written: no image format ends in '{path.suffix}'; use .png or .jpg")
+    with whole_file(path, swept=swept) as hidden:
+        Image.fromarray(image_HWC).save(hidden, form)
     return path

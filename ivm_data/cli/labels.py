@@ -89,7 +89,6 @@ def calibrate(
 
     with DataSet.open(data) as opened:
         calibration = fit(opened.labels(pc.field("has_human") & ~pc.field("held_out")))
-    out.parent.mkdir(parents=True, exist_ok=True)
     calibration.save(out)
     say(f"{out}: fitted on {calibration.rows[0]} masks and {calibration.rows[1]} absences")
 

@@ -15,6 +15,7 @@ from ivm_model.metrics.tally import SCORES, Interval
 from storage.display import markdown
 from storage.errors import ConfigError
 from storage.markdown import markdown_table
+from storage.publish import write_text
 
 SUFFIXES = (".md", ".json")
 TITLES = dict(
@@ -39,13 +40,11 @@ def write(table: MaskTable | AnswerTable, out: Path) -> Path:
         ConfigError: neither .md nor .json.
     """
     check_suffix(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(table, MaskTable):
         text = masks_markdown(table) if out.suffix == ".md" else _json(_mask_facts(table))
     else:
         text = answers_markdown(table) if out.suffix == ".md" else _json(table.facts())
-    out.write_text(text, encoding="utf-8")
-    return out
+    return write_text(out, text)
 
 
 def masks_markdown(table: MaskTable) -> str:

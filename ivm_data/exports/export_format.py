@@ -34,7 +34,6 @@ from PIL import Image
 
 from storage import images, rle
 from storage.records import Label, Rle
-from storage.rows import image_sha
 
 Category = Literal["instruction", "phrase", "target"]
 """What a class is in a format that has classes: the instruction, its target phrases, or one class for everything."""
@@ -127,7 +126,7 @@ class ImageFolder:
 
     def add(self, item: Item) -> Stored:
         """Write the label's image where it is not there yet."""
-        sha = image_sha(item.label.sample.image)
+        sha = item.label.sample.image_sha
         if sha in self._stored:
             return self._stored[sha]
         data, suffix = upright(item.label.sample.image)

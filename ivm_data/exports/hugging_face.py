@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
 from storage.extras import extra
-from storage.rows import image_sha
 from storage.validation import Checked, Count
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _features() -> Features:
 
 def _row(item: Item, counts: Counts, seen: set[str]) -> dict[str, Any]:
     data, suffix = upright(item.label.sample.image)
-    name = image_sha(item.label.sample.image)
+    name = item.label.sample.image_sha
     seen.add(name)
     counts.add(item)
     return {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from ivm_data.exports.export_format import Counts, Item
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
+from storage.publish import whole_folder
 from storage.reader import among
 from storage.records import Status
 from storage.validation import Checked
@@ -66,14 +65,11 @@ def export(name: str, data: Path, out: Path, selection: Selection, options: Mapp
     with DataSet.open(data, selection.recipe) as opened:
         selection = replace(selection, recipe=opened.recipe)
         chosen = _choose(opened, selection)
-        hidden = out.with_name(f".{out.name}.unfinished")
-        shutil.rmtree(hidden, ignore_errors=True)
-        hidden.mkdir(parents=True)
-        counts = write(_items(opened, chosen, selection), hidden)
-    made = {"format": name, "options": dict(options), **asdict(selection)}
-    marker = made | {"counts": asdict(counts), "files": _files(hidden) + 1}
-    (hidden / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
-    _swap(hidden, out)
+        with whole_folder(out) as hidden:
+            counts = write(_items(opened, chosen, selection), hidden)
+            made = {"format": name, "options": dict(options), **asdict(selection)}
+            marker = made | {"counts": asdict(counts), "files": _files(hidden) + 1}
+            (hidden / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
     return counts
 
 
@@ -113,13 +109,3 @@ def _items(data: DataSet, chosen: pa.ChunkedArray, selection: Selection) -> Iter
     for label in data.labels(among("sample_id", chosen)):
         human = label.sample.human_mask if selection.human else None
         yield Item(label, label.mask) if human is None else Item(label, human, "human")
-
-
-def _swap(written: Path, out: Path) -> None:
-    """Give the folder its name; what an earlier export left under it goes away."""
-    earlier = out.with_name(f".{out.name}.earlier")
-    shutil.rmtree(earlier, ignore_errors=True)
-    if out.exists():
-        os.replace(out, earlier)
-    os.replace(written, out)
-    shutil.rmtree(earlier, ignore_errors=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
 from storage.extras import extra
-from storage.rows import image_sha
 from storage.validation import Checked, Count
 
 
@@ -44,7 +43,7 @@ def write_web_dataset(items: Iterable[Item], folder: Path, options: WebDatasetOp
             text = json.dumps(facts, ensure_ascii=False).encode()
             key = item.label.sample.id
             shards.write({"__key__": key, suffix: image, "mask.png": mask_png(item.mask), "json": text})
-            seen.add(image_sha(item.label.sample.image))
+            seen.add(item.label.sample.image_sha)
             counts.add(item)
     counts.images = len(seen)
     return counts

@@ -10,7 +10,6 @@ import numpy as np
 
 from ivm_data.exports.export_format import Category, Counts, Item, upright
 from ivm_data.exports.outlines import join, polygons
-from storage.rows import image_sha
 from storage.validation import Checked, NotNegative
 
 
@@ -36,7 +35,7 @@ def write_yolo(items: Iterable[Item], folder: Path, options: YoloOptions) -> Cou
     """
     counts, classes, files = Counts(), dict[str, int](), dict[str, Path]()
     for item in items:
-        sha = image_sha(item.label.sample.image)
+        sha = item.label.sample.image_sha
         if sha not in files:
             files[sha] = _write_image(item, folder, sha)
         with files[sha].open("a", encoding="ascii") as lines:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from storage.errors import WeightsError
+from storage.publish import write_text
 from storage.records import Proposal, Scores
 
 MASK_FEATURES = (
@@ -98,7 +99,7 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Calibration:

@@ -21,8 +21,7 @@ from storage import images, layout, rle
 from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.part_files import CommittedPart
-from storage.records import Rle, Sample
-from storage.rows import image_sha
+from storage.records import Rle, Sample, image_sha
 from storage.shards import write_evaluation, write_measures
 
 MeasuredRow = dict[str, Any]

@@ -15,6 +15,7 @@ from ivm_data.report.report_facts import GROUPS, FactRow, Facts
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
+from storage.publish import write_text
 
 MAX_SOURCES = 6
 """Sources whose area histogram is drawn; the largest."""
@@ -36,9 +37,7 @@ def write_report(
         raise ConfigError(f"'{out}' is a folder; give the path of the HTML file to write, such as '{out}/report.html'")
     with DataSet.open(data, recipe) as opened, Catalog(opened) as catalog:
         page = _render(catalog, opened.recipe, title, pictures)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
-    return out
+    return write_text(out, page)
 
 
 def _render(catalog: Catalog, recipe: str, title: str, pictures: int) -> str:

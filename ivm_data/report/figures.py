@@ -11,6 +11,7 @@ import pyarrow as pa
 from storage.catalog import Catalog
 from storage.errors import ConfigError
 from storage.extras import extra
+from storage.publish import whole_file
 
 _FIGURES = {
     "area": ("area_histogram", "area_from", "share of the image that the instruction needs"),
@@ -65,5 +66,5 @@ def _write(lines: Mapping[str, tuple[list[float], list[float]]], label: str, out
     axes.set(xlabel=label, ylabel="labels", xlim=(0, 1), ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize="small", ncols=1 + (len(lines) > 8))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=150)
+    with whole_file(out) as hidden:
+        figure.savefig(hidden, format=out.suffix.removeprefix("."), dpi=150)

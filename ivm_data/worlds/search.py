@@ -7,7 +7,6 @@ less of it the larger the canvas is; what the question needs is there for whoeve
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ivm_data.worlds.scene import ATTRIBUTES, Easel, Look, Scene, seeded
 from ivm_data.worlds.world import png
 from storage import rle
 from storage.errors import ConfigError
+from storage.publish import write_text
 
 ASKED = ("colour", "shape")
 FOLDER = "direct_attributes"
@@ -75,9 +75,8 @@ def write_search(directory: Path, questions: int, side: int = 512, start: int = 
     for index in range(start, start + questions):
         scene, target, asked = draw_search(index, side)
         (folder / f"{index:06d}.png").write_bytes(png(scene))
-        unfinished = folder / f"{index:06d}.json.part"
-        unfinished.write_text(json.dumps(_row(scene, target, asked)) + "\n")
-        os.replace(unfinished, folder / f"{index:06d}.json")
+        row = json.dumps(_row(scene, target, asked)) + "\n"
+        write_text(folder / f"{index:06d}.json", row, swept=index > start)
     return directory
 
 

@@ -20,8 +20,9 @@ from ivm_data.zoo.training.grounder_model import build, processor
 from ivm_data.zoo.training.grounder_pretrain import pretrain
 from ivm_data.zoo.training.grounder_scores import score_grounder
 from ivm_data.zoo.training.scenes import load_scenes
-from ivm_data.zoo.training.schedule import cosine, minibatches, normalise, published
+from ivm_data.zoo.training.schedule import cosine, minibatches, normalise
 from storage.errors import ConfigError
+from storage.publish import whole_folder
 from storage.validation import FILLED, Checked, Count, Natural, within
 
 NAME = "grounder"
@@ -91,7 +92,7 @@ def train(out: Path, config: GrounderTraining, log: Callable[[str], None] = prin
     for cycle in range(len(config.steps)):
         fit(model, scenes, config, cycle, rng=rng, log=log)
     minutes = (time.process_time() - started) / 60
-    with published(out) as folder:
+    with whole_folder(out) as folder:
         _save(model, folder)
         scores = score_grounder(folder, config.held_out, config.cache_dir)
         write_card(folder, "Grounder", _DESCRIPTION, scores, asdict(config), minutes)

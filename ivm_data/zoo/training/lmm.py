@@ -19,7 +19,8 @@ from ivm_data.zoo.training.lmm_packs import Packer
 from ivm_data.zoo.training.lmm_scores import score
 from ivm_data.zoo.training.lmm_tower import teach
 from ivm_data.zoo.training.scenes import load_scenes
-from ivm_data.zoo.training.schedule import cosine, published
+from ivm_data.zoo.training.schedule import cosine
+from storage.publish import whole_folder
 from storage.validation import Checked, Count, Natural
 
 NAME = "lmm"
@@ -145,6 +146,6 @@ def _summary(recent: list[tuple[dict[str, float], tuple[tuple[str, bool], ...]]]
 
 
 def _publish(llava: LlavaForConditionalGeneration, processor: LlavaProcessor, out: Path) -> None:
-    with published(out) as scratch:
+    with whole_folder(out) as scratch:
         llava.save_pretrained(scratch)
         processor.save_pretrained(scratch)

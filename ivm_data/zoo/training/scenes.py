@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +14,7 @@ from ivm_data.worlds import painting
 from ivm_data.worlds import scene as world
 from ivm_data.worlds.scene import COLOURS, IMAGE_SIZE, SHAPES, SIZES, TEXTURES, Scene, Thing, draw_scene
 from ivm_data.worlds.split import Split
+from storage.publish import whole_folder
 from storage.records import Box
 
 CHUNK = 500
@@ -116,20 +114,12 @@ def load_scenes(split: Split, count: int, cache_dir: Path | None = None) -> Scen
 
 
 def _draw_chunk(split: Split, part: int, folder: Path) -> None:
-    """Draw one chunk and publish it by one rename, so that two trainings may share a cache."""
+    """Draw one chunk; it appears whole, so that two trainings may share a cache."""
     chunk = _Chunk.blank()
     for row in range(CHUNK):
         chunk.put(row, draw_scene(split, part * CHUNK + row))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".drawing-"))
-    try:
-        chunk.write(scratch)
-        os.rename(scratch, folder)
-    except OSError:
-        if not folder.exists():
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with whole_folder(folder, replace=False) as hidden:
+        chunk.write(hidden)
 
 
 def _thing(words: list[int], mask_HW: np.ndarray, visible: float) -> Thing:

@@ -1,14 +1,9 @@
-"""What the trainings of the embedded experts share: pixels, learning-rate schedule, publishing a directory."""
+"""What the trainings of the embedded experts share: pixels, learning-rate schedule, minibatches."""
 
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -40,22 +35,3 @@ def minibatches(count: int, batch: int, steps: int, rng: np.random.Generator) ->
             order = np.concatenate([order, rng.permutation(count)])
         yield order[:batch]
         order = order[batch:]
-
-
-@contextmanager
-def published(out: Path) -> Iterator[Path]:
-    """A scratch directory that takes the place of `out` when the block ends well: nobody reads half a checkpoint."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    try:
-        yield scratch
-        scratch.chmod(0o755)
-        for file in scratch.iterdir():
-            file.chmod(0o644)
-        old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-old-"))
-        if out.exists():
-            os.replace(out, old / out.name)
-        os.replace(scratch, out)
-        shutil.rmtree(old)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -28,8 +28,9 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from ivm_data.worlds.scene import IMAGE_SIZE, Scene
 from ivm_data.zoo.training.expert_card import write_card
 from ivm_data.zoo.training.scenes import load_scenes
-from ivm_data.zoo.training.schedule import MEAN_RGB, STD_RGB, cosine, minibatches, normalise, published
+from ivm_data.zoo.training.schedule import MEAN_RGB, STD_RGB, cosine, minibatches, normalise
 from ivm_data.zoo.training.segmenter_scores import score_segmenter
+from storage.publish import whole_folder
 from storage.validation import Checked, Count, Natural, within
 
 NAME = "segmenter"
@@ -125,7 +126,7 @@ def train(out: Path, config: SegmenterTraining, log: Callable[[str], None] = pri
     model = build()
     fit(model, config, rng, log)
     minutes = (time.process_time() - started) / 60
-    with published(out) as folder:
+    with whole_folder(out) as folder:
         model.save_pretrained(folder)
         processor().save_pretrained(folder)
         scores = score_segmenter(folder, config.held_out, config.cache_dir)

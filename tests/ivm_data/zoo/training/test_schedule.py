@@ -1,10 +1,9 @@
 from itertools import pairwise
 
 import numpy as np
-import pytest
 import torch
 
-from ivm_data.zoo.training.schedule import cosine, minibatches, normalise, published
+from ivm_data.zoo.training.schedule import cosine, minibatches, normalise
 
 
 def test_normalised_pixels_are_those_of_the_processors():
@@ -24,23 +23,3 @@ def test_the_learning_rate_warms_up_and_ends_near_zero():
 def test_minibatches_show_every_row_once_in_an_epoch():
     rows = np.concatenate(list(minibatches(10, 4, 5, np.random.default_rng(0))))
     assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
-
-
-def test_a_failed_training_leaves_the_published_directory_as_it_was(tmp_path):
-    out = tmp_path / "weights"
-    with published(out) as folder:
-        (folder / "a").write_text("old")
-    with pytest.raises(RuntimeError), published(out) as folder:
-        (folder / "a").write_text("new")
-        raise RuntimeError
-    assert (out / "a").read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["weights"]
-
-
-def test_a_finished_training_replaces_the_published_directory(tmp_path):
-    out = tmp_path / "weights"
-    for text in ("old", "new"):
-        with published(out) as folder:
-            (folder / text).write_text(text)
-    assert [path.name for path in out.iterdir()] == ["new"] and [path.name for path in tmp_path.iterdir()] == [
-        "weights"
-    ]
