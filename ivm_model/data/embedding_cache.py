@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from ivm_model.model.masking_model import MaskingModel
 from storage.errors import ConfigError, IvmWarning
+from storage.publish import sweep, whole_file
 
 
 class EmbeddingCache:
@@ -45,6 +45,8 @@ class EmbeddingCache:
             ConfigError: the disk has less room.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        for folder in self.folder.iterdir():
+            sweep(folder)
         price, free = self.price(keys), shutil.disk_usage(self.folder).free
         if price > free:
             raise ConfigError(
@@ -84,12 +86,5 @@ class EmbeddingCache:
 
     def _write(self, key: str, embedding_CHW: np.ndarray) -> None:
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, hidden = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, embedding_CHW)
-            os.replace(hidden, path)
-        except BaseException:
-            os.unlink(hidden)
-            raise
+        with whole_file(path, swept=True) as hidden, hidden.open("wb") as file:
+            np.save(file, embedding_CHW)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,7 +14,7 @@ from typing import Any
 import torch
 
 from storage.errors import ConfigError, IvmWarning
-from storage.files import sync
+from storage.publish import whole_folder
 
 FOLDER = "state"
 _TENSORS, _FACTS = "state.pt", "state.json"
@@ -40,21 +38,13 @@ class StateStore:
 
     def save(self, number: int, state: Mapping[str, Any]) -> Path:
         """Write a state of tensors and plain values; older ones but one are removed when it is on disk."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        hidden = Path(tempfile.mkdtemp(dir=self.folder, prefix="."))
-        torch.save(dict(state), hidden / _TENSORS)
-        facts = {"identity": self.identity, "hash": _hash(hidden / _TENSORS), "snapshot": self.snapshot}
-        (hidden / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
         final = self.folder / f"{number:08d}"
-        for path in (hidden / _TENSORS, hidden / _FACTS, hidden):
-            sync(path)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(hidden, final)
-        sync(self.folder)
+        with whole_folder(final) as hidden:
+            torch.save(dict(state), hidden / _TENSORS)
+            facts = {"identity": self.identity, "hash": _hash(hidden / _TENSORS), "snapshot": self.snapshot}
+            (hidden / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
         for old in _found(self.folder)[_KEPT:]:
             shutil.rmtree(old)
-        for remains in self.folder.glob(".*"):
-            shutil.rmtree(remains, ignore_errors=True)
         return final
 
     def load(self) -> dict[str, Any] | None:

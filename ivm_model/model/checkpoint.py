@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ from ivm_model.model.inputs import InputConfig
 from ivm_model.model.lmm import LoraSettings
 from ivm_model.model.masking_model import MaskingModel, ModelConfig
 from storage.errors import WeightsError
+from storage.publish import whole_folder
 
 FORMAT = 1
 _KEYS = {"weights", "base_models", "model"}
@@ -43,7 +40,7 @@ def save_checkpoint(
     card: str,
     discriminators: Mapping[str, torch.Tensor] | None = None,
 ) -> Path:
-    """Write a checkpoint; the directory appears whole, an older one is replaced.
+    """Write a checkpoint; the directory appears whole, an older one is replaced, and TensorBoard's files stay.
 
     Args:
         report: facts about the training, JSON values only.
@@ -60,7 +57,7 @@ def save_checkpoint(
         "model": asdict(model.config),
         "training": report,
     }
-    with _published(directory) as folder:
+    with whole_folder(directory, keep=(TENSORBOARD,)) as folder:
         save_file(weights, folder / WEIGHTS)
         if discriminators:
             save_file(dict(discriminators), folder / DISCRIMINATORS)
@@ -157,28 +154,3 @@ def _check_base_models(directory: Path, trained_on: Mapping[str, str], found: Ma
                 f"'{directory}' was trained on {role} {name}, found {found[role]}; "
                 f"pass the directory of the right one, or train again"
             )
-
-
-def heal(directory: Path) -> None:
-    """Bring back the folder that a killed writer had moved aside before its new one took the name."""
-    asides = sorted(directory.parent.glob(f".{directory.name}-????????-old"))
-    if asides and not directory.exists():
-        os.replace(asides[-1], directory)
-
-
-@contextmanager
-def _published(directory: Path) -> Iterator[Path]:
-    """A hidden sibling folder that takes the directory's name when all of it is written; TensorBoard's files stay."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    hidden = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
-    try:
-        yield hidden
-        old = hidden.with_name(f"{hidden.name}-old")
-        if (directory / TENSORBOARD).is_dir():
-            shutil.copytree(directory / TENSORBOARD, hidden / TENSORBOARD)
-        if directory.exists():
-            os.replace(directory, old)
-        os.replace(hidden, directory)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)

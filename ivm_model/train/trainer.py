@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from ivm_model.engine.optimization import Progress, silent
 from ivm_model.engine.processes import Stop, join_processes
 from ivm_model.engine.training_state import FOLDER, begun_with
-from ivm_model.model.checkpoint import heal
 from ivm_model.train.model_card import TrainReport
 from ivm_model.train.train_config import TrainConfig
 from ivm_model.train.training import Training
 from storage import snapshots
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmWarning, ShardError
+from storage.publish import make_folder, sweep
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -46,7 +46,8 @@ def train_dwsl(config: TrainConfig, progress: Progress = silent) -> TrainReport:
     """
     with Stop() as stop, DataSet.open(config.data, config.rows.recipe or None) as data:
         accelerator = join_processes(config.run.precision)
-        heal(config.out)
+        make_folder(config.out.parent)
+        sweep(config.out.parent)
         snapshot = _first_says(accelerator, config, data)
         config = replace(config, rows=replace(config.rows, snapshot=snapshot))
         _LOG.info("training on the rows of snapshot %s", snapshot or "of now, unnamed")

@@ -207,7 +207,7 @@ def test_a_training_whose_rows_are_gone_says_how_to_go_on(config, labels):
 def test_a_checkpoint_folder_that_was_moved_aside_comes_back(config):
     with pytest.raises(Killed):
         train_dwsl(config, kill_at("generator", 5))
-    aside = config.out.with_name(f".{config.out.name}-abcd1234-old")
+    aside = config.out.with_name(f".{config.out.name}.abcd1234.ivm-old")
     config.out.rename(aside)
     first = []
     train_dwsl(config, lambda stage, done, _: first.append(done) if stage == "generator" else None)
