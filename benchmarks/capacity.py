@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from benchmarks.results import markdown
 from ivm_data.engine.pipeline import STAGES
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.files import LIGHT_ROWS
+from storage.markdown import markdown_table
 
 HOUR_S = 3600
 SECONDS = "select stage, sum(seconds) as seconds from timings group by stage"
@@ -122,18 +122,18 @@ def tables(measured: Measured, options: argparse.Namespace) -> list[str]:
     compacted = f"files of {LIGHT_ROWS:,} after compaction"
     return [
         f"Measured on {measured.pairs} pairs:",
-        markdown(("stage", "seconds a pair", "origin"), [*stages, ("all", sum(seconds.values()), "")]),
-        markdown(
+        markdown_table(("stage", "seconds a pair", "origin"), [*stages, ("all", sum(seconds.values()), "")]),
+        markdown_table(
             ("bytes a pair", "light file", "masks", "image file", "all"),
             [("measured", *(f"{size:,.0f}" for size in sizes))],
         ),
         "Hours, simulated:",
-        markdown(
+        markdown_table(
             ("pairs", "GPUs", "hours", "GPU-hours", "bottleneck", "GPUs idle", "actors", "written MB/s"),
             [_hours(pairs, made, gpus, measured) for pairs, gpus, made in plans],
         ),
         "Files, simulated:",
-        markdown(
+        markdown_table(
             ("pairs", f"parts of {options.part_size}", compacted, "light GB", "all GB"),
             [_files(pairs, measured, options.part_size) for pairs in options.pairs],
         ),

@@ -21,11 +21,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.results import markdown
 from ivm_data.quality.rules import RULES
 from storage import layout, schema
 from storage.catalog import Catalog
 from storage.files import alone_in, write_table
+from storage.markdown import markdown_table
 from storage.queries import named_queries
 
 _CLEAN = "SELECT source, status, count(*), avg(quality) FROM clean_labels GROUP BY ALL"
@@ -71,7 +71,7 @@ def report(data: Path, repeats: int) -> dict[str, dict[str, float]]:
             print(f"{name}: {medians[name][1]:.2f} s of CPU", file=sys.stderr, flush=True)
     slowest_first = sorted(medians.items(), key=lambda item: -item[1][1])
     rows = [[name, *(f"{1000 * seconds:.0f}" for seconds in both)] for name, both in slowest_first]
-    print("\n" + markdown(["query", "ms", "CPU ms"], rows))
+    print("\n" + markdown_table(["query", "ms", "CPU ms"], rows))
     return {name: {"s": round(wall, 3), "CPU s": round(cpu, 3)} for name, (wall, cpu) in slowest_first}
 
 

@@ -24,16 +24,17 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks import intervals
-from benchmarks.results import label_in_processes, markdown
+from benchmarks.results import label_in_processes, with_interval
 from ivm_data.engine.labeling import prepare
 from ivm_data.quality import cleaning
-from ivm_data.quality.calibration import RIGHT_IOU
 from ivm_data.quality.measures import measure
 from ivm_data.quality.rules import RULES
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
+from ivm_model.metrics import bootstrap
 from storage.catalog import Catalog
+from storage.markdown import markdown_table
+from storage.overlap import RIGHT_IOU
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 """(wrong_N, suspect_N) -> a score."""
@@ -133,7 +134,7 @@ def print_rules(table: Table) -> None:
         shares = (flag_N, table.wrong_N[flag_N], flag_N[table.wrong_N], ~table.wrong_N[~flag_N])
         rows.append([name, *map(percent, map(mean, shares)), lift(table, flag_N) if flag_N.any() else "-"])
     head = ["rule", "flagged", "precision of flags", "wrong labels found", "precision of the rest"]
-    print("\n" + markdown([*head, "precision of flags - share of wrong labels"], rows))
+    print("\n" + markdown_table([*head, "precision of flags - share of wrong labels"], rows))
 
 
 def lift(table: Table, flag_N: np.ndarray) -> str:
@@ -155,7 +156,8 @@ def print_signals(table: Table) -> None:
     measures = {"AUC": roc_auc_score} | {f"precision at {c:.0%}": partial(precision, coverage=c) for c in COVERAGES}
     best_first = sorted(scores, key=lambda name: -roc_auc_score(table.wrong_N, scores[name]))
     rows = [[name, *(cell for one in measures.values() for cell in cells(name, one))] for name in best_first]
-    print("\n" + markdown(["score", *(text for name in measures for text in (name, "against verification"))], rows))
+    head = ["score", *(text for name in measures for text in (name, "against verification"))]
+    print("\n" + markdown_table(head, rows))
 
 
 def oriented(value_N: np.ndarray, wrong_N: np.ndarray) -> np.ndarray:
@@ -174,8 +176,8 @@ def out_of_fold(model: object, table: Table) -> np.ndarray:
 
 def interval(table: Table, difference: Callable[[np.ndarray], float]) -> str:
     """A difference over all rows, given as their indices, with its interval."""
-    draws = intervals.draws(table.image_N, RESAMPLES, np.random.default_rng(0))
-    return intervals.told(difference(np.arange(len(table.wrong_N))), [difference(draw) for draw in draws])
+    drawn = bootstrap.interval(difference, table.image_N, resamples=RESAMPLES)
+    return with_interval(difference(np.arange(len(table.wrong_N))), drawn)
 
 
 def precision(wrong_N: np.ndarray, suspect_N: np.ndarray, coverage: float) -> float:

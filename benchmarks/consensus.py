@@ -17,17 +17,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import intervals
-from benchmarks.results import label_in_processes, markdown
+from benchmarks.results import label_in_processes, with_interval
 from ivm_data.engine.labeling import prepare
 from ivm_data.evaluation.systems import system
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import read_part
 from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.worlds.world import write_world
-from ivm_model.metrics.mask_scores import RESAMPLES
+from ivm_model.metrics import bootstrap
 from storage import rle
 from storage.data_set import DataSet
+from storage.markdown import markdown_table
 from storage.records import Label, Rle, Sample
 
 STEPS = ("absent, and so it is", "absent, but it is there", "no mask", "choice among boxes", "vote of the experts")
@@ -86,16 +86,17 @@ def report(found: list[Charge]) -> None:
     image_C = np.unique([charge.image for charge in found], return_inverse=True)[1]
     step_C, gain_C = np.array([charge.step for charge in found]), np.array([charge.gain for charge in found])
     pair_C = step_C != "vote of the experts"
-    draws = list(intervals.draws(image_C, RESAMPLES, np.random.default_rng(0)))
     rows = []
     for step in (*STEPS, "all"):
         of_step_C = step_C == step if step != "all" else np.ones(len(found), bool)
         share_C = np.where(of_step_C, gain_C, 0)
-        gain = intervals.told(
-            share_C.sum() / pair_C.sum(), [share_C[draw].sum() / pair_C[draw].sum() for draw in draws]
-        )
-        rows.append([step, str((of_step_C if step != "all" else pair_C).sum()), gain])
-    print(markdown(["step", "pairs", "gIoU against the boxes alone"], rows))
+
+        def gain(rows_C: np.ndarray, share_C: np.ndarray = share_C) -> float:
+            return share_C[rows_C].sum() / pair_C[rows_C].sum()
+
+        shown = with_interval(gain(np.arange(len(found))), bootstrap.interval(gain, image_C))
+        rows.append([step, str((of_step_C if step != "all" else pair_C).sum()), shown])
+    print(markdown_table(["step", "pairs", "gIoU against the boxes alone"], rows))
 
 
 if __name__ == "__main__":

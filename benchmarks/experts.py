@@ -31,7 +31,7 @@ import torch
 from benchmarks import full_size, plain_loops
 from benchmarks.overhead import overhead
 from benchmarks.plain_loops import Answer, Variant
-from benchmarks.results import markdown
+from storage.markdown import markdown_table
 
 PAGE = Path(__file__).parent / "results" / "experts.json"
 SAME = {"float32": (1e-3, 0.01), "bfloat16": (0.05, 0.1)}
@@ -89,7 +89,7 @@ def main() -> None:
     print(f"{facts['machine']}; load {', '.join(f'{load:.1f}' for load in facts['load'])}\n")
     for rows in (facts["experts"], facts["pipeline"]):
         if rows:
-            print(markdown(tuple(rows[0]), [tuple(row.values()) for row in rows]), end="\n\n")
+            print(markdown_table(tuple(rows[0]), [tuple(row.values()) for row in rows]), end="\n\n")
     wrong = [failure["what"] for failure in facts["failed"]]
     wrong += [f"{row['expert']}, {row['variant']}: other answers" for row in facts["experts"] if row["same"] == "no"]
     if wrong:

@@ -26,9 +26,10 @@ from ivm_data.stages.verify import VerifyStage
 from ivm_data.worlds.grammar import KINDS, WorldPair
 from ivm_data.worlds.scene import Scene
 from ivm_data.worlds.world import generate, png
-from ivm_model.discriminator.audit import RIGHT_IOU
 from ivm_model.discriminator.negatives import TRIES, wrong_mask
+from ivm_model.metrics.mask_scores import overlap
 from storage import rle
+from storage.overlap import RIGHT_IOU, is_right
 from storage.recipes import write_recipe
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, sample_id
 from storage.shards import commit_part, is_committed
@@ -125,7 +126,7 @@ def _wrong(
     for way in ways:
         for _ in range(TRIES):
             wrong_HW = wrong_mask(way, truth_HW, others, rng)
-            if wrong_HW is not None and wrong_HW.any() and _iou(wrong_HW, truth_HW) < RIGHT_IOU:
+            if wrong_HW is not None and wrong_HW.any() and overlap(wrong_HW, truth_HW).iou < RIGHT_IOU:
                 return wrong_HW, way
     return None
 
@@ -167,10 +168,6 @@ def _verified(stage: VerifyStage, drafts: Sequence[Draft]) -> list[Draft]:
 
 def _calibrated(human: Sequence[Draft]) -> Calibration:
     """Scores -> quality, from what the machine's labels of human rows are; no label says that there is no target."""
-    right = [rle.iou(draft.mask, draft.sample.human_mask) >= RIGHT_IOU for draft in human]
+    right = [is_right(rle.iou(draft.mask, draft.sample.human_mask)) for draft in human]
     fitted = fit_logistic(QUALITY_FEATURES, [draft.scores for draft in human], right)
     return Calibration(mask=fitted, absent=fitted, proposers={}, rows=(len(human), 0))
-
-
-def _iou(mask_HW: np.ndarray, other_HW: np.ndarray) -> float:
-    return float((mask_HW & other_HW).sum() / (mask_HW | other_HW).sum())

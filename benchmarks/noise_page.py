@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmarks import arms, opinions
 from benchmarks.noise_labels import MIXTURE, NoiseConfig, cases, wrong_rows
-from benchmarks.results import markdown
 from benchmarks.weighting_experiment import ARMS, ArmSummary
-from ivm_model.metrics.mask_scores import RIGHT_IOU
+from storage.markdown import markdown_table
+from storage.overlap import RIGHT_IOU
 
 PICTURE = "noise-d.png"
 AUDITS = ("right_wrong_auc", "good_bad_auc", "leakage_auc", "shuffled_win", "calibration_error")
@@ -71,7 +71,7 @@ def _by_level(
 ) -> str:
     """An arm a line, a noise level a column."""
     head = ("arm", *(each.title for each in found))
-    return markdown(head, [(lines[0].arm, *map(cell, lines)) for lines in zip(*summaries, strict=True)])
+    return markdown_table(head, [(lines[0].arm, *map(cell, lines)) for lines in zip(*summaries, strict=True)])
 
 
 def _judges(found: Sequence[Found]) -> list[str]:
@@ -86,10 +86,10 @@ def _judges(found: Sequence[Found]) -> list[str]:
         "## Who tells right from wrong",
         "AUC of right against wrong machine labels, and against those alone that are wrong in one way. D is that of "
         "the first seed; `quality` is calibrated on the human rows.",
-        markdown(("wrong", "judge", "all", *MIXTURE), scores),
+        markdown_table(("wrong", "judge", "all", *MIXTURE), scores),
         f"![D of right and wrong machine labels](images/{PICTURE})",
         "The discriminators, audited as in every training; means over seeds.",
-        markdown(("wrong", *AUDITS), audits),
+        markdown_table(("wrong", *AUDITS), audits),
     ]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ivm_model.discriminator.audit import RIGHT_IOU
 from ivm_model.metrics.mask_scores import auc
+from storage.overlap import RIGHT_IOU, is_right
 
 BINS = 20
 COLOURS = {"right": "#0072b2", "wrong": "#d55e00"}
@@ -47,7 +47,7 @@ def judge_auc(judged: Judged, judge: str, among_N: np.ndarray | None = None) -> 
 
 
 def right(judged: Judged) -> np.ndarray:
-    return np.array(judged["truth_iou"], float) >= RIGHT_IOU
+    return is_right(np.array(judged["truth_iou"], float))
 
 
 def wrong(judged: Judged) -> np.ndarray:

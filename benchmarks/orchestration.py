@@ -29,7 +29,6 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.experts import machine
-from benchmarks.results import markdown
 from flows.label import label
 from flows.runtime import in_flight, retried
 from flows.server import Server
@@ -38,6 +37,7 @@ from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan
 from ivm_data.worlds.world import write_world
 from storage.digest import content_hash
+from storage.markdown import markdown_table
 
 PAGE = Path(__file__).parent / "results" / "orchestration.json"
 TALKATIVE = {"PREFECT_SERVER_LOGGING_LEVEL": "INFO", "PREFECT_SERVER_LOG_RETRYABLE_ERRORS": "true"}
@@ -67,7 +67,7 @@ def main() -> None:
     PAGE.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print(f"{facts['machine']}; load {', '.join(f'{load:.1f}' for load in facts['load'])}\n")
     for name in ("label", "burst", "log"):
-        print(markdown(("measured", "value"), list(facts[name].items())), end="\n\n")
+        print(markdown_table(("measured", "value"), list(facts[name].items())), end="\n\n")
 
 
 @contextmanager

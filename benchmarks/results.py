@@ -13,7 +13,7 @@ import argparse
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ivm_data.engine.labeling import LabelingRun, label_part, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
+from storage.markdown import markdown_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 FIRST_SCENE = 5000
@@ -111,19 +112,12 @@ def _photographs(manifest: Path, data: Path, processes: int) -> list[str]:
 def table(result: Any, drop: Sequence[str] = ("recipe",)) -> str:
     """An Arrow table in Markdown."""
     kept = [name for name in result.column_names if name not in drop]
-    return markdown(kept, zip(*(result[name].to_pylist() for name in kept), strict=True))
+    return markdown_table(kept, zip(*(result[name].to_pylist() for name in kept), strict=True))
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as a Markdown table, numbers to three digits."""
-    lines = [head, ["---"] * len(head), *([_cell(value) for value in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def with_interval(value: float, interval: tuple[float, float]) -> str:
+    """A difference with its interval."""
+    return f"{value:+.3f} ({interval[0]:+.3f} to {interval[1]:+.3f})"
 
 
 def _head(options: argparse.Namespace) -> str:

@@ -25,8 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from benchmarks import intervals
-from benchmarks.results import markdown
+from benchmarks.results import with_interval
 from benchmarks.weighting_experiment import heatmaps
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.recipes.labeling_recipes import recipe
@@ -37,8 +36,8 @@ from ivm_model.data.feed import Feed
 from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import TrainingIndex, index_rows
 from ivm_model.data.training_rows import RowsConfig
+from ivm_model.metrics import bootstrap
 from ivm_model.metrics.evaluation import score_answers
-from ivm_model.metrics.mask_scores import RESAMPLES, RIGHT_IOU
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.generator import GeneratorTrainer
 from ivm_model.train.signals import weigh
@@ -47,6 +46,8 @@ from storage import reviews, rle
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
+from storage.markdown import markdown_table
+from storage.overlap import RIGHT_IOU, is_right
 from storage.reader import among
 from storage.records import Label
 
@@ -132,7 +133,7 @@ class Bench:
         self.test_rows = sorted(reader.stream({}), key=lambda row: row.sample_id)
         self.image_N = np.unique([row.image_sha for row in self.test_rows], return_inverse=True)[1]
         self.test = encode_rows(MaskingModel(config.model), self.test_rows)
-        right = np.nanmean(training.numbers("human_iou")[training.machine] >= RIGHT_IOU)
+        right = np.mean(is_right(training.numbers("human_iou")[training.machine]))
         quality = f"{right:.0%} of them with IoU >= {RIGHT_IOU}; {len(self.test_rows)} score"
         print(f"{len(self.labels)} labels, {len(training)} of them train without review, {quality}", flush=True)
 
@@ -190,7 +191,7 @@ def print_queue(bench: Bench, counts: list[int]) -> None:
             shares = [(iou_N < RIGHT_IOU).mean(), (iou_N < ACCEPT_IOU).mean(), 1 - iou_N.mean(), no_target, unused]
             rows.append([str(count), order, *map(float, shares)])
     head = ["reviewed labels", "order", f"IoU < {RIGHT_IOU}", f"IoU < {ACCEPT_IOU}", "mean correction, 1 - IoU"]
-    print("\n" + markdown([*head, "without target", "did not train before"], rows))
+    print("\n" + markdown_table([*head, "without target", "did not train before"], rows))
 
 
 def print_scores(bench: Bench, counts: list[int], seeds: int) -> None:
@@ -208,14 +209,16 @@ def print_scores(bench: Bench, counts: list[int], seeds: int) -> None:
             rows.append([str(count), order, float(scored_SN.mean()), *gains])
     all_SN = iou("all", len(bench.labels))
     rows.append([str(len(bench.labels)), "all", float(all_SN.mean()), interval(all_SN - none_SN, bench.image_N), ""])
-    print("\n" + markdown(["reviewed labels", "order", "gIoU", "against no review", "against random order"], rows))
+    print(
+        "\n" + markdown_table(["reviewed labels", "order", "gIoU", "against no review", "against random order"], rows)
+    )
 
 
 def interval(gain_SN: np.ndarray, image_N: np.ndarray) -> str:
     """Mean and 95 % bootstrap interval over seeds S and the images of the rows N together."""
-    rng, seeds = np.random.default_rng(0), len(gain_SN)
-    draws = intervals.draws(image_N, RESAMPLES, rng)
-    return intervals.told(gain_SN.mean(), [gain_SN[rng.integers(seeds, size=seeds)][:, draw].mean() for draw in draws])
+    return with_interval(
+        gain_SN.mean(), bootstrap.interval(lambda rows, seeds: gain_SN[seeds][:, rows].mean(), image_N, len(gain_SN))
+    )
 
 
 if __name__ == "__main__":

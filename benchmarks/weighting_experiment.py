@@ -20,8 +20,8 @@ from ivm_model.discriminator.masked_views import MaskedViews
 from ivm_model.discriminator.network import DiscriminatorConfig
 from ivm_model.discriminator.stage_one import DiscriminatorScores, prepare_views, run_stage_one, stage_one_rows
 from ivm_model.engine.optimization import Progress, silent
+from ivm_model.metrics.bootstrap import interval
 from ivm_model.metrics.evaluation import Evaluation, score_answers
-from ivm_model.metrics.mask_scores import CONFIDENCE, RESAMPLES
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.generator import GeneratorTrainer
 from ivm_model.train.generator_signals import ask_generators
@@ -97,7 +97,7 @@ class Comparison:
         iou_SN = self._ious(arm)
         giou_S = iou_SN.mean(1)
         gain_SN = iou_SN - self._ious(baseline)
-        low, high = _two_level_interval(gain_SN)
+        low, high = interval(lambda seeds, rows: gain_SN[seeds][:, rows].mean(), *gain_SN.shape)
         return ArmSummary(
             arm=arm,
             giou=float(giou_S.mean()),
@@ -245,14 +245,3 @@ class SeedRun:
     def _judge(self, settings: DiscriminatorConfig) -> DiscriminatorScores:
         data = self.comparison
         return run_stage_one(self.model, data.features, data.views, settings, seed=self.seed, progress=self.progress)
-
-
-def _two_level_interval(value_SN: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval of the mean over seeds S and rows N, both resampled."""
-    rng = np.random.default_rng(seed)
-    seeds, rows = value_SN.shape
-    means = [
-        value_SN[rng.integers(seeds, size=seeds)][:, rng.integers(rows, size=rows)].mean() for _ in range(RESAMPLES)
-    ]
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)

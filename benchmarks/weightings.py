@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import arms, opinions
-from benchmarks.results import add_world_options, labeled_world, markdown
+from benchmarks.results import add_world_options, labeled_world
 from benchmarks.weighting_experiment import ARMS, Comparison, ComparisonData, prepare
 from ivm_data.recipes.training_recipes import train_config
 from ivm_model.data.row_reader import RowReader
@@ -30,6 +30,7 @@ from ivm_model.metrics.evaluation import evaluate_labels
 from ivm_model.metrics.mask_scores import auc
 from ivm_model.train.trainer import TrainConfig
 from storage.catalog import Catalog
+from storage.markdown import markdown_table
 from storage.records import Status
 
 PAGE = Path(__file__).parents[1] / "docs" / "weightings.md"
@@ -114,14 +115,16 @@ def _sections(trial: Trial, options: argparse.Namespace) -> list[str]:
         "## The engine and its experts",
         "The labeling engine and its single experts on the same test pairs. An expert has no mask where the engine "
         "found no target or gave up; the last column is the engine's gIoU on the rows that the expert has.",
-        markdown(("labels", "rows", "gIoU", "consensus, same rows"), _engine(trial.data, test_rows)),
+        markdown_table(("labels", "rows", "gIoU", "consensus, same rows"), _engine(trial.data, test_rows)),
         "## Who tells right from wrong",
         "AUC of right against wrong machine labels: of all, of those with a mask, and of those that say that there is "
         "no target; and the mean of what is said of the right ones. D is that of the first seed.",
-        markdown(("judge", "all", "masks", "no target", "mean, right masks", "mean, right no target"), _judges(judged)),
+        markdown_table(
+            ("judge", "all", "masks", "no target", "mean, right masks", "mean, right no target"), _judges(judged)
+        ),
         f"![D of right and wrong machine labels](images/{PICTURE})",
         "The discriminators, audited (one line a seed):",
-        markdown(tuple(vars(comparison.audits[0])), [tuple(vars(each).values()) for each in comparison.audits]),
+        markdown_table(tuple(vars(comparison.audits[0])), [tuple(vars(each).values()) for each in comparison.audits]),
     ]
 
 
@@ -130,7 +133,7 @@ def _scores(comparison: Comparison, names: Sequence[str]) -> str:
     gains = [[arms.gain(line) for line in comparison.summary(baseline)] for baseline in baselines]
     cells = [(line.arm, arms.score(line), line.ciou) for line in comparison.summary(names[0])]
     head = ("arm", "gIoU", "cIoU", *(f"gain over `{baseline}`" for baseline in baselines))
-    return markdown(head, [(*left, *right) for left, *right in zip(cells, *gains, strict=True)])
+    return markdown_table(head, [(*left, *right) for left, *right in zip(cells, *gains, strict=True)])
 
 
 def _judges(judged: opinions.Judged) -> list[tuple[str, *tuple[float, ...]]]:
@@ -151,7 +154,7 @@ def _by_kind(comparison: Comparison, names: Sequence[str]) -> str:
         (arm, *(float(np.mean([scores[kind].giou for scores in seeds])) for kind in kinds))
         for arm, seeds in of_arm.items()
     ]
-    return markdown(("arm", *kinds), cells)
+    return markdown_table(("arm", *kinds), cells)
 
 
 def _engine(data: Path, test: Sequence[TrainingRow]) -> list[tuple[str, int, float, float]]:

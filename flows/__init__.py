@@ -1,1 +1,13 @@
-"""Prefect flows: label, train, evaluate, report, compact, and when each starts. Only here is prefect imported."""
+"""Prefect flows: label, train, evaluate, report, compact, and when each starts. Only here is prefect imported.
+
+A flow lies in the module of its name, `from flows.label import label`, which is also its entrypoint for Prefect.
+"""
+
+from importlib.util import find_spec
+
+from storage import __version__ as __version__
+from storage.extras import extra
+
+with extra("flows"):
+    if find_spec("prefect") is None:
+        raise ModuleNotFoundError("No module named 'prefect'", name="prefect")

@@ -15,6 +15,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 
 from storage.display import markdown
+from storage.markdown import markdown_table
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,8 +63,7 @@ def _update(artifact: UUID, percent: float, description: str) -> None:
 
 def as_markdown(counts: Mapping[str, str]) -> str:
     """Names and values as a Markdown table of one row."""
-    lines = [map(markdown, counts), ["---"] * len(counts), map(markdown, counts.values())]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(list(map(markdown, counts)), [list(map(markdown, counts.values()))])
 
 
 def as_cells(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

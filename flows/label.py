@@ -16,6 +16,7 @@ from flows.assets import tell_labels
 from flows.choices import RecipeName
 from flows.label_artifacts import rejected_samples, show_contact_sheet, show_quality, show_recipe
 from flows.limits import slots, wanted
+from flows.logs import log_to_runs
 from flows.progress import LabelingProgress
 from flows.runtime import in_flight, retried
 from ivm_data.config import override
@@ -79,6 +80,7 @@ def label(
     Returns:
         The hash of the recipe, under which the labels lie.
     """
+    log_to_runs()
     log = get_run_logger()
     config = override(RayConfig(), ray or {})
     fetching = FetchConfig() if fetch else None

@@ -13,6 +13,7 @@ from flows.artifacts import StageBoard
 from flows.assets import tell_checkpoint
 from flows.choices import Weighting
 from flows.limits import gpu, slots
+from flows.logs import log_to_runs
 from flows.runtime import retried
 from flows.train_artifacts import show_training
 from flows.trainings import LabelState, remember, settings
@@ -63,6 +64,7 @@ def train(
     Returns:
         The directory of the checkpoint.
     """
+    log_to_runs()
     out = out or data / "checkpoints" / f"{weighting}-{seed}"
     changes = {"rows.recipe": recipe, "weighting": weighting, "seed": seed, **(overrides or {})}
     report = train_checkpoint(train_config(data, out, changes))

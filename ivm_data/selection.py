@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from storage.overlap import box_iou
 from storage.records import Box, Candidate, Rewrite
 from storage.validation import Checked, Share
 
@@ -82,13 +83,6 @@ def relation_fit(target: Box, relation: str, anchor: Box, same_object_iou: float
     length = math.hypot(dx, dy)
     direction = DIRECTIONS[relation]
     return max(0.0, (dx * direction[0] + dy * direction[1]) / length) if length else 0.0
-
-
-def box_iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes; 0 where both are empty."""
-    inter = Box(max(a.x0, b.x0), max(a.y0, b.y0), min(a.x1, b.x1), min(a.y1, b.y1)).area
-    union = a.area + b.area - inter
-    return inter / union if union else 0.0
 
 
 def _is_taken(candidate: Candidate, taken: Sequence[Candidate], config: ChooseConfig) -> bool:

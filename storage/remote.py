@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from storage import layout, part_files
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmError, ShardError, TransientError
+from storage.extras import extra
 from storage.files import CONTENT, adopt, alone_in
 
 SCHEMES = ("s3", "gs")
@@ -209,7 +210,8 @@ def _heavy(light: str) -> str:
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
     """A store's errors as the engine's."""
-    from botocore.exceptions import BotoCoreError, NoCredentialsError
+    with extra("remote"):
+        from botocore.exceptions import BotoCoreError, NoCredentialsError
 
     try:
         yield

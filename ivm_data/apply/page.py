@@ -11,6 +11,7 @@ import numpy as np
 from ivm_model.how import HOWS
 from ivm_model.masking import apply
 from ivm_model.predictor import Predictor
+from storage.extras import extra
 
 HOST = "127.0.0.1"
 
@@ -37,7 +38,8 @@ def build(predictor: Predictor) -> Any:
     There is no share button: it would send the image to a public site.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    import gradio as gr
+    with extra("app"):
+        import gradio as gr
 
     def ask(image_HWC: np.ndarray | None, instruction: str, threshold: float) -> tuple[Any, ...]:
         if image_HWC is None or not instruction.strip():

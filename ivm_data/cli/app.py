@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from ivm_data.cli import (
@@ -19,14 +21,35 @@ from ivm_data.cli import (
     snapshot,
     zoo,
 )
+from ivm_data.cli.console import say, show_logs
+from storage import __version__
 
 app = typer.Typer(
     name="ivm",
-    help="The open data engine for instruction-guided visual masking.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"ivm-engine {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Show what happens; -vv for tracebacks, too.")
+    ] = 0,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The open data engine for instruction-guided visual masking."""
+    show_logs(verbose)
+
 
 for command in (
     labels.world,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -39,6 +40,25 @@ def fail(kind: str, text: str) -> None:
 def warn(text: str) -> None:
     """A warning on standard error."""
     _print_error(Text("warning:", "bold yellow"), text)
+
+
+class LogLines(logging.Handler):
+    """What the libraries log, a line each on standard error; a traceback where one comes with it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        colour = "yellow" if record.levelno >= logging.WARNING else "dim"
+        _errors.print(f"[{colour}]{record.levelname.lower()}:[/] ", end="")
+        _errors.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+
+
+def show_logs(verbose: int) -> None:
+    """Show what the engine's packages log: warnings, with 1 what happens, with 2 or more everything."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    for package in ("storage", "ivm_model", "ivm_data"):
+        logger = logging.getLogger(package)
+        logger.handlers = [LogLines()]
+        logger.setLevel(level)
 
 
 def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: OutputFormat = "table", title: str = "") -> None:

@@ -10,6 +10,7 @@ import typer
 from ivm_data.cli.console import OutputFormat, say, show
 from ivm_data.cli.options import DataFolder, parse_changes
 from storage.errors import ConfigError
+from storage.extras import extra
 
 
 def review(
@@ -32,8 +33,9 @@ def review(
         return
     if not reviewer:
         raise ConfigError("say who reviews, for example '--reviewer anna'")
-    from ivm_data.review.desk import Desk
-    from ivm_data.review.serve import listen, server
+    with extra("review"):
+        from ivm_data.review.desk import Desk
+        from ivm_data.review.serve import listen, server
 
     desk = Desk(data, reviewer, recipe, parse_changes(changes))
     with listen(host, port) as bound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from storage.remote import committed, push, push_part
 from storage.shards import commit_part, is_committed
 
 INPUT_STAGE = "ingest"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,9 @@ def commit(run: LabelingRun, result: PartResult) -> PartSummary:
     committed_here = commit_part(run.data, result)
     if run.remote:
         push_part(run.data, run.remote, committed_here.light)
-    return _summary(result, committed_here.fresh)
+    summary = _summary(result, committed_here.fresh)
+    _LOG.info("committed part %s: %d inputs in %.1f s", summary.part, summary.rows, summary.seconds)
+    return summary
 
 
 def _label(run: LabelingRun, part: ManifestPart, items: Sequence[Sample | Rejection] | None) -> PartSummary:

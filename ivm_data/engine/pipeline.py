@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +16,6 @@ import numpy as np
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.common.usage import Usage, metered
 from ivm_data.experts.registry import embedded, get
-from ivm_data.images import decode
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.recipes.labeling_recipes import Recipe, recipe_hash
 from ivm_data.stages.fuse import FuseStage
@@ -27,7 +27,10 @@ from ivm_data.stages.segment import SegmentStage
 from ivm_data.stages.stage import Draft, Outcome, Stage, rejection
 from ivm_data.stages.verify import VerifyStage
 from storage.errors import InputError, IvmError
+from storage.images import decode
 from storage.records import Label, Lineage, PartResult, Rejection, Sample, Timing
+
+_LOG = logging.getLogger(__name__)
 
 STAGES: dict[str, Callable[[Recipe], Stage]] = {
     "rewrite": lambda recipe: RewriteStage(get(recipe.rewriter)),
@@ -138,6 +141,7 @@ def run_isolated(stage: Stage, batch: Sequence[Draft]) -> Outcome:
     except IvmError:
         raise
     except Exception as error:
+        _LOG.debug("stage %s fails on %d samples", stage.name, len(batch), exc_info=True)
         if len(batch) == 1:
             detail = f"{type(error).__name__}: {error}"[:500]
             return Outcome([], [batch[0].reject(stage.name, "expert_failed", detail)])

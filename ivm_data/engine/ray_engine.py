@@ -29,8 +29,10 @@ from ivm_data.experts.registry import unload
 from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.stages.stage import Draft
 from storage.errors import ConfigError, IvmError, TransientError
+from storage.extras import extra
 from storage.records import Rejection, Sample
 
+_LOG = logging.getLogger(__name__)
 *_, LAST = STAGES
 PLACED_S = 60.0
 """Seconds that a cluster has to find a place for every actor, new machines of an autoscaler included."""
@@ -107,6 +109,10 @@ def label_parts(run: LabelingRun, config: RayConfig) -> Iterator[tuple[ManifestP
             if not waiting:
                 return
             if left:
+                first = next(iter(waiting))
+                _LOG.warning(
+                    "%d parts start anew, %d times at most; %s: %s", len(waiting), left, first, died[first].why
+                )
                 time.sleep(config.retry_s)
         for name, part in waiting.items():
             yield part, died[name]
@@ -120,7 +126,8 @@ def cluster(config: RayConfig) -> Iterator[None]:
         ConfigError: there is none at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
+    with extra("ray"):
+        import ray
 
     if ray.is_initialized():
         yield

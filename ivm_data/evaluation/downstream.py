@@ -14,12 +14,13 @@ from ivm_data.evaluation.vstar import ChoiceQuestion
 from ivm_data.experts.common.protocols import Answerer, Chooser
 from ivm_data.experts.lmms import chat_messages
 from ivm_data.experts.registry import ExpertSpec, get
-from ivm_data.images import decode
 from ivm_model.how import HOWS, How
 from ivm_model.masking import apply
-from ivm_model.metrics.mask_scores import CONFIDENCE, mean_interval
+from ivm_model.metrics.bootstrap import CONFIDENCE
+from ivm_model.metrics.mask_scores import mean_interval
 from ivm_model.metrics.tally import Interval
 from storage.errors import ConfigError, InputError
+from storage.images import decode
 from storage.records import Sample, sample_id
 
 Mode = Literal["likelihood", "letter"]

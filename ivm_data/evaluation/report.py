@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ivm_data.evaluation.mask_table import GROUPINGS, MaskTable
 from ivm_model.metrics.tally import SCORES, Interval
 from storage.display import markdown
 from storage.errors import ConfigError
+from storage.markdown import markdown_table
 
 SUFFIXES = (".md", ".json")
 TITLES = dict(
@@ -54,13 +55,16 @@ def masks_markdown(table: MaskTable) -> str:
         f"# Masks on {markdown(table.manifest)}",
         f"{len(table.ids)} questions about {len(set(table.images))} images; {len(table.bad)} records could not be used "
         f"and {table.unmarked} have no mask to score on. In parentheses: 95 % bootstrap intervals over images.",
-        _table(
+        markdown_table(
             ["system", *TITLES.values()], [[markdown(n), *map(cell, s.values())] for n, s in table.overall().items()]
         ),
     ]
     if len(systems) > 1:
         rows = [[markdown(n), *map(signed, s.values())] for n, s in table.differences().items()]
-        blocks += [f"## Difference to {markdown(systems[0])}, paired", _table(["system", *TITLES.values()], rows)]
+        blocks += [
+            f"## Difference to {markdown(systems[0])}, paired",
+            markdown_table(["system", *TITLES.values()], rows),
+        ]
     for grouping in GROUPINGS:
         groups = table.by(grouping)
         shown = [
@@ -68,7 +72,10 @@ def masks_markdown(table: MaskTable) -> str:
             for group, members in groups.items()
             for name, s in members.items()
         ]
-        blocks += [f"## By {grouping}", _table([grouping, "questions", "system", "gIoU", "Acc@0.5", "cgF1"], shown)]
+        blocks += [
+            f"## By {grouping}",
+            markdown_table([grouping, "questions", "system", "gIoU", "Acc@0.5", "cgF1"], shown),
+        ]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -87,7 +94,7 @@ def answers_markdown(table: AnswerTable) -> str:
             masked, unread = f"{table.found(view, group):.2f}", str(answers.unread)
             rows.append([markdown(view), cell(table.accuracy(view, group)), *change, masked, unread])
         columns = ["view", "accuracy", "difference to whole image", "p", "mask found", "unread"]
-        blocks += [f"## {markdown(group) or 'All questions'}", _table(columns, rows)]
+        blocks += [f"## {markdown(group) or 'All questions'}", markdown_table(columns, rows)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -132,8 +139,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
@@ -96,6 +98,7 @@ def create(spec: ExpertSpec) -> Any:
     return expert_class(**{role: get(part) for role, part in spec.uses.items()}, config=config)
 
 
+_LOG = logging.getLogger(__name__)
 _loaded: dict[str, Any] = {}
 _lock = threading.RLock()
 
@@ -105,9 +108,11 @@ def get(spec: ExpertSpec) -> Any:
     key = json.dumps(asdict(spec), sort_keys=True)
     with _lock:
         if key not in _loaded:
+            began = time.perf_counter()
             expert = create(spec)
             expert.load()
             _loaded[key] = expert
+            _LOG.info("loaded expert %s in %.1f s", spec.expert, time.perf_counter() - began)
         return _loaded[key]
 
 

@@ -30,17 +30,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ivm_data.images import FORMATS
-from storage import rle
+from storage import images, rle
 from storage.records import Label, Rle
 from storage.rows import image_sha
 
 Category = Literal["instruction", "phrase", "target"]
 """What a class is in a format that has classes: the instruction, its target phrases, or one class for everything."""
 
-_ORIENTATION = 0x0112
 _SUFFIXES = {"jpeg": "jpg", "tiff": "tif"}
 
 
@@ -145,13 +143,12 @@ def upright(image: bytes) -> tuple[bytes, str]:
     Masks are in the frame after EXIF rotation, and most readers do not turn: a turned image becomes a PNG that needs
     no turning.
     """
-    with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
-        if opened.getexif().get(_ORIENTATION, 1) == 1:
+    with Image.open(io.BytesIO(image), formats=images.FORMATS) as opened:
+        if images.is_upright(opened):
             name = str(opened.format).lower()
             return image, _SUFFIXES.get(name, name)
-        turned = ImageOps.exif_transpose(opened)
         stream = io.BytesIO()
-        turned.convert("RGB").save(stream, "PNG")
+        images.upright(opened).save(stream, "PNG")
         return stream.getvalue(), "png"
 
 

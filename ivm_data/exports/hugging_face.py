@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
+from storage.extras import extra
 from storage.rows import image_sha
 from storage.validation import Checked, Count
 
@@ -55,7 +56,8 @@ def write_hugging_face(items: Iterable[Item], folder: Path, options: HuggingFace
 
 
 def _features() -> Features:
-    from datasets import Features, Image, List, Value
+    with extra("formats"):
+        from datasets import Features, Image, List, Value
 
     texts = ("sample_id", "instruction", "source", "kind", "difficulty", "status", "mask_by")
     target = {"mask_rle": {"size": List(Value("int32")), "counts": Value("string")}}

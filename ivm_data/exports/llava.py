@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from ivm_data.exports.export_format import Counts, Item, json_list
-from ivm_data.images import decode
 from ivm_model import masking
 from storage import rle
+from storage.images import decode
 
 
 @dataclass(frozen=True)

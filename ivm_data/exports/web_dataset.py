@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
+from storage.extras import extra
 from storage.rows import image_sha
 from storage.validation import Checked, Count
 
@@ -30,7 +31,8 @@ def write_web_dataset(items: Iterable[Item], folder: Path, options: WebDatasetOp
 
     Loses: proposals, heatmap
     """
-    from webdataset import ShardWriter
+    with extra("formats"):
+        from webdataset import ShardWriter
 
     counts, seen = Counts(), set[str]()
     pattern = f"{folder}/shard-%06d.tar"

@@ -19,9 +19,6 @@ import numpy as np
 from storage.errors import WeightsError
 from storage.records import Proposal, Scores
 
-RIGHT_IOU = 0.5
-"""A mask counts as right from this overlap with the human mask on."""
-
 MASK_FEATURES = (
     "presence",
     "grounding",

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import chi2
 
+from ivm_model.metrics.bootstrap import percentile
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.schema import SCORES
@@ -74,9 +75,8 @@ def compare(what: str, before_B: np.ndarray, after_B: np.ndarray) -> Drift:
     psi = float(_psi(p[None], q[None])[0])
     rng = np.random.default_rng(0)
     drawn = _psi(*(rng.multinomial(int(n.sum()), n / n.sum(), RESAMPLES) for n in (p, q)))
-    low, high = np.quantile(drawn, [0.025, 0.975])
     noise = float(chi2.ppf(CONFIDENCE, len(p) - 1) * (1 / p.sum() + 1 / q.sum()))
-    return Drift(what, psi, (float(low), float(high)), noise, _verdict(psi, noise))
+    return Drift(what, psi, percentile(drawn), noise, _verdict(psi, noise))
 
 
 def _psi(before_NB: np.ndarray, after_NB: np.ndarray) -> np.ndarray:

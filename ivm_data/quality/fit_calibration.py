@@ -13,7 +13,6 @@ from sklearn.preprocessing import StandardScaler
 from ivm_data.quality.calibration import (
     ABSENT_FEATURES,
     MASK_FEATURES,
-    RIGHT_IOU,
     VOTE_FEATURES,
     Calibration,
     Logistic,
@@ -21,6 +20,7 @@ from ivm_data.quality.calibration import (
 )
 from storage import rle
 from storage.errors import ConfigError
+from storage.overlap import is_right
 from storage.records import Label, Proposal, Scores
 
 
@@ -35,9 +35,9 @@ def calibrate(labels: Iterable[Label]) -> Calibration:
         if not label.proposals:
             absences.add(label.scores, rle.area(human) == 0)
             continue
-        masks.add(label.scores, label.human_iou >= RIGHT_IOU)
+        masks.add(label.scores, is_right(label.human_iou))
         for proposal in label.proposals:
-            proposers[proposal.expert].add(proposal, rle.iou(proposal.mask, human) >= RIGHT_IOU)
+            proposers[proposal.expert].add(proposal, is_right(rle.iou(proposal.mask, human)))
     return Calibration(
         mask=fit_logistic(MASK_FEATURES, masks.scores, masks.right),
         absent=fit_logistic(ABSENT_FEATURES, absences.scores, absences.right),

@@ -12,12 +12,12 @@ from typing import Any
 import imagehash
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from rlemasklib import RLEMask
 
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.manifest_parts import dataset_name
-from storage import layout, rle
+from storage import images, layout, rle
 from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.part_files import CommittedPart
@@ -104,7 +104,7 @@ def perceptual_hash(image: bytes) -> int | None:
     """
     try:
         with Image.open(io.BytesIO(image)) as opened:
-            bits = imagehash.phash(ImageOps.exif_transpose(opened)).hash.flatten()
+            bits = imagehash.phash(images.upright(opened)).hash.flatten()
     except (UnidentifiedImageError, OSError, ValueError):
         return None
     return int.from_bytes(np.packbits(bits).tobytes(), "big")

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from storage.catalog import Catalog
 from storage.errors import ConfigError
+from storage.extras import extra
 
 _FIGURES = {
     "area": ("area_histogram", "area_from", "share of the image that the instruction needs"),
@@ -54,7 +55,8 @@ def _lines(table: pa.Table, start: str) -> dict[str, tuple[list[float], list[flo
 
 
 def _write(lines: Mapping[str, tuple[list[float], list[float]]], label: str, out: Path) -> None:
-    from matplotlib.figure import Figure
+    with extra("figures"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ivm_data.images import decode
-from ivm_data.quality.calibration import RIGHT_IOU
 from ivm_model.masking import keep_only
 from storage import rle
 from storage.catalog import Catalog
+from storage.images import decode
+from storage.overlap import RIGHT_IOU
 from storage.records import Rle
 
 SIDE = 256

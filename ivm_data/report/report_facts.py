@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from ivm_data.quality.calibration import RIGHT_IOU
 from storage.catalog import Catalog
+from storage.overlap import RIGHT_IOU
 from storage.records import REASONS
 
 FactRow = dict[str, Any]

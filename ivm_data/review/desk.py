@@ -15,7 +15,6 @@ import numpy as np
 from ivm_data.config import build, override
 from ivm_data.experts.common.protocols import Segmenter
 from ivm_data.experts.registry import ExpertSpec, get
-from ivm_data.images import decode
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.recipes.labeling_recipes import demo
 from ivm_data.review.clicks import Click, apply_clicks
@@ -23,6 +22,7 @@ from storage import layout, recipes, reviews, rle
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
+from storage.images import decode
 from storage.reader import among
 from storage.records import Label, Review, Rle, Verdict
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivm_data.images import DEFAULT_LIMITS, ImageLimits, decode
 from ivm_data.sources import manifest_parts as parts
 from ivm_data.sources import manifest_rows as rows
 from ivm_data.sources.fetch import FetchConfig, Fetcher
@@ -24,6 +23,7 @@ from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.sources.manifest_rows import MAX_INSTRUCTION, ManifestRow
 from storage.errors import ConfigError, InputError
+from storage.images import DEFAULT_LIMITS, ImageLimits, decode
 from storage.records import Rejection, Sample, sample_id
 
 

@@ -8,33 +8,21 @@ import cv2
 import numpy as np
 import simplejpeg
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ivm_model.model.masking_model import Placement
 from storage import rle
+from storage.images import decode
 from storage.records import Rle
 
 _ORIENTATION = 0x0112
-
-
-def decode_whole(image: bytes) -> np.ndarray:
-    """Decode an image file.
-
-    Returns:
-        HWC uint8 RGB, turned as its EXIF says.
-
-    Raises:
-        OSError, ValueError: the file is no readable image.
-    """
-    with Image.open(io.BytesIO(image)) as opened:
-        return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
 
 
 def decode_to_fit(image: bytes, side: int) -> np.ndarray:
     """Decode an image file and shrink it so that its longer side is at most `side` pixels.
 
     A JPEG is decoded at the smallest eighth of its size that is large enough, at most the half, which skips most of the
-    work for large photos. Returns and errors as of `decode_whole`.
+    work for large photos. Returns and errors as of `storage.images.decode`.
     """
     image_HWC = _decode_shrunk(image, side)
     height, width = image_HWC.shape[:2]
@@ -91,7 +79,7 @@ def _decode_shrunk(image: bytes, side: int) -> np.ndarray:
     with Image.open(io.BytesIO(image)) as opened:
         plain = opened.format == "JPEG" and opened.mode in ("RGB", "L")
         if not plain or opened.getexif().get(_ORIENTATION, 1) != 1:
-            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+            return decode(image)
         width, height = opened.size
     scale = min(1.0, side / max(width, height))
     # Between the whole and a half of the size libjpeg is slower than at the whole.

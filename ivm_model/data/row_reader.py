@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ivm_model.data.pixels import decode_whole
 from ivm_model.data.training_index import TrainingIndex
 from ivm_model.data.training_rows import TrainingRow
 from storage import rle
 from storage.errors import InputError, ShardError
+from storage.images import decode
 from storage.records import Rle
 
 _HEAVY = ["image_sha", "image", "height", "width", "mask", "human_mask"]
@@ -126,7 +126,7 @@ def _check(row: TrainingRow) -> None:
     Raises:
         OSError, ValueError: one of them cannot be read, or they differ in size.
     """
-    height, width = decode_whole(row.image).shape[:2]
+    height, width = decode(row.image).shape[:2]
     if rle.decode(row.mask).shape != (height, width):
         raise ValueError(f"a mask of {row.mask.width}x{row.mask.height} on an image of {width}x{height}")
 

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import torch
 
-from ivm_model.data.pixels import decode_whole
 from ivm_model.data.training_rows import TrainingRow
 from ivm_model.discriminator.negatives import WRONG, wrong_mask
 from ivm_model.engine.optimization import Progress, silent
 from ivm_model.masking import keep_only
 from ivm_model.model.masking_model import MaskingModel
 from storage import rle
+from storage.images import decode
 from storage.records import Rle
 
 Purpose = Literal["human", "machine", "wrong", "engine", "shuffled", "truth"]
@@ -90,7 +90,7 @@ def see_views(
     parts = []
     for start in range(0, len(views), VIEW_BATCH):
         batch = views[start : start + VIEW_BATCH]
-        images = {row: decode_whole(rows[row].image) for row in {view.row for view in batch}}
+        images = {row: decode(rows[row].image) for row in {view.row for view in batch}}
         masked = [keep_only(images[view.row], rle.decode(view.mask), dim=dim) for view in batch]
         parts.append(model.lmm.see(model.fit(masked)).half())
         progress("views", min(start + VIEW_BATCH, len(views)), len(views))

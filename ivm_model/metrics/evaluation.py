@@ -8,10 +8,10 @@ from itertools import islice
 
 import numpy as np
 
-from ivm_model.data.pixels import decode_whole
 from ivm_model.data.training_rows import TrainingRow
 from ivm_model.metrics.mask_scores import MaskScores, Overlap, overlap, score_by_group, score_masks
 from storage import rle
+from storage.images import decode
 
 Predict = Callable[[Sequence[np.ndarray], Sequence[str]], Sequence[np.ndarray]]
 """HWC uint8 RGB images and their instructions -> for each a bool mask, or a heatmap in [0, 1], of the image's size."""
@@ -92,5 +92,5 @@ def evaluate_against_labels(
 def _answered(predict: Predict, rows: Iterable[TrainingRow]) -> Iterator[tuple[TrainingRow, np.ndarray]]:
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
-        answers = predict([decode_whole(row.image) for row in batch], [row.instruction for row in batch])
+        answers = predict([decode(row.image) for row in batch], [row.instruction for row in batch])
         yield from zip(batch, answers, strict=True)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CONFIDENCE = 0.95
-RESAMPLES = 2000
-RIGHT_IOU = 0.5
-"""A mask that overlaps its truth by as much is right."""
+from ivm_model.metrics.bootstrap import interval
+from storage.overlap import is_right
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class MaskScores:
         giou: mean IoU of the samples; an empty union counts 1 (LISA, arXiv 2308.00692).
         giou_low, giou_high: 95 % percentile bootstrap interval of gIoU over samples.
         ciou: sum of intersections over sum of unions; 1 where all unions are empty.
-        found: share of samples with IoU >= 0.5.
+        found: share of samples whose IoU is at least `RIGHT_IOU`.
     """
 
     count: int
@@ -77,7 +75,7 @@ def score_masks(overlaps: Sequence[Overlap], seed: int = 0) -> MaskScores:
         giou_low=low,
         giou_high=high,
         ciou=sum(each.intersection for each in overlaps) / union if union else 1.0,
-        found=float((iou_N >= RIGHT_IOU).mean()),
+        found=float(is_right(iou_N).mean()),
     )
 
 
@@ -91,10 +89,7 @@ def score_by_group(overlaps: Sequence[Overlap], groups: Iterable[str], seed: int
 
 def mean_interval(value_N: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """95 % percentile bootstrap interval of a mean."""
-    rng = np.random.default_rng(seed)
-    means = [value_N[rng.integers(len(value_N), size=len(value_N))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    return interval(lambda rows: value_N[rows].mean(), len(value_N), seed=seed)
 
 
 def auc(good_N: np.ndarray, bad_M: np.ndarray) -> float:

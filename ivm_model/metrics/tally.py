@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ivm_model.metrics.mask_scores import CONFIDENCE, RESAMPLES, overlap
+from ivm_model.metrics.bootstrap import count_draws, percentile
+from ivm_model.metrics.mask_scores import overlap
+from storage.overlap import box_iou, is_right
+from storage.records import Box
 
 IOU_THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 """COCO's ten, over which SA-Co averages cgF1."""
 SCORES = ("giou", "ciou", "acc", "box_acc", "cgf1", "pmf1", "mcc", "none_acc")
 """What `scores` gives, in its order."""
-_CHUNK = 100
 _COLUMNS = ("n", "iou", "intersection", "union", "hit", "box_hit", "tp", "fp", "fn", "tn")
 _AT = {name: index for index, name in enumerate(_COLUMNS)}
 
@@ -49,8 +51,8 @@ def tally(mask_HW: np.ndarray, truth_HW: np.ndarray, ignore_HW: np.ndarray | Non
         mask_HW, truth_HW = mask_HW & ~ignore_HW, truth_HW & ~ignore_HW
     found = overlap(mask_HW, truth_HW)
     said, there = bool(mask_HW.any()), bool(truth_HW.any())
-    same_box = _box_iou(mask_HW, truth_HW) if said and there else float(said == there)
-    counts = (1, found.iou, found.intersection, found.union, found.iou >= 0.5, same_box >= 0.5)
+    same_box = box_iou(_box(mask_HW), _box(truth_HW)) if said and there else float(said == there)
+    counts = (1, found.iou, found.intersection, found.union, is_right(found.iou), is_right(same_box))
     presence = (said and there, said and not there, there and not said, not said and not there)
     # An IoU of 3/5 is not 0.6000000000000001, which is what adding up twentieths makes of the threshold.
     return np.array([*counts, *presence, *(there * (found.iou >= IOU_THRESHOLDS - 1e-9))], np.float64)
@@ -60,7 +62,7 @@ def scores(total_RK: np.ndarray) -> np.ndarray:
     """Sums of tallies -> (R, len(SCORES)); NaN where a score is not defined.
 
     giou: mean IoU, an empty union counts 1. ciou: sum of intersections over sum of unions, 1 where all are empty.
-    acc, box_acc: share of samples whose masks, or the boxes around these, have IoU >= 0.5.
+    acc, box_acc: share of samples whose masks, or the boxes around these, have an IoU of at least `RIGHT_IOU`.
     pmf1: F1 over the samples with a target, each mask one instance, averaged over `IOU_THRESHOLDS`. mcc: Matthews
     correlation of "found something" with "there is something". cgf1 = pmf1 * mcc (SAM 3, arXiv 2511.16719; its code
     `sam3/eval/cgf1_eval.py`, without the constants that it adds to the denominators). They are not defined without
@@ -108,29 +110,17 @@ def _resampled(tally_NK: np.ndarray, images: Sequence[str], seed: int) -> np.nda
     names, image_N = np.unique(np.asarray(images), return_inverse=True)
     total_IK = np.zeros((len(names), tally_NK.shape[1]))
     np.add.at(total_IK, image_N, tally_NK)
-    rng, even = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
-    draws = (rng.multinomial(len(names), even, size=_CHUNK) for _ in range(RESAMPLES // _CHUNK))
-    return np.concatenate([scores(draw_RI @ total_IK) for draw_RI in draws])
+    return np.concatenate([scores(count_RI @ total_IK) for count_RI in count_draws(len(names), seed=seed)])
 
 
 def _summary(value_S: np.ndarray, drawn_RS: np.ndarray) -> dict[str, Interval]:
-    edges = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
-    summary = {}
-    for name, value, drawn_R in zip(SCORES, value_S.tolist(), drawn_RS.T, strict=True):
-        known_R = drawn_R[~np.isnan(drawn_R)]
-        low, high = np.quantile(known_R, edges).tolist() if len(known_R) and not np.isnan(value) else (np.nan,) * 2
-        summary[name] = Interval(value, low, high)
-    return summary
+    return {
+        name: Interval(value, *((np.nan, np.nan) if np.isnan(value) else percentile(drawn_R)))
+        for name, value, drawn_R in zip(SCORES, value_S.tolist(), drawn_RS.T, strict=True)
+    }
 
 
-def _box_iou(mask_HW: np.ndarray, truth_HW: np.ndarray) -> float:
-    """IoU of the boxes around two masks that are not empty."""
-    (top, bottom, left, right), (top2, bottom2, left2, right2) = _edges(mask_HW), _edges(truth_HW)
-    height, width = min(bottom, bottom2) - max(top, top2), min(right, right2) - max(left, left2)
-    inter = max(0, height) * max(0, width)
-    return inter / ((bottom - top) * (right - left) + (bottom2 - top2) * (right2 - left2) - inter)
-
-
-def _edges(mask_HW: np.ndarray) -> tuple[int, int, int, int]:
+def _box(mask_HW: np.ndarray) -> Box:
+    """The box around a mask that is not empty."""
     rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)

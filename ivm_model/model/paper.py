@@ -118,7 +118,7 @@ def _count(module: torch.nn.Module) -> int:
 def main() -> None:
     """Print the table."""
     for part, count in parameter_table().items():
-        print(f"{count:>13,}  {part}")
+        print(f"{count:>13,}  {part}")  # noqa: T201 - a command
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,12 @@ from ivm_model.engine.training_state import StateStore
 from ivm_model.metrics.evaluation import evaluate
 from ivm_model.model.checkpoint import TENSORBOARD
 from ivm_model.train.generator import AfterStep, GeneratorTrainer
+from storage.extras import extra
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+_LOG = logging.getLogger(__name__)
 
 
 class Callbacks:
@@ -46,6 +50,8 @@ class Callbacks:
         self.best: dict[str, Any] | None = None
         self.found: dict[str, Any] = {}
         self._state = self.store.load()
+        if self._state:
+            _LOG.info("the training in '%s' goes on after step %d", out, self.resumed_at)
         self._writer = self._open_writer()
 
     @property
@@ -134,6 +140,7 @@ class Callbacks:
     def _open_writer(self) -> Any:
         if not (self.config.tensorboard and self.accelerator.is_main_process):
             return None
-        from torch.utils.tensorboard import SummaryWriter
+        with extra("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
 
         return SummaryWriter(str(self.out / TENSORBOARD), purge_step=self.resumed_at + 1)

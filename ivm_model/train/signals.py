@@ -9,9 +9,9 @@ import torch
 
 from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import TrainingIndex
-from ivm_model.metrics.mask_scores import RIGHT_IOU
 from ivm_model.weighting.weightings import Signals, get_weighting
 from storage import rle
+from storage.overlap import is_right
 from storage.records import Status
 
 
@@ -53,7 +53,7 @@ def weigh(
 
 
 def noise_rate(index: TrainingIndex) -> float:
-    """Share of the engine's labels of human rows that are wrong, IoU below RIGHT_IOU; NaN where there are none."""
+    """Share of the engine's labels of human rows that are wrong, not `is_right`; NaN where there are none."""
     iou_H = index.numbers("human_iou")[index.human]
     id_H = index.words("sample_id")[index.human]
     reader = RowReader(index, buffer=1)
@@ -62,4 +62,4 @@ def noise_rate(index: TrainingIndex) -> float:
         row = reader.row(int(index.human[h])) if corrected else None
         iou_H[h] = rle.iou(row.machine_mask, corrected) if row and row.machine_mask and corrected else 1.0
     known_H = iou_H[~np.isnan(iou_H)]
-    return float((known_H < RIGHT_IOU).mean()) if len(known_H) else float("nan")
+    return float((~is_right(known_H)).mean()) if len(known_H) else float("nan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainConfig", "train_dwsl"]
 
+_LOG = logging.getLogger(__name__)
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -47,6 +49,7 @@ def train_dwsl(config: TrainConfig, progress: Progress = silent) -> TrainReport:
         heal(config.out)
         snapshot = _first_says(accelerator, config, data)
         config = replace(config, rows=replace(config.rows, snapshot=snapshot))
+        _LOG.info("training on the rows of snapshot %s", snapshot or "of now, unnamed")
         rows = data.at(config.rows.recipe or None, snapshot or None)
         return Training(config, rows, accelerator, stop=stop, progress=progress).run()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from storage.errors import ConfigError
+from storage.overlap import is_right
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,8 @@ def gate(signals: Signals) -> np.ndarray:
 
 
 def oracle(signals: Signals) -> np.ndarray:
-    """1 where the label overlaps the truth with IoU >= 0.5, else 0: what a perfect discriminator could give."""
-    return (_need(signals, "truth_iou_N") >= 0.5).astype(np.float32)
+    """1 where the label overlaps the truth as `is_right` asks, else 0: what a perfect discriminator could give."""
+    return is_right(_need(signals, "truth_iou_N")).astype(np.float32)
 
 
 WEIGHTINGS: dict[str, Weighting] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter
 
 from flows.label import LABELS_READY, label, label_one
@@ -99,6 +99,14 @@ def test_the_run_says_what_it_does(finished):
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(finished[1].state_details.flow_run_id)
     assert re.fullmatch(r"world\d* by demo into data", run.name)
+
+
+def test_what_the_libraries_log_is_in_the_log_of_the_run(finished, plan, settled):
+    with get_client(sync_client=True) as client:
+        only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[finished[1].state_details.flow_run_id]))
+        messages = [each.message for each in settled(lambda: client.read_logs(only, limit=200))]
+    for part in plan.parts:
+        assert [text for text in messages if text.startswith(f"committed part {part.name}: 2 inputs in ")]
 
 
 def test_labels_ready_is_told_with_what_training_needs(finished, settled):

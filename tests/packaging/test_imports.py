@@ -83,6 +83,12 @@ def test_a_missing_manifest_is_reported_before_a_model_library_is_imported(tmp_p
     assert not loaded & (HEAVY | {"prefect"})
 
 
+def test_the_packages_themselves_import_nothing():
+    status, out, loaded = run(MODULES, "[]", "storage", "ivm_model", "ivm_data", "flows")
+    assert (status, out) == (0, "")
+    assert not loaded & (HEAVY | {"numpy", "pyarrow", "duckdb", "prefect", "typer"})
+
+
 def test_flows_are_imported_without_what_their_tasks_need():
     status, out, _ = run(MODULES, json.dumps(sorted(HEAVY)), "flows.choices", *FLOWS)
     assert (status, out) == (0, "")

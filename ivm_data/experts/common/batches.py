@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -9,6 +10,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_LOG = logging.getLogger(__name__)
 
 
 class Batches:
@@ -49,4 +51,5 @@ class Batches:
         clear_device_cache(garbage_collection=True)
         middle = (len(batch) + 1) // 2
         self.size = min(self.size, middle)
+        _LOG.info("out of memory with %d items at once; from here on it is %d", len(batch), self.size)
         return self._halving(work, batch[:middle]) + self._halving(work, batch[middle:])

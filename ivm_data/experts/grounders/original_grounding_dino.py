@@ -22,6 +22,7 @@ from ivm_data.experts.grounders.original_grounding_dino_fixes import build_model
 from ivm_data.experts.grounders.shared_backbone import share_native_backbone
 from ivm_model.model.base_models import Dtype, computing_in, first_line, load_part, to_device
 from storage.errors import ConfigError, WeightsError
+from storage.extras import extra
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +82,8 @@ class NativeGroundingDino(CheckpointExpert[NativeGroundingDinoConfig]):
         return file_name(self.config.path, self.config.revision)
 
     def _read(self) -> Any:
+        with extra("original-experts"):
+            import groundingdino  # noqa: F401
         config = self.config
         architecture = read_architecture(config.architecture)
         _check_cells(config, architecture)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from ivm_data.experts.common.usage import Meter, Usage, tell
 from storage.errors import ConfigError, IvmError, TransientError, WeightsError
+from storage.extras import extra
 from storage.validation import Checked, Count, Natural, Positive
 
 
@@ -103,7 +104,8 @@ class OpenAiClient:
         """
         if self._client is not None:
             return
-        from openai import APIConnectionError, APITimeoutError, DefaultHttpxClient, OpenAI
+        with extra("openai"):
+            from openai import APIConnectionError, APITimeoutError, DefaultHttpxClient, OpenAI
 
         config = self.config
         self._client = OpenAI(

@@ -12,6 +12,7 @@ from ivm_data.experts.common.native_weights import file_name, load_strictly
 from ivm_data.experts.segmenters.prompted_masks import MaskConfig, PromptedSegmenter
 from ivm_model.model.base_models import computing_in, to_device
 from storage.errors import ConfigError
+from storage.extras import extra
 
 if TYPE_CHECKING:
     import torch
@@ -43,8 +44,9 @@ class NativeSam(PromptedSegmenter[NativeSamConfig]):
         return file_name(self.config.path, self.config.revision)
 
     def _read(self) -> Any:
-        from segment_anything import sam_model_registry
-        from segment_anything.utils.transforms import ResizeLongestSide
+        with extra("original-experts"):
+            from segment_anything import sam_model_registry
+            from segment_anything.utils.transforms import ResizeLongestSide
 
         config = self.config
         if config.architecture not in sam_model_registry:

@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from ivm_data.images import DEFAULT_LIMITS
 from ivm_data.sources.foreign import brush
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
 from ivm_data.sources.foreign.json_stream import stream
 from storage import rle
+from storage.images import DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)

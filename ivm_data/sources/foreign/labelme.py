@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ivm_data.images import DEFAULT_LIMITS, ImageLimits, decode
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
 from ivm_data.sources.foreign.wording import Template
 from storage import rle
+from storage.images import DEFAULT_LIMITS, ImageLimits, decode
 from storage.validation import Checked
 
 NO_TARGET = "no target: "

@@ -13,11 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
-from storage import rle
+from storage import images, rle
 
-_TURNED = {5, 6, 7, 8}
-"""EXIF orientations that swap width and height."""
-_ORIENTATION = 0x0112
 _IGNORE = 255
 
 
@@ -71,8 +68,7 @@ def _size(path: Path) -> tuple[int, int]:
     """(height, width) after EXIF rotation, from the image's header."""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
-            return (image.width, image.height) if turned else (image.height, image.width)
+            return images.upright_size(image)
     except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"'{path.name}' cannot be read: {type(error).__name__}") from error
 

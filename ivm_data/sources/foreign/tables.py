@@ -13,6 +13,7 @@ from typing import Any
 
 from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing
 from storage.errors import ConfigError
+from storage.extras import extra
 
 ROWS_IN_MEMORY = 64
 
@@ -70,7 +71,8 @@ def read_hf_dataset(config: HfDatasetConfig) -> Iterator[ForeignPair | BadRecord
 
     Reads: a folder that save_to_disk wrote
     """
-    import datasets
+    with extra("formats"):
+        import datasets
 
     folder = existing(config.folder, "folder", folder=True)
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+
+from storage.markdown import markdown_table
 
 _TEMPLATE = """\
 # {title}
@@ -14,14 +16,10 @@ Parameters: {parameters}. Trained from nothing in {minutes:.0f} minutes of one C
 
 ## Held-out scores
 
-| score | value |
-|---|---|
 {scores}
 
 ## Settings
 
-| setting | value |
-|---|---|
 {settings}
 """
 
@@ -48,8 +46,11 @@ def write_card(  # noqa: PLR0917
             description=description.strip(),
             parameters=f"{count_parameters(directory / 'model.safetensors'):,}",
             minutes=minutes,
-            scores=_rows((name, f"{value:.3f}") for name, value in scores.items()),
-            settings=_rows((n, f"{v}") for n, v in settings.items() if v is not None and not isinstance(v, Path)),
+            scores=markdown_table(("score", "value"), list(scores.items())),
+            settings=markdown_table(
+                ("setting", "value"),
+                [(name, str(value)) for name, value in settings.items() if not isinstance(value, Path | None)],
+            ),
         ),
         encoding="utf-8",
     )
@@ -65,7 +66,3 @@ def count_parameters(safetensors: Path) -> int:
     with safe_open(safetensors, framework="np") as tensors:
         names = tensors.keys()
         return sum(prod(tensors.get_slice(name).get_shape()) for name in names)
-
-
-def _rows(pairs: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(f"| {name} | {value} |" for name, value in pairs)

@@ -14,7 +14,7 @@ from ivm_data.worlds.grammar import WorldPair, compose
 from ivm_data.worlds.scene import Scene
 from ivm_data.worlds.split import Split
 from ivm_data.zoo.training.scenes import load_scenes
-from storage.records import Box
+from storage.overlap import box_iou, is_right
 
 THRESHOLD = 0.3
 """Score at which recall and precision are told."""
@@ -62,15 +62,15 @@ def ask(scenes: Sequence[Scene], kind: str, rng: np.random.Generator) -> list[tu
 
 
 def _top1(asked: Sequence[tuple[Scene, WorldPair]], found: Sequence[list[Detection]]) -> float:
-    """Share of pairs where for every phrase the best box overlaps its target with IoU of at least 0.5."""
+    """Share of pairs where for every phrase the best box overlaps its target as `is_right` asks."""
     return float(np.mean([is_grounded(scene, pair, row) for (scene, pair), row in zip(asked, found, strict=True)]))
 
 
 def is_grounded(scene: Scene, pair: WorldPair, detections: Sequence[Detection]) -> bool:
-    """Whether each phrase's best box has IoU >= 0.5 with that phrase's target."""
+    """Whether each phrase's best box overlaps that phrase's target rightly."""
     tops = [next((d for d in detections if d.phrase == phrase), None) for phrase in pair.phrases]
     return all(
-        top is not None and box_iou(top.box, scene.things[target].box) >= 0.5
+        top is not None and is_right(box_iou(top.box, scene.things[target].box))
         for top, target in zip(tops, pair.targets, strict=True)
     )
 
@@ -84,17 +84,9 @@ def _recall_precision(
         kept = [d for d in row if d.score >= THRESHOLD]
         left = set(pair.targets)
         for detection in kept:
-            hit = next((i for i in left if box_iou(detection.box, scene.things[i].box) >= 0.5), None)
+            hit = next((i for i in left if is_right(box_iou(detection.box, scene.things[i].box))), None)
             left.discard(hit)  # type: ignore[arg-type]
         hits += len(pair.targets) - len(left)
         wanted += len(pair.targets)
         said += len(kept)
     return hits / max(1, wanted), hits / max(1, said)
-
-
-def box_iou(first: Box, second: Box) -> float:
-    """IoU of two boxes."""
-    width = min(first.x1, second.x1) - max(first.x0, second.x0)
-    height = min(first.y1, second.y1) - max(first.y0, second.y0)
-    shared = max(0.0, width) * max(0.0, height)
-    return shared / max(1e-9, first.area + second.area - shared)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ivm_data.worlds.scene import Scene, Thing
+from ivm_model.metrics.mask_scores import overlap
 
 CORRUPTIONS = ("wrong", "extra", "missing", "shifted", "partial", "loose", "empty", "whole")
 """Another thing; one thing too many; one of several left out; moved; cut; far too wide; nearly nothing; everything."""
@@ -41,7 +42,7 @@ def imperfect(mask_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     else:
         return mask_HW
     drawn_HW = drawn_HW.astype(bool)
-    return drawn_HW if mask_iou(drawn_HW, mask_HW) >= RIGHT_IOU else mask_HW
+    return drawn_HW if overlap(drawn_HW, mask_HW).iou >= RIGHT_IOU else mask_HW
 
 
 def other_things(scene: Scene, targets: tuple[int, ...], corruption: str, rng: np.random.Generator) -> set[int] | None:
@@ -66,15 +67,9 @@ def spoilt(mask_HW: np.ndarray, corruption: str, rng: np.random.Generator) -> np
         return np.ones_like(mask_HW) if mask_HW.mean() <= WRONG_IOU else None
     for _ in range(_TRIES):
         candidate_HW = _SPOILERS[corruption](mask_HW, rng)
-        if mask_iou(candidate_HW, mask_HW) <= WRONG_IOU:
+        if overlap(candidate_HW, mask_HW).iou <= WRONG_IOU:
             return candidate_HW
     return None
-
-
-def mask_iou(a_HW: np.ndarray, b_HW: np.ndarray) -> float:
-    """Intersection over union; 1 where both are empty."""
-    either = np.count_nonzero(a_HW | b_HW)
-    return np.count_nonzero(a_HW & b_HW) / either if either else 1.0
 
 
 def likeness(a: Thing, b: Thing) -> int:

@@ -14,10 +14,10 @@ import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
-from ivm_data.images import decode
 from ivm_data.sources.foreign import brush
 from ivm_model import masking
 from storage import rle
+from storage.images import decode
 
 
 def kept(originals):

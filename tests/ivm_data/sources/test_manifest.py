@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ivm_data.images import ImageLimits
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.manifest_rows import MAX_INSTRUCTION
 from storage import rle
 from storage.errors import ConfigError
+from storage.images import ImageLimits
 from storage.records import Rejection, Sample, sample_id
 
 ASK = "Find the red cup."

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from ivm_model.data.features import FeatureBuilder, bytes_of, encode_rows
-from ivm_model.data.pixels import decode_whole, place
+from ivm_model.data.pixels import place
 from ivm_model.data.training_rows import RowsConfig
 from ivm_model.model.masking_model import Placement
 from storage.errors import ShardError
+from storage.images import decode
 from storage.records import Rle
 
 
@@ -40,7 +41,7 @@ def test_an_image_with_several_instructions_is_encoded_once(model, make_label, s
 def test_half_precision_hardly_changes_the_answer(model, rows):
     features = encode_rows(model, rows.train[:4])
     logits_BHW = model(features.encoded_rows(np.arange(1)), [rows.train[0].instruction])
-    exact_BHW = model(model.encode([decode_whole(rows.train[0].image)]), [rows.train[0].instruction])
+    exact_BHW = model(model.encode([decode(rows.train[0].image)]), [rows.train[0].instruction])
     torch.testing.assert_close(logits_BHW, exact_BHW, atol=2e-2, rtol=2e-2)
 
 

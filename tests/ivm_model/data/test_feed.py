@@ -15,7 +15,6 @@ from ivm_model.data.augment import AugmentConfig
 from ivm_model.data.examples import Examples, FeedConfig, load
 from ivm_model.data.feed import Feed
 from ivm_model.data.order import deal, draws
-from ivm_model.data.pixels import decode_whole
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
 from ivm_model.model.masking_model import MaskingModel
@@ -23,6 +22,7 @@ from ivm_model.train.generator import GeneratorConfig, GeneratorTrainer
 from storage import layout, rle
 from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
+from storage.images import decode
 from storage.records import PartResult
 from storage.shards import commit_part
 
@@ -59,7 +59,7 @@ def test_an_example_is_the_image_and_the_mask_of_its_row(index, read_rows):
     rows = {row.sample_id: row for row in read_rows(index).train}
     examples = Examples(index, FeedConfig(), SIDE, 0)
     for k, sample_id in enumerate(index.facts["sample_id"].to_pylist()):
-        np.testing.assert_array_equal(examples[k].image_HWC, decode_whole(rows[sample_id].image))
+        np.testing.assert_array_equal(examples[k].image_HWC, decode(rows[sample_id].image))
         np.testing.assert_array_equal(examples[k].mask_HW > 0, rle.decode(rows[sample_id].mask))
 
 

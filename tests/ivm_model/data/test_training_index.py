@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ivm_model.data.pixels import decode_whole
 from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import hold_back, index_rows
 from ivm_model.data.training_rows import RowsConfig, truth_iou
@@ -15,6 +14,7 @@ from storage.compact import compact
 from storage.data_set import DataSet
 from storage.decisions import FoundLabel, decide
 from storage.errors import ConfigError, IvmWarning
+from storage.images import decode
 from storage.records import PartResult, Status
 from storage.reviews import append
 from storage.rows import image_sha
@@ -110,7 +110,7 @@ def test_nothing_to_train_on_says_what_was_found(make_label, split):
 def test_an_image_decodes_to_what_was_encoded(make_label, split):
     image_HWC = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
     (row,) = split([make_label(image_HWC, "Find it.", machine=TOP_HW)], EVERYTHING).machine
-    np.testing.assert_array_equal(decode_whole(row.image), image_HWC)
+    np.testing.assert_array_equal(decode(row.image), image_HWC)
 
 
 def test_truth_iou_is_unknown_without_truth(make_label, split):

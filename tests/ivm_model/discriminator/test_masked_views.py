@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from ivm_model.data.pixels import decode_whole
 from ivm_model.data.training_rows import RowsConfig
 from ivm_model.discriminator.masked_views import make_views, see_views
 from ivm_model.masking import keep_only
 from storage import rle
+from storage.images import decode
 
 
 @pytest.fixture
@@ -72,5 +72,5 @@ def test_masks_are_borrowed_from_the_same_image_where_it_has_others(make_label, 
 
 def test_the_vision_tower_sees_only_the_masks_pixels(model, rows, views):
     seen = see_views(model, rows.train, views[:3], dim=1.0)
-    masked = [keep_only(decode_whole(rows.train[view.row].image), rle.decode(view.mask)) for view in views[:3]]
+    masked = [keep_only(decode(rows.train[view.row].image), rle.decode(view.mask)) for view in views[:3]]
     np.testing.assert_allclose(seen.vision_MTC.float(), model.lmm.see(masked), atol=1e-2)

@@ -6,7 +6,6 @@ import torch
 
 from ivm_model.data.examples import FeedConfig
 from ivm_model.data.feed import Feed
-from ivm_model.data.pixels import decode_whole
 from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
@@ -18,6 +17,7 @@ from ivm_model.train.trainer import TrainConfig, train_dwsl
 from ivm_model.weighting.weightings import NEEDS_WARMUP
 from storage import reviews, rle
 from storage.errors import ConfigError
+from storage.images import decode
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def trainer(model, feed) -> GeneratorTrainer:
 
 def test_the_measurer_overlaps_each_label_as_its_own_answer_does(model, feed):
     rows = RowReader(feed.index, 2).rows(feed.index.machine, {})
-    images, instructions = zip(*((decode_whole(row.image), row.instruction) for row in rows), strict=True)
+    images, instructions = zip(*((decode(row.image), row.instruction) for row in rows), strict=True)
     answers = [heatmap_HW >= 0.5 for heatmap_HW in model.heatmaps(images, instructions)]
     expected_N = [
         (answer_HW & label_HW).sum() / max(1, (answer_HW | label_HW).sum())

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from ivm_data.images import ImageLimits, decode, read
 from storage.errors import ConfigError, InputError
+from storage.images import ImageLimits, decode, is_upright, read, upright, upright_size
 
 RED, GREEN, BLUE = (250, 10, 20), (10, 250, 20), (20, 10, 250)
 
@@ -181,3 +181,21 @@ def test_any_bytes_give_an_image_or_an_input_error(name, changes):
         assert " at 0x" not in error.detail, "a memory address would make two runs differ"
     else:
         assert image.ndim == 3 and image.dtype == np.uint8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_header_says_whether_an_image_is_turned_and_how_large_it_then_is(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(photo(), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(data)) as opened:
+        assert upright_size(opened) == decode(data).shape[:2]
+        assert is_upright(opened) == (orientation == 1)
+
+
+def test_an_opened_image_becomes_what_decoding_its_file_gives():
+    transparent = photo().convert("RGBA")
+    transparent.putalpha(Image.fromarray((np.arange(30 * 40) % 256).astype(np.uint8).reshape(30, 40)))
+    for data in (encoded(transparent), encoded(photo().convert("L")), encoded(photo().convert("CMYK"), "TIFF")):
+        with Image.open(io.BytesIO(data)) as opened:
+            assert (np.asarray(upright(opened)) == decode(data)).all()

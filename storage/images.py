@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from storage.errors import InputError
 from storage.validation import Checked, Count
@@ -52,8 +52,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.width, image.height, limits)
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return np.array(_to_rgb(image))
+            return np.array(upright(image))
     except InputError:
         raise
     except UnidentifiedImageError as error:  # its message holds a memory address, which no label set may
@@ -77,20 +76,39 @@ def read(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
         raise InputError("image_missing", f"'{path}' cannot be read: {error.strerror}") from error
 
 
-def _check_size(width: int, height: int, limits: ImageLimits) -> None:
-    if width * height > limits.max_pixels:
-        raise InputError("image_too_large", f"{width}x{height} pixels, at most {limits.max_pixels} in all are decoded")
-    if min(width, height) < limits.min_side:
-        raise InputError("image_too_small", f"{width}x{height} pixels, each side must have at least {limits.min_side}")
+def upright(image: Image.Image) -> Image.Image:
+    """An opened image as every stage sees it: turned as its EXIF says, RGB, transparency over white, 16 bit as 8.
 
+    The image that is given is turned too.
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+    Raises:
+        InputError: `image_unreadable` for gray of more than 16 bit.
+    """
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def is_upright(image: Image.Image) -> bool:
+    """Whether the EXIF of an opened image leaves it as it lies, which its header says."""
+    return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(height, width) of an opened image once it is turned as its EXIF says, which its header says."""
+    on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
+    return (image.width, image.height) if on_its_side else (image.height, image.width)
+
+
+def _check_size(width: int, height: int, limits: ImageLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise InputError("image_too_large", f"{width}x{height} pixels, at most {limits.max_pixels} in all are decoded")
+    if min(width, height) < limits.min_side:
+        raise InputError("image_too_small", f"{width}x{height} pixels, each side must have at least {limits.min_side}")
 
 
 def _to_8_bit(gray_HW: np.ndarray) -> np.ndarray:
