@@ -52,7 +52,7 @@ def write_page(page: Path, found: Sequence[Found], options: argparse.Namespace) 
     sections = [
         _head(found, options),
         "## gIoU",
-        "Mean over seeds ± standard deviation over seeds. Below, differences of it are paired by row and seed, with a "
+        "Mean over seeds ± standard deviation over seeds. The differences below are paired by row and seed, with a "
         "95 % bootstrap interval over both; bold where the interval leaves out 0. Nothing is corrected for the number "
         "of comparisons.",
         _by_level(found, [each.summary(names[0]) for each in comparisons], arms.score),
@@ -83,12 +83,13 @@ def _judges(found: Sequence[Found]) -> list[str]:
         (f"{each.labels.noise:.0%}", judge, *_aucs(each.judged, judge)) for each in found for judge in opinions.JUDGES
     ]
     return [
-        "## Who tells right from wrong",
-        "AUC of right against wrong machine labels, and against those alone that are wrong in one way. D is that of "
-        "the first seed; `quality` is calibrated on the human rows.",
-        markdown_table(("wrong", "judge", "all", *MIXTURE), scores),
+        "## Right against wrong labels, by score",
+        "AUC of each score between right and wrong machine labels: all wrong ones, then those that are wrong in one "
+        "way. D is that of the first seed; `quality` is calibrated on the human rows.",
+        markdown_table(("wrong", "score", "all", *MIXTURE), scores),
         f"![D of right and wrong machine labels](images/{PICTURE})",
-        "The discriminators, audited as in every training; means over seeds.",
+        "## Audits of the discriminators",
+        "As in every training; means over seeds.",
         markdown_table(("wrong", *AUDITS), audits),
     ]
 
@@ -108,15 +109,19 @@ def _head(found: Sequence[Found], options: argparse.Namespace) -> str:
     seconds = sum(seed["seconds"] for each in found for seed in each.seeds)
     return (
         "# Known noise\n\n"
+        "What is each weighting worth when the share of wrong machine labels is known?\n\n"
         f"Written by `python -m benchmarks.noise {command} --seeds {options.seeds} --steps {options.steps}` on "
         f"{os.cpu_count()} CPU cores: {seconds / runs:.0f} s an arm and seed, with `--processes "
         f"{options.processes}` and stage I shared by the arms of a seed; {seconds / 3600:.1f} process hours.\n\n"
-        f"{options.human} human and {options.rows} machine labels of new scenes of the procedural world, every "
-        "instruction with a target. A machine label is the exact mask or, for the share that the columns tell, a mask "
-        f"with an IoU under {RIGHT_IOU} with it: {_mixture(options)}. What is wrong at one share is wrong in the same "
-        "way at every higher one. The embedded LMM verified each mask as it is, and the human rows, whose machine "
-        f"labels are wrong as often, calibrated the quality. {options.tests} exact test rows are of other scenes. "
-        f"Every arm takes {options.steps} steps. What sees no machine label is trained once for all shares."
+        f"- **Rows.** {options.human} human and {options.rows} machine labels of new scenes of the procedural world, "
+        f"every instruction with a target. {options.tests} exact test rows are of other scenes.\n"
+        "- **Noise.** A machine label is the exact mask or, for the share in the head of a column, a mask with an IoU "
+        f"under {RIGHT_IOU} with it: {_mixture(options)}. What is wrong at one share is wrong in the same way at every "
+        "higher one.\n"
+        "- **Scores.** The embedded LMM verified each mask as it is. The human rows, whose machine labels are wrong as "
+        "often, calibrated the quality.\n"
+        f"- **Training.** Every arm takes {options.steps} steps. What sees no machine label is trained once for all "
+        "shares."
     )
 
 

@@ -71,18 +71,25 @@ def _quality(run: LabelingRun, seconds: float) -> list[str]:
         speed = f" ({seconds / total:.2f} s a pair on two cores)" if seconds > 60 else ""
         return [
             "## Label quality",
-            f"{total} pairs{speed}. Rows whose human mask is held out only: nothing was trained or calibrated on them. "
+            f"{total} pairs{speed}. Only rows whose human mask is held out: nothing was trained or calibrated on them. "
             "*precision* is the share of labels with an IoU of at least 0.5 with the truth.",
             table(catalog.query("held_out_by_difficulty")),
             table(catalog.query("held_out_by_kind")),
-            "How well an absent target is told, by the engine and by each sign alone:",
+            "## Absent targets",
+            "Detected by the engine, and by each signal alone:",
             table(catalog.query("presence", held_out=True)),
-            "What became of all inputs, and why:",
+            "## Outcome counts",
+            "All inputs, by stage, status and reason:",
             table(catalog.query("reasons")),
-            f"Calibration of `quality` on the same held-out rows, ECE {ece[0]['ece']:.3f}:" if ece else "",
+            "## Calibration",
+            f"`quality` against the share of right labels, on the same held-out rows. ECE {ece[0]['ece']:.3f}:"
+            if ece
+            else "",
             table(catalog.query("calibration", held_out=True), drop=("ece",)),
-            "What each score is worth alone (AUC against IoU of at least 0.5):",
+            "## Scores",
+            "Each score alone (AUC against IoU of at least 0.5):",
             table(catalog.query("score_auc")),
+            "## Experts",
             "Each expert's own masks:",
             table(catalog.query("expert_reliability")),
         ]
@@ -102,7 +109,8 @@ def _photographs(manifest: Path, data: Path, processes: int) -> list[str]:
         ).to_pylist()[0]
     return [
         "## Photographs",
-        "The embedded experts have seen none. What counts is that every pair ends as a row and that the gate knows.",
+        "The embedded experts were trained on none. Every pair must end as a row, and the gate must accept no wrong "
+        "mask.",
         table(statuses),
         "By calibrated quality alone, without the rule on unknown words, "
         f"{without['trusted']} would have been accepted, {without['wrongly_trusted']} of them wrongly.",
@@ -124,10 +132,10 @@ def _head(options: argparse.Namespace) -> str:
     photos = " --photos MANIFEST" if options.photos else ""
     return (
         "# Results\n\n"
+        "How good are the labels? The embedded experts on the procedural world's test split (scenes from index "
+        f"{FIRST_SCENE}): new scenes, with combinations of colour and shape that were never trained on.\n\n"
         f"Written by `python -m benchmarks.results --scenes {options.scenes}{photos}` on {os.cpu_count()} CPU cores. "
-        "The training on these labels: [weightings.md](weightings.md). The embedded experts "
-        f"on the procedural world's test split (scenes from index {FIRST_SCENE}): new scenes, with combinations of "
-        "colour and shape that were never trained on."
+        "The training on these labels: [weightings.md](weightings.md)."
     )
 
 

@@ -104,26 +104,30 @@ def _sections(trial: Trial, options: argparse.Namespace) -> list[str]:
     wrong = int(opinions.wrong(judged).sum())
     return [
         _head(options, sum(seed["seconds"] for seed in seeds)),
-        f"{humans} human and {machines} machine labels, {wrong} of the machine's "
-        f"({wrong / machines:.0%}) with an IoU under 0.5: all that the gate accepted, reviewed, rejected. "
-        f"{len(test_rows)} test pairs on other scenes, {options.seeds} seeds, {options.steps} steps in every arm. "
-        "Gains are paired by row and seed, with a 95 % bootstrap interval over both, bold where it leaves out 0. "
+        f"- **Rows.** {humans} human and {machines} machine labels, {wrong} of the machine's "
+        f"({wrong / machines:.0%}) with an IoU under 0.5: all that the gate accepted, sent to review or rejected. "
+        f"{len(test_rows)} test pairs are on other scenes.\n"
+        f"- **Training.** {options.seeds} seeds, {options.steps} steps in every arm.\n"
+        "- **Gains** are paired by row and seed, with a 95 % bootstrap interval over both, bold where it leaves out 0. "
         "Nothing is corrected for the number of comparisons.",
+        "## gIoU and gains",
         _scores(comparison, options.arms),
-        "gIoU by kind of instruction, mean over seeds:",
+        "## gIoU by kind of instruction",
+        "Mean over seeds:",
         _by_kind(comparison, options.arms),
         "## The engine and its experts",
         "The labeling engine and its single experts on the same test pairs. An expert has no mask where the engine "
-        "found no target or gave up; the last column is the engine's gIoU on the rows that the expert has.",
+        "found no target or rejected the input. The last column is the engine's gIoU on the rows that the expert has.",
         markdown_table(("labels", "rows", "gIoU", "consensus, same rows"), _engine(trial.data, test_rows)),
-        "## Who tells right from wrong",
-        "AUC of right against wrong machine labels: of all, of those with a mask, and of those that say that there is "
-        "no target; and the mean of what is said of the right ones. D is that of the first seed.",
+        "## Right against wrong labels, by score",
+        "AUC of each score between right and wrong machine labels: all, those with a mask, and statements that there "
+        "is no target; and the mean score of the right ones. D is that of the first seed.",
         markdown_table(
-            ("judge", "all", "masks", "no target", "mean, right masks", "mean, right no target"), _judges(judged)
+            ("score", "all", "masks", "no target", "mean, right masks", "mean, right no target"), _judges(judged)
         ),
         f"![D of right and wrong machine labels](images/{PICTURE})",
-        "The discriminators, audited (one line a seed):",
+        "## Audits of the discriminators",
+        "One line a seed:",
         markdown_table(tuple(vars(comparison.audits[0])), [tuple(vars(each).values()) for each in comparison.audits]),
     ]
 
@@ -169,6 +173,7 @@ def _head(options: argparse.Namespace, seconds: float) -> str:
     named = "" if options.arms == list(ARMS) else f" --arms {' '.join(options.arms)}"
     return (
         "# Weightings on the engine's own noise\n\n"
+        "What is each weighting worth on the labels that the engine makes?\n\n"
         f"Written by `python -m benchmarks.weightings --scenes {options.scenes} --seeds {options.seeds} "
         f"--steps {options.steps}{named}` on {os.cpu_count()} CPU cores, {seconds / 3600:.1f} process hours, from the "
         "labels of [results.md](results.md)."
