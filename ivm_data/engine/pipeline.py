@@ -15,7 +15,7 @@ import numpy as np
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.common.usage import Usage, metered
 from ivm_data.experts.registry import embedded, get
-from ivm_data.images import decode
+from ivm_data.images import bounded, decode
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.recipes.labeling_recipes import Recipe, recipe_hash
 from ivm_data.stages.fuse import FuseStage
@@ -110,9 +110,9 @@ class Ledger:
 
 
 def batches(items: Sequence[Sample | Rejection], size: int) -> list[list[Sample]]:
-    """The samples of a part in the batches that pass through the stages together."""
-    samples = [item for item in items if isinstance(item, Sample)]
-    return [samples[start : start + size] for start in range(0, len(samples), size)]
+    """The samples of a part in the batches that pass through the stages together; fewer of them where they are huge."""
+    samples = (item for item in items if isinstance(item, Sample))
+    return list(bounded(samples, size, lambda sample: sample.width * sample.height))
 
 
 def make_gate(recipe: Recipe, lineage: Lineage) -> GateStage:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ivm_data.images import bounded
 from ivm_data.sources import manifest_parts as parts
 from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest import plan, read_part
@@ -75,12 +76,12 @@ class TestSet:
         return min(every, self.limit) if self.limit else every
 
     def batches(self) -> Iterator[list[Question]]:
-        """The questions of each part, in the manifest's order; `limit` counts records."""
+        """The questions of each part, fewer where images are huge, in the manifest's order; `limit` counts records."""
         for part in self.parts:
             left = self.limit - part.first if self.limit else part.records
             if left <= 0:
                 return
-            yield list(self._questions(part, left))
+            yield from bounded(self._questions(part, left), PART_SIZE, lambda q: q.sample.width * q.sample.height)
 
     def _questions(self, part: ManifestPart, most: int) -> Iterator[Question]:
         items = read_part(part, self.image_root)

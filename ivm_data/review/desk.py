@@ -16,7 +16,7 @@ import numpy as np
 from ivm_data.config import build, override
 from ivm_data.experts.common.protocols import Segmenter
 from ivm_data.experts.registry import ExpertSpec, get
-from ivm_data.images import decode
+from ivm_data.images import BATCH_PIXELS, decode
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.recipes.labeling_recipes import demo
 from ivm_data.report.report_facts import choose_recipe
@@ -31,7 +31,7 @@ QUEUE = 200
 """Labels that are ranked at once; the ranking is made anew when they are done."""
 
 _KEPT = 8
-"""Labels kept decoded: the next ones, and some to go back to."""
+"""Labels kept decoded, the next ones and some to go back to; fewer where their images are huge."""
 
 _MINE = "SELECT sample_id, verdict FROM opinions WHERE recipe = $recipe AND reviewer = $reviewer ORDER BY reviewed_at"
 
@@ -108,9 +108,12 @@ class Desk:
                     raise ConfigError(f"part {part!r} has no label {sample_id!r}; load the page again")
                 self._sheets[key] = Sheet(label, decode(label.sample.image))
             self._sheets.move_to_end(key)
-            while len(self._sheets) > _KEPT:
+            while len(self._sheets) > 1 and (len(self._sheets) > _KEPT or self._pixels() > BATCH_PIXELS):
                 self._sheets.popitem(last=False)
             return self._sheets[key]
+
+    def _pixels(self) -> int:
+        return sum(sheet.image_HWC.shape[0] * sheet.image_HWC.shape[1] for sheet in self._sheets.values())
 
     def opinion(self, sample_id: str) -> str | None:
         """What this person said of a label."""

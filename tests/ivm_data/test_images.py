@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from ivm_data.images import ImageLimits, decode, read
+from ivm_data.images import BATCH_PIXELS, ImageLimits, bounded, decode, read
 from storage.errors import ConfigError, InputError
 
 RED, GREEN, BLUE = (250, 10, 20), (10, 250, 20), (20, 10, 250)
@@ -181,3 +182,24 @@ def test_any_bytes_give_an_image_or_an_input_error(name, changes):
         assert " at 0x" not in error.detail, "a memory address would make two runs differ"
     else:
         assert image.ndim == 3 and image.dtype == np.uint8
+
+
+@given(st.lists(st.integers(64, 20_000_000), max_size=70), st.integers(1, 16))
+def test_images_of_ordinary_size_are_batched_by_their_number_alone(sizes, count):
+    batches = list(bounded(enumerate(sizes), count, lambda item: item[1]))
+    assert batches == [list(enumerate(sizes))[i : i + count] for i in range(0, len(sizes), count)]
+
+
+@given(st.lists(st.integers(64, 120_000_000), max_size=70), st.integers(1, 64))
+def test_no_batch_of_several_images_exceeds_the_bound_and_none_is_lost(sizes, count):
+    batches = list(bounded(enumerate(sizes), count, lambda item: item[1]))
+    assert [item for batch in batches for item in batch] == list(enumerate(sizes))
+    assert all(sum(size for _, size in batch) <= BATCH_PIXELS and 1 <= len(batch) <= count for batch in batches)
+    for batch, after in pairwise(batches):
+        assert len(batch) == count or sum(size for _, size in (*batch, after[0])) > BATCH_PIXELS
+
+
+def test_a_batch_is_there_as_soon_as_it_is_whole():
+    given_out = []
+    batches = bounded((given_out.append(n) or n for n in range(9)), 3, lambda _: 100)
+    assert (next(batches), given_out) == ([0, 1, 2], [0, 1, 2])
