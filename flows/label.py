@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,9 +21,11 @@ from flows.logs import log_to_runs
 from flows.progress import LabelingProgress
 from flows.runtime import in_flight, retried
 from ivm_data.config import override
-from ivm_data.engine.labeling import LabelingRun, PartsFailedError, PartSummary, label_part, prepare
+from ivm_data.engine.guard import GuardConfig, guarded
+from ivm_data.engine.labeling import LabelingRun, PartsFailedError, commit, prepare, try_part
+from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.ray_config import RayConfig
-from ivm_data.engine.ray_engine import Failure, label_parts
+from ivm_data.engine.ray_engine import label_parts
 from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 from ivm_data.sources.fetch import FetchConfig
 from ivm_data.sources.manifest_parts import ManifestPart, dataset_name
@@ -39,10 +42,10 @@ def _run_name() -> str:
 
 
 @retried("{part.name}")
-def label_one(run: LabelingRun, part: ManifestPart) -> PartSummary:
-    """Label and commit one part; safe to run again after anything."""
+def label_one(run: LabelingRun, part: ManifestPart) -> PartSummary | Suspect:
+    """Label one part, and commit it unless it is in doubt; safe to run again after anything."""
     with slots(wanted(run.recipe)):
-        return label_part(run, part)
+        return try_part(run, part)
 
 
 @flow(name="label", flow_run_name=_run_name)
@@ -60,6 +63,8 @@ def label(
     ray: dict[str, Any] | None = None,
     remote: str = "",
     token_price: NonNegativeFloat = 0,
+    allow_rejections: bool = False,
+    guard: dict[str, Any] | None = None,
 ) -> str:
     """Label every pair of a manifest. A run that was killed or failed goes on where it stopped when it is run again.
 
@@ -76,6 +81,8 @@ def label(
         ray: Fields of the Ray configuration to replace, for example {"address": "auto", "ground.gpus": 0.5}.
         remote: Object store where every part goes too, s3://BUCKET/FOLDER; parts that are there are skipped.
         token_price: Price of a million tokens of the LMM endpoint; the progress then shows what the run costs.
+        allow_rejections: Commit parts although one stage rejects nearly all of them for one reason.
+        guard: Fields of the guard to replace that stops a run otherwise, for example {"rows": 30}.
 
     Returns:
         The hash of the recipe, under which the labels lie.
@@ -85,21 +92,24 @@ def label(
     config = override(RayConfig(), ray or {})
     fetching = FetchConfig() if fetch else None
     chosen = named_recipe(recipe, overrides)
-    run = prepare(manifest, data, chosen, part_size, image_root, fetch=fetching, remote=remote)
+    stops = None if allow_rejections else override(GuardConfig(), guard or {})
+    run = prepare(manifest, data, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops)
     show_recipe(run.recipe, run.recipe_hash)
     progress, failed = LabelingProgress.of(run, token_price), dict[str, str]()
     board = ProgressBoard("label-progress", progress.counts())
-    for part, outcome in label_parts(run, config) if engine == "ray" else _by_tasks(run, concurrency):
+    outcomes = label_parts(run, config) if engine == "ray" else _by_tasks(run, concurrency)
+    for outcome in guarded(outcomes, run.guard, partial(commit, run)):
         if isinstance(outcome, PartSummary):
             progress.add(outcome)
             for line in rejected_samples(run, outcome):
                 log.warning("%s", line)
         else:
             progress.add_failure()
-            failed[part.name] = outcome.why
-            log.error("part %s failed: %s", part.name, escaped(outcome.why))
+            failed[outcome.part] = outcome.why
+            log.error("part %s failed: %s", outcome.part, escaped(outcome.why))
         board.show(progress.percent, progress.counts())
         log.info(progress.line())
+    outcomes.close()  # After a stop, the parts under way are waited for.
     progress.settle(run)
     board.show(progress.percent, progress.counts())
     log.info("in all: %s", progress.line())
@@ -110,25 +120,25 @@ def label(
     if counts["inputs"]:
         tell_labels(run, counts)
     if failed:
-        raise PartsFailedError(failed, len(run.parts))
+        raise PartsFailedError(failed, len(run.parts), len(run.open_parts()) - len(failed))
     announce(run, counts, progress.accepted_now)
     return run.recipe_hash
 
 
-def _by_tasks(run: LabelingRun, concurrency: int) -> Iterator[tuple[ManifestPart, PartSummary | Failure]]:
-    """Every open part as a task; each comes when it is committed, or has failed."""
+def _by_tasks(run: LabelingRun, concurrency: int) -> Generator[PartOutcome | Suspect, None, None]:
+    """Every open part as a task; each comes when it is committed, in doubt, or has failed."""
     for part, future in in_flight(label_one, run, run.open_parts(), concurrency):
         outcome = future.result(raise_on_failure=False)
-        if not isinstance(outcome, PartSummary):
-            outcome = Failure(part.name, f"{type(outcome).__name__}: {outcome}", False)
-        yield part, outcome
+        if not isinstance(outcome, PartSummary | Suspect):
+            outcome = Failure(part.name, f"{type(outcome).__name__}: {outcome}")
+        yield outcome
 
 
 def label_counts(catalog: Catalog, recipe_hash: str) -> dict[str, int]:
-    """The whole data set's counts for this recipe."""
-    (summary,) = catalog.query("summary", recipe=recipe_hash).to_pylist()
+    """The whole data set's counts for this recipe; zeros where nothing is committed."""
+    found = catalog.query("summary", recipe=recipe_hash).to_pylist()
     names = ("inputs", "rejections", "labels", "accepted", "review", "rejected", "no_target")
-    return {name: summary[name] for name in names}
+    return {name: found[0][name] if found else 0 for name in names}
 
 
 def announce(run: LabelingRun, counts: Mapping[str, int], accepted_new: int) -> None:

@@ -50,17 +50,21 @@ def in_flight(
     because Prefect would otherwise search it for futures at every call.
 
     Yields:
-        (item, its finished future); a failed task does not stop the others.
+        (item, its finished future); a failed task does not stop the others. Closed early it waits for those under way.
     """
     waiting, running = iter(items), {}
     for item in islice(waiting, limit):
         running[task.submit(quote(shared), item)] = item
-    while running:
-        future = next(as_completed(list(running)))
-        finished = running.pop(future)
-        for item in islice(waiting, 1):
-            running[task.submit(quote(shared), item)] = item
-        yield finished, future
+    try:
+        while running:
+            future = next(as_completed(list(running)))
+            finished = running.pop(future)
+            for item in islice(waiting, 1):
+                running[task.submit(quote(shared), item)] = item
+            yield finished, future
+    finally:
+        for future in running:
+            future.wait()
 
 
 def start_once(deployment: str, parameters: Mapping[str, Any], key: str) -> FlowRun:

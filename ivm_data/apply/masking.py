@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ivm_data.apply.frames import VIDEO_SUFFIXES, frames
 from ivm_model.how import How
 from ivm_model.predictor import BATCH, Predictor
 from storage.errors import ConfigError, InputError
+from storage.images import bounded
 from storage.publish import whole_file
 
 
@@ -48,31 +49,33 @@ def mask_frames(
     many = source.is_dir() or source.suffix.lower() in VIDEO_SUFFIXES
     _check_out(source, out, many)
     done = MaskedFrames()
-    waiting: list[tuple[str, np.ndarray]] = []
-
-    def flush() -> None:
-        images = [image_HWC for _, image_HWC in waiting]
-        for (name, _), masked in zip(
-            waiting, predictor.masks(images, [instruction] * len(images), how, threshold), strict=True
-        ):
+    for batch in bounded(_readable(source, many, done, progress), BATCH, _pixels):
+        images = [image_HWC for _, image_HWC in batch]
+        results = predictor.masks(images, [instruction] * len(images), how, threshold)
+        for (name, _), masked in zip(batch, results, strict=True):
             done.written.append(_save(masked.image_HWC, out / f"{name}.png" if many else out, swept=bool(done.written)))
             if not masked.found:
                 done.not_found.append(name)
             progress()
-        waiting.clear()
+    return done
 
+
+def _readable(
+    source: Path, many: bool, done: MaskedFrames, progress: Callable[[], None]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, HWC uint8 RGB) of the images that can be read; of many the others are noted in `done`."""
     for frame in frames(source):
         if not isinstance(frame.image, InputError):
-            waiting.append((frame.name, frame.image))
+            yield frame.name, frame.image
         elif many:
             done.bad[frame.name] = str(frame.image)
             progress()
         else:
             raise frame.image
-        if len(waiting) == BATCH:
-            flush()
-    flush()
-    return done
+
+
+def _pixels(named: tuple[str, np.ndarray]) -> int:
+    return named[1].shape[0] * named[1].shape[1]
 
 
 def _check_out(source: Path, out: Path, many: bool) -> None:

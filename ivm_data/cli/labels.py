@@ -14,7 +14,8 @@ from ivm_data.worlds.split import Split
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ivm_data.engine.labeling import LabelingRun, PartSummary
+    from ivm_data.engine.labeling import LabelingRun
+    from ivm_data.engine.part_outcomes import PartSummary
 
 BAD_INPUT_STATUS = 3
 """Exit status of a run that finished although some inputs could not be used; they are in the `rejections` view."""
@@ -53,9 +54,14 @@ def label(
     engine: Annotated[Literal["local", "ray"], typer.Option(help="This process, or actors of Ray Data.")] = "local",
     ray: Annotated[list[str], typer.Option("--ray", help="Replace a field of RayConfig: ground.gpus=0.5")] = [],  # noqa: B006
     remote: Annotated[str, typer.Option(help="Object store where every part goes too: s3://BUCKET/FOLDER")] = "",
+    allow_rejections: Annotated[
+        bool, typer.Option("--allow-rejections", help="Commit although one stage rejects nearly all for one reason.")
+    ] = False,
+    guard: Annotated[list[str], typer.Option("--guard", help="When that stops a run: rows=30")] = [],  # noqa: B006
 ) -> None:
     """Label a manifest: `ivm label --manifest photos/manifest.jsonl --out data`."""
     from ivm_data.config import override
+    from ivm_data.engine.guard import GuardConfig
     from ivm_data.engine.labeling import prepare
     from ivm_data.engine.outcomes import manifest_counts
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
@@ -63,7 +69,8 @@ def label(
 
     fetching = override(FetchConfig(), parse_changes(fetch_changes)) if fetch else None
     label_manifest, chosen = _engine(engine, parse_changes(ray)), named_recipe(recipe, parse_changes(changes))
-    run = prepare(manifest, out, chosen, part_size, image_root, fetch=fetching, remote=remote)
+    stops = None if allow_rejections else override(GuardConfig(), parse_changes(guard))
+    run = prepare(manifest, out, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops)
     with progress_bar() as bar:
         task = bar.add_task(f"recipe {run.recipe_hash}", total=sum(part.records for part in run.parts))
         summaries = label_manifest(run, lambda summary: bar.advance(task, summary.rows))

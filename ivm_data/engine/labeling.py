@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ivm_data.engine.guard import DEFAULT_GUARD, BrokenStageError, GuardConfig, find, guarded, is_suspect
+from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.pipeline import Pipeline
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.recipes.labeling_recipes import Recipe
@@ -22,26 +24,7 @@ from storage.records import Label, Lineage, PartResult, Rejection, Sample
 from storage.remote import committed, push, push_part
 from storage.shards import commit_part, is_committed
 
-INPUT_STAGE = "ingest"
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PartSummary:
-    """What became of one part.
-
-    Attributes:
-        fresh: this call labeled it; False where it was committed before.
-        statuses: count of labels by status, and of rejections by reason; empty where not fresh.
-        tokens: that LMM endpoints counted, prompts and answers together.
-    """
-
-    part: str
-    rows: int
-    fresh: bool
-    statuses: Counter[str]
-    seconds: float = 0.0
-    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +37,7 @@ class LabelingRun:
         fetch: how images behind URLs are fetched; None fetches none.
         remote: URL of the data set in an object store where every part goes too; "" for none.
         elsewhere: parts that others have committed there already.
+        guard: when a stage that rejects nearly everything stops the run; None where the data is known to be so.
     """
 
     data: Path
@@ -64,6 +48,7 @@ class LabelingRun:
     fetch: FetchConfig | None = None
     remote: str = ""
     elsewhere: frozenset[str] = frozenset()
+    guard: GuardConfig | None = DEFAULT_GUARD
 
     @property
     def recipe_hash(self) -> str:
@@ -79,15 +64,28 @@ class LabelingRun:
         return part.name in self.elsewhere or is_committed(self.data, self.recipe_hash, part.name)
 
 
-class PartsFailedError(IvmError):
-    """Some parts ended with an error; all others are committed."""
+NAMED = 3
+"""Parts that are named of those that failed for the same reason."""
 
-    def __init__(self, failed: Mapping[str, str], parts: int) -> None:
-        listed = "\n".join(f"  {name}: {why}" for name, why in sorted(failed.items()))
+
+class PartsFailedError(IvmError):
+    """Some parts ended with an error; all others that were tried are committed."""
+
+    def __init__(self, failed: Mapping[str, str], parts: int, untried: int = 0) -> None:
+        whys: dict[str, list[str]] = {}
+        for name, why in sorted(failed.items()):
+            whys.setdefault(why, []).append(name)
+        listed = "\n".join(f"  {_named(names)}: {why}" for why, names in whys.items())
+        left = f"{untried} were not tried any more" if untried else "all others are committed"
         super().__init__(
-            f"{len(failed)} of {parts} parts failed, all others are committed:\n{listed}\n"
-            "Run the same again to label the failed parts only."
+            f"{len(failed)} of {parts} parts failed, {left}:\n{listed}\n"
+            "Run the same again: it labels only what is not committed."
         )
+
+
+def _named(parts: Sequence[str]) -> str:
+    more = len(parts) - NAMED
+    return ", ".join(parts[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def prepare(
@@ -99,6 +97,7 @@ def prepare(
     *,
     fetch: FetchConfig | None = None,
     remote: str = "",
+    guard: GuardConfig | None = DEFAULT_GUARD,
 ) -> LabelingRun:
     """Load the experts, plan the parts and write down the recipe: whatever is wrong with either shows up here.
 
@@ -121,23 +120,58 @@ def prepare(
     if remote:
         push(data, remote)
         elsewhere = frozenset(committed(remote, pipeline.lineage.recipe))
-    return LabelingRun(data, parts, recipe, pipeline.lineage, image_root, fetch, remote, elsewhere)
+    return LabelingRun(data, parts, recipe, pipeline.lineage, image_root, fetch, remote, elsewhere, guard)
 
 
 def label_part(run: LabelingRun, part: ManifestPart) -> PartSummary:
-    """Label and commit one part; a committed part is skipped. Calling it again after any crash is safe."""
+    """Label and commit one part; a committed part is skipped. Calling it again after any crash is safe.
+
+    Raises:
+        BrokenStageError: one stage rejects nearly all of it, and nothing is committed.
+    """
+    outcome = try_part(run, part)
+    if isinstance(outcome, PartSummary):
+        return outcome
+    if run.guard is not None and (finding := find([outcome.result], run.guard)):
+        raise BrokenStageError(str(finding))
+    return commit(run, outcome.result)
+
+
+def try_part(run: LabelingRun, part: ManifestPart) -> PartSummary | Suspect:
+    """Label one part, and commit it unless it is in doubt; `guarded` decides about one that is."""
     return _label(run, part, read(run, part))
 
 
 def label_manifest(
     run: LabelingRun, progress: Callable[[PartSummary], None] = lambda summary: None
 ) -> list[PartSummary]:
-    """Every part in a row; a thread reads the next one."""
-    summaries = []
+    """Every part in a row; a thread reads the next one.
+
+    Raises:
+        PartsFailedError: a stage rejects nearly everything; parts that went well before are committed.
+    """
     with closing(ahead(partial(read, run), run.parts, depth=1)) as contents:
-        for part, items in zip(run.parts, contents, strict=True):
-            summaries.append(_label(run, part, items))
-            progress(summaries[-1])
+        outcomes = (_label(run, part, items) for part, items in zip(run.parts, contents, strict=True))
+        return collect(run, guarded(outcomes, run.guard, partial(commit, run)), progress)
+
+
+def collect(
+    run: LabelingRun, outcomes: Iterable[PartOutcome], progress: Callable[[PartSummary], None]
+) -> list[PartSummary]:
+    """The summaries of a run's parts, each told as it comes.
+
+    Raises:
+        PartsFailedError: after the last, with all parts that failed.
+    """
+    summaries, failed = [], {}
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            failed[outcome.part] = outcome.why
+        else:
+            summaries.append(outcome)
+            progress(outcome)
+    if failed:
+        raise PartsFailedError(failed, len(run.parts), len(run.parts) - len(summaries) - len(failed))
     return summaries
 
 
@@ -161,8 +195,13 @@ def commit(run: LabelingRun, result: PartResult) -> PartSummary:
     return summary
 
 
-def _label(run: LabelingRun, part: ManifestPart, items: Sequence[Sample | Rejection] | None) -> PartSummary:
-    return skipped(part) if items is None else commit(run, Pipeline(run.recipe).run(part.name, items))
+def commit_unless_suspect(run: LabelingRun, result: PartResult) -> PartSummary | Suspect:
+    """Commit a labeled part, unless one stage rejected nearly all of it."""
+    return Suspect(result) if is_suspect(result, run.guard) else commit(run, result)
+
+
+def _label(run: LabelingRun, part: ManifestPart, items: Sequence[Sample | Rejection] | None) -> PartSummary | Suspect:
+    return skipped(part) if items is None else commit_unless_suspect(run, Pipeline(run.recipe).run(part.name, items))
 
 
 def _summary(result: PartResult, fresh: bool) -> PartSummary:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ivm_data.engine.labeling import INPUT_STAGE, LabelingRun
+from ivm_data.engine.guard import INPUT_STAGE
+from ivm_data.engine.labeling import LabelingRun
 from storage.catalog import Catalog
 
 _COUNTED = """

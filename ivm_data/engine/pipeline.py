@@ -27,7 +27,7 @@ from ivm_data.stages.segment import SegmentStage
 from ivm_data.stages.stage import Draft, Outcome, Stage, rejection
 from ivm_data.stages.verify import VerifyStage
 from storage.errors import InputError, IvmError
-from storage.images import decode
+from storage.images import bounded, decode
 from storage.records import Label, Lineage, PartResult, Rejection, Sample, Timing
 
 _LOG = logging.getLogger(__name__)
@@ -113,9 +113,9 @@ class Ledger:
 
 
 def batches(items: Sequence[Sample | Rejection], size: int) -> list[list[Sample]]:
-    """The samples of a part in the batches that pass through the stages together."""
-    samples = [item for item in items if isinstance(item, Sample)]
-    return [samples[start : start + size] for start in range(0, len(samples), size)]
+    """The samples of a part in the batches that pass through the stages together; fewer of them where they are huge."""
+    samples = (item for item in items if isinstance(item, Sample))
+    return list(bounded(samples, size, lambda sample: sample.width * sample.height))
 
 
 def make_gate(recipe: Recipe, lineage: Lineage) -> GateStage:

@@ -12,16 +12,20 @@ import os
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ivm_data.engine.labeling import LabelingRun, PartsFailedError, PartSummary, commit, read, skipped
+from ivm_data.engine.guard import guarded
+from ivm_data.engine.labeling import LabelingRun, collect, commit, commit_unless_suspect, read, skipped
+from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.pipeline import STAGES, Ledger, batches, decoded, make_gate
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.experts.common.prefetch import ahead
@@ -38,19 +42,6 @@ PLACED_S = 60.0
 """Seconds that a cluster has to find a place for every actor, new machines of an autoscaler included."""
 _WORK = pa.schema([("work", pa.large_binary())])
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A part that ended with an error.
-
-    Attributes:
-        may_pass: starting it anew may help.
-    """
-
-    part: str
-    why: str
-    may_pass: bool
 
 
 @dataclass
@@ -71,22 +62,13 @@ def label_manifest(
     Raises:
         PartsFailedError: with all parts that failed, after all others are committed.
     """
-    summaries, failed = [skipped(part) for part in run.parts if run.has(part)], {}
-    for summary in summaries:
-        progress(summary)
-    for part, outcome in label_parts(run, config):
-        if isinstance(outcome, Failure):
-            failed[part.name] = outcome.why
-        else:
-            summaries.append(outcome)
-            progress(outcome)
-    if failed:
-        raise PartsFailedError(failed, len(run.parts))
-    return summaries
+    done = (skipped(part) for part in run.parts if run.has(part))
+    with closing(label_parts(run, config)) as outcomes:
+        return collect(run, guarded(chain(done, outcomes), run.guard, partial(commit, run)), progress)
 
 
-def label_parts(run: LabelingRun, config: RayConfig) -> Iterator[tuple[ManifestPart, PartSummary | Failure]]:
-    """Label the open parts of a run; each comes once, when it is committed or given up.
+def label_parts(run: LabelingRun, config: RayConfig) -> Generator[PartOutcome | Suspect, None, None]:
+    """Label the open parts of a run; each comes once, when it is committed, in doubt or given up.
 
     Raises:
         ConfigError: no cluster at the address, or it is too small for one actor of each stage.
@@ -105,7 +87,8 @@ def label_parts(run: LabelingRun, config: RayConfig) -> Iterator[tuple[ManifestP
                 if isinstance(outcome, Failure) and outcome.may_pass:
                     died[outcome.part] = outcome
                 else:
-                    yield waiting.pop(outcome.part), outcome
+                    del waiting[outcome.part]
+                    yield outcome
             if not waiting:
                 return
             if left:
@@ -114,8 +97,7 @@ def label_parts(run: LabelingRun, config: RayConfig) -> Iterator[tuple[ManifestP
                     "%d parts start anew, %d times at most; %s: %s", len(waiting), left, first, died[first].why
                 )
                 time.sleep(config.retry_s)
-        for name, part in waiting.items():
-            yield part, died[name]
+        yield from died.values()
 
 
 @contextmanager
@@ -190,7 +172,7 @@ def _placed(actors: Sequence[dict[str, float]]) -> bool:
 
 def _pass_through(
     run: LabelingRun, parts: Sequence[ManifestPart], config: RayConfig, threads: int
-) -> Iterator[PartSummary | Failure]:
+) -> Iterator[PartOutcome | Suspect]:
     """What becomes of the parts, as they finish; one whose process keeps dying does not come back."""
     import ray.data
 
@@ -244,7 +226,7 @@ class StageActor:
             content = Failure(part, f"{type(error).__name__}: {error}", may_pass)
         return _row(content)
 
-    def _advance(self, content: ManifestPart | _Work) -> _Work | PartSummary:
+    def _advance(self, content: ManifestPart | _Work) -> _Work | PartSummary | Suspect:
         if isinstance(content, ManifestPart):
             items = read(self._run, content)
             if items is None:
@@ -260,7 +242,9 @@ class StageActor:
         content.batches = kept
         if self._name != LAST:
             return content
-        return commit(self._run, content.ledger.result(content.part, self._run.recipe_hash, content.items))
+        return commit_unless_suspect(
+            self._run, content.ledger.result(content.part, self._run.recipe_hash, content.items)
+        )
 
 
 def _begin(run: LabelingRun, part: str, items: Sequence[Sample | Rejection]) -> _Work:
@@ -279,7 +263,7 @@ def _with_pixels(drafts: Sequence[Draft]) -> list[Draft]:
     return [replace(draft, image_HWC=image) for draft, image in zip(drafts, images, strict=True)]
 
 
-def _row(content: ManifestPart | _Work | PartSummary | Failure) -> pa.Table:
+def _row(content: ManifestPart | _Work | PartOutcome | Suspect) -> pa.Table:
     return pa.Table.from_pylist([{"work": pickle.dumps(content)}], schema=_WORK)
 
 

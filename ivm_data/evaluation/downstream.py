@@ -20,7 +20,7 @@ from ivm_model.metrics.bootstrap import CONFIDENCE
 from ivm_model.metrics.mask_scores import mean_interval
 from ivm_model.metrics.tally import Interval
 from storage.errors import ConfigError, InputError
-from storage.images import decode
+from storage.images import bounded, decode
 from storage.records import Sample, sample_id
 
 Mode = Literal["likelihood", "letter"]
@@ -148,12 +148,13 @@ def evaluate_answers(
     wrong = list(bad)
     rows: dict[str, list[tuple[int | None, bool]]] = {}
     for start in range(0, len(questions), BATCH):
-        batch = list(_opened(questions[start : start + BATCH], wrong))
-        orders = [_order(question, seed) for question, _, _ in batch]
-        for view, images, found in _views(batch, hows, masks, whole):
-            chosen = _choose(lmm, mode, images, [question for question, _, _ in batch], orders)
-            rows.setdefault(view, []).extend(zip(chosen, found, strict=True))
-        asked += [question for question, _, _ in batch]
+        opened = _opened(questions[start : start + BATCH], wrong)
+        for batch in bounded(opened, BATCH, lambda one: one[1].width * one[1].height):
+            orders = [_order(question, seed) for question, _, _ in batch]
+            for view, images, found in _views(batch, hows, masks, whole):
+                chosen = _choose(lmm, mode, images, [question for question, _, _ in batch], orders)
+                rows.setdefault(view, []).extend(zip(chosen, found, strict=True))
+            asked += [question for question, _, _ in batch]
         progress(len(questions[start : start + BATCH]))
     if not asked:
         raise ConfigError(f"'{data}' has no question that can be asked; first: {wrong[0] if wrong else 'it is empty'}")

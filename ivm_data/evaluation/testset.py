@@ -16,6 +16,7 @@ from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.manifest_parts import ManifestPart
 from storage.errors import InputError
+from storage.images import bounded
 from storage.records import Rle, Sample
 from storage.validation import Checked, Natural
 
@@ -75,12 +76,12 @@ class TestSet(Checked):
         return min(every, self.limit) if self.limit else every
 
     def batches(self) -> Iterator[list[Question]]:
-        """The questions of each part, in the manifest's order; `limit` counts records."""
+        """The questions of each part, fewer where images are huge, in the manifest's order; `limit` counts records."""
         for part in self.parts:
             left = self.limit - part.first if self.limit else part.records
             if left <= 0:
                 return
-            yield list(self._questions(part, left))
+            yield from bounded(self._questions(part, left), PART_SIZE, lambda q: q.sample.width * q.sample.height)
 
     def _questions(self, part: ManifestPart, most: int) -> Iterator[Question]:
         items = read_part(part, self.image_root)

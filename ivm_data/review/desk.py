@@ -22,7 +22,7 @@ from storage import layout, recipes, reviews, rle
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.images import decode
+from storage.images import BATCH_PIXELS, decode
 from storage.reader import among
 from storage.records import Label, Review, Rle, Verdict
 
@@ -30,7 +30,7 @@ QUEUE = 200
 """Labels that are ranked at once; the ranking is made anew when they are done."""
 
 _KEPT = 8
-"""Labels kept decoded: the next ones, and some to go back to."""
+"""Labels kept decoded, the next ones and some to go back to; fewer where their images are huge."""
 
 _MINE = "SELECT sample_id, verdict FROM opinions WHERE recipe = $recipe AND reviewer = $reviewer ORDER BY reviewed_at"
 _LABELS = "SELECT count(*) AS n FROM labels WHERE recipe = $recipe"
@@ -108,9 +108,12 @@ class Desk:
                     raise ConfigError(f"part {part!r} has no label {sample_id!r}; load the page again")
                 self._sheets[key] = Sheet(label, decode(label.sample.image))
             self._sheets.move_to_end(key)
-            while len(self._sheets) > _KEPT:
+            while len(self._sheets) > 1 and (len(self._sheets) > _KEPT or self._pixels() > BATCH_PIXELS):
                 self._sheets.popitem(last=False)
             return self._sheets[key]
+
+    def _pixels(self) -> int:
+        return sum(sheet.image_HWC.shape[0] * sheet.image_HWC.shape[1] for sheet in self._sheets.values())
 
     def opinion(self, sample_id: str) -> str | None:
         """What this person said of a label."""

@@ -155,6 +155,17 @@ def test_a_part_that_fails_stops_no_other_and_the_next_run_mends_it(copy, manife
     assert content_hash(copy) == content_hash(finished[0])
 
 
+def test_a_stage_that_rejects_nearly_everything_stops_the_flow_with_nothing_committed(manifest, tmp_path, runs_of):
+    asked = {"part_size": 2, "concurrency": 1, "image_root": tmp_path, "return_state": True}
+    state = label(manifest, tmp_path / "data", guard={"input_rows": 3}, **asked)
+    assert state.is_failed()
+    assert "2 of 3 parts failed, 1 were not tried any more" in state.message
+    assert "stage 'ingest' rejects 4 of the 4 inputs that reached it as 'image_missing'" in state.message
+    assert not list((tmp_path / "data").rglob("*.light.parquet"))
+    assert label(manifest, tmp_path / "data", allow_rejections=True, **asked).is_completed()
+    assert len(list((tmp_path / "data").rglob("*.light.parquet"))) == 3
+
+
 def test_a_recipe_that_cannot_work_fails_before_any_task(tmp_path, manifest):
     state = label(manifest, tmp_path / "data", overrides={"gate.akzept": 1}, return_state=True)
     assert state.is_failed()

@@ -2,7 +2,7 @@ from collections import Counter
 from dataclasses import replace
 
 from flows.progress import LabelingProgress
-from ivm_data.engine.labeling import PartSummary
+from ivm_data.engine.part_outcomes import PartSummary
 
 
 def summary(rows, **statuses):

@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from storage.errors import ConfigError, InputError
-from storage.images import ImageLimits, decode, is_upright, read, upright, upright_size
+from storage.images import BATCH_PIXELS, ImageLimits, bounded, decode, is_upright, read, upright, upright_size
 
 RED, GREEN, BLUE = (250, 10, 20), (10, 250, 20), (20, 10, 250)
 
@@ -199,3 +200,24 @@ def test_an_opened_image_becomes_what_decoding_its_file_gives():
     for data in (encoded(transparent), encoded(photo().convert("L")), encoded(photo().convert("CMYK"), "TIFF")):
         with Image.open(io.BytesIO(data)) as opened:
             assert (np.asarray(upright(opened)) == decode(data)).all()
+
+
+@given(st.lists(st.integers(64, 20_000_000), max_size=70), st.integers(1, 16))
+def test_images_of_ordinary_size_are_batched_by_their_number_alone(sizes, count):
+    batches = list(bounded(enumerate(sizes), count, lambda item: item[1]))
+    assert batches == [list(enumerate(sizes))[i : i + count] for i in range(0, len(sizes), count)]
+
+
+@given(st.lists(st.integers(64, 120_000_000), max_size=70), st.integers(1, 64))
+def test_no_batch_of_several_images_exceeds_the_bound_and_none_is_lost(sizes, count):
+    batches = list(bounded(enumerate(sizes), count, lambda item: item[1]))
+    assert [item for batch in batches for item in batch] == list(enumerate(sizes))
+    assert all(sum(size for _, size in batch) <= BATCH_PIXELS and 1 <= len(batch) <= count for batch in batches)
+    for batch, after in pairwise(batches):
+        assert len(batch) == count or sum(size for _, size in (*batch, after[0])) > BATCH_PIXELS
+
+
+def test_a_batch_is_there_as_soon_as_it_is_whole():
+    given_out = []
+    batches = bounded((given_out.append(n) or n for n in range(9)), 3, lambda _: 100)
+    assert (next(batches), given_out) == ([0, 1, 2], [0, 1, 2])

@@ -113,3 +113,12 @@ def test_the_command_skips_torn_images_with_exit_status_3(folder, photos, tmp_pa
         cli.main()
     assert exit_.value.code == 3 and "torn: image_unreadable" in capfd.readouterr().err
     assert len(list((tmp_path / "out").rglob("*.png"))) == 4
+
+
+def test_huge_images_are_masked_a_few_at_a_time(predictor, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("storage.images.BATCH_PIXELS", 24 * 32 * 3)
+    together = []
+    masks = predictor.masks
+    monkeypatch.setattr(predictor, "masks", lambda images, *rest: together.append(len(images)) or masks(images, *rest))
+    done = mask_frames(predictor, photos, "the ring", tmp_path / "out")
+    assert together == [3, 1] and len(done.written) == 4 and list(done.bad) == ["torn"]

@@ -1,11 +1,12 @@
 import io
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ivm_data.engine.pipeline import Pipeline, decoded
+from ivm_data.engine.pipeline import Pipeline, batches, decoded
 from ivm_data.recipes.labeling_recipes import recipe
 from storage.errors import TransientError
 from storage.records import Label, Rejection, Sample
@@ -44,6 +45,14 @@ def test_an_image_that_a_worker_cannot_decode_is_a_rejection_of_its_own_samples_
         ("b", "image_unreadable", "b.png", "attribute", "hard"),
         ("d", "image_unreadable", "d.png", "attribute", "hard"),
     ]
+
+
+def test_huge_images_pass_a_few_at_a_time_whether_or_not_they_are_one_file():
+    """16 of 119 megapixels in one batch took 11 GB before any expert had made a copy."""
+    huge = [replace(sample(str(n), b""), width=10_900, height=10_900) for n in range(5)]
+    assert [len(batch) for batch in batches(huge, 16)] == [2, 2, 1]
+    photos = [replace(sample(str(n), b""), width=5472, height=3648) for n in range(40)]
+    assert [len(batch) for batch in batches(photos, 16)] == [16, 16, 8]
 
 
 def test_no_thread_is_left_after_a_run_that_an_error_ended(pipeline, monkeypatch):

@@ -15,7 +15,8 @@ import pytest
 import ray
 
 from ivm_data.engine import ray_engine
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.guard import GuardConfig
+from ivm_data.engine.labeling import PartsFailedError, label_manifest, prepare
 from ivm_data.engine.ray_config import Pool, RayConfig
 from ivm_data.experts.registry import ExpertSpec
 from ivm_data.recipes.labeling_recipes import recipe
@@ -85,6 +86,10 @@ def test_the_files_are_those_of_the_local_engine_although_an_actor_is_killed(tmp
         assert sorted(summary.part for summary in summaries) == [part.name for part in spread.parts]
         assert digests(local.data) == digests(spread.data)
         assert not any(summary.fresh for summary in ray_engine.label_manifest(spread, SMALL))
+        lost = prepare(manifest, tmp_path / "lost", chosen, 3, tmp_path, guard=GuardConfig(input_rows=5))
+        with pytest.raises(PartsFailedError, match=r"2 of 8 parts failed, 6 were not tried.*\n.*rejects 6 of the 6"):
+            ray_engine.label_manifest(lost, SMALL)
+        assert not list(lost.data.rglob("*.light.parquet"))
     assert not [p for p in psutil.Process().children(recursive=True) if any("ray::" in w for w in p.cmdline())]
 
 

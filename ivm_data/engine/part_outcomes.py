@@ -1,0 +1,54 @@
+"""What can become of a part that was labeled: committed, in doubt, or failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from storage.records import PartResult
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """A committed part.
+
+    Attributes:
+        fresh: this call labeled it; False where it was committed before.
+        statuses: count of labels by status, and of rejections by reason; empty where not fresh.
+        tokens: that LMM endpoints counted, prompts and answers together.
+    """
+
+    part: str
+    rows: int
+    fresh: bool
+    statuses: Counter[str]
+    seconds: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A labeled part that is not committed, because one stage rejected nearly all of it; `guard` decides."""
+
+    result: PartResult
+
+    @property
+    def part(self) -> str:
+        """Its name."""
+        return self.result.part
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A part that ended with an error; nothing of it is committed.
+
+    Attributes:
+        may_pass: starting it anew may help.
+    """
+
+    part: str
+    why: str
+    may_pass: bool = False
+
+
+PartOutcome = PartSummary | Failure
