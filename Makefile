@@ -53,9 +53,10 @@ lint: setup  ## Check style, import laws and types
 	$(BIN)/mypy
 
 docs: setup  ## Build the documentation site into build/site; open build/site/index.html
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 dist: setup  ## Build the wheel into dist/
+	rm -rf build/lib build/bdist.*
 	$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist
 
 lock:  ## Pin the whole dependency tree anew, for every Python and platform

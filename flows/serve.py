@@ -11,18 +11,16 @@ from typing import Any, cast
 
 import yaml
 from prefect import serve
-from prefect.deployments.runner import RunnerDeployment
+from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.flows import load_flow_from_entrypoint
 from prefect.schedules import Interval
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from flows.processes import Background
-from flows.server import Server, add_options, answers
+from flows.server import DEFINITIONS, Server, add_options, answers
 from flows.up import point_here, point_nowhere
 from storage.errors import ConfigError, IvmError
-
-DEFINITIONS = Path("prefect.yaml")
 
 
 def main() -> None:
@@ -34,7 +32,7 @@ def main() -> None:
         if Background(options.folder, "worker").find():
             raise ConfigError("a worker started by 'make up' serves these deployments already; 'make down' ends it")
         with _server(Server(options.folder, options.port), options.gpu_slots, options.lmm_slots):
-            serve(*deployments(DEFINITIONS))
+            serve(*deployments())
     except IvmError as error:
         sys.exit(f"error: {error}")
 
@@ -59,7 +57,7 @@ def _server(server: Server, gpu_slots: int, lmm_slots: int) -> Iterator[None]:
         server.process.stop()
 
 
-def deployments(definitions: Path) -> Iterator[RunnerDeployment]:
+def deployments(definitions: Path = DEFINITIONS) -> Iterator[RunnerDeployment]:
     """What prefect.yaml deploys: the same names, parameters, triggers and schedules, without the work pool."""
     for each in yaml.safe_load(definitions.read_text())["deployments"]:
         yield _deployment(each)
@@ -68,6 +66,7 @@ def deployments(definitions: Path) -> Iterator[RunnerDeployment]:
 def _deployment(given: dict[str, Any]) -> RunnerDeployment:
     made = load_flow_from_entrypoint(given["entrypoint"]).to_deployment(
         given["name"],
+        entrypoint_type=EntrypointType.MODULE_PATH,
         parameters=given.get("parameters"),
         triggers=[DeploymentEventTrigger.model_validate(trigger) for trigger in given.get("triggers", ())],
         schedules=[Interval(schedule["interval"], slug=schedule["slug"]) for schedule in given.get("schedules", ())],

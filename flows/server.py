@@ -7,9 +7,12 @@ import os
 import socket
 import sys
 import time
+import tomllib
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 from prefect.automations import AutomationCore, EventTrigger
@@ -26,6 +29,10 @@ from flows.processes import Background
 from storage.errors import ConfigError, IvmError
 
 POOL = "ivm"
+DEFINITIONS = Path(__file__).with_name("prefect.yaml")
+"""The deployments."""
+SETTINGS = Path(__file__).with_name("prefect.toml")
+"""What Prefect reads by itself in a checkout; elsewhere `Server.environment` hands it on."""
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 READY_S = 180.0
 """Seconds that a server has to answer; a busy machine needs more than the usual ten."""
@@ -62,7 +69,8 @@ class Server:
             "PWD": str(Path.cwd()),
             _DATABASE: os.environ.get(_DATABASE) or f"sqlite+aiosqlite:///{(self._folder / 'prefect.db').resolve()}",
         }
-        return {**os.environ, **own}
+        settings = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
+        return {**dict(variables(settings)), **os.environ, **own}
 
     def start(self) -> bool:
         """Start the server and wait until it answers; False where it runs already.
@@ -103,6 +111,16 @@ class Server:
                 return
             time.sleep(0.3)
         raise IvmError(f"the server does not answer at {self.url} after {READY_S:.0f} s; see {self.process.log}")
+
+
+def variables(settings: Mapping[str, Any], prefix: str = "PREFECT") -> Iterator[tuple[str, str]]:
+    """Settings of a prefect.toml as environment variables: `[worker] query_seconds` is PREFECT_WORKER_QUERY_SECONDS."""
+    for key, value in settings.items():
+        name = f"{prefix}_{key.upper()}"
+        if isinstance(value, Mapping):
+            yield from variables(value, name)
+        else:
+            yield name, str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def answers(url: str) -> bool:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from flows.processes import Background
-from flows.server import POOL, PREFECT, Server, add_options
+from flows.server import DEFINITIONS, POOL, PREFECT, Server, add_options
 from storage.errors import IvmError
 from storage.publish import write_text
 
@@ -60,7 +60,7 @@ def deploy(server: Server) -> None:
         IvmError: with what `prefect deploy` said.
     """
     done = subprocess.run(
-        [PREFECT, "--no-prompt", "deploy", "--all"],
+        [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(DEFINITIONS)],
         env=server.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:

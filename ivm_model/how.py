@@ -5,4 +5,5 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 How = Literal["overlay", "blur", "gray", "crop", "overlay+crop"]
+"""The others white, blurred or gray; cut away; or white and cut away."""
 HOWS: tuple[How, ...] = get_args(How)

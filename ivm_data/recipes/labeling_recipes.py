@@ -123,6 +123,7 @@ def _on_gpu(expert: str, **options: Any) -> ExpertSpec:
 RECIPES: dict[str, Callable[[], Recipe]] = {
     recipe.__name__.replace("_", "-"): recipe for recipe in (demo, card, modern, remote_lmm)
 }
+"""Every labeling recipe by name."""
 
 
 def recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:

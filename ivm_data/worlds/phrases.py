@@ -1,4 +1,4 @@
-"""Noun phrases of the procedural world, "[size] [texture] [colour] shape", and which things they fit."""
+"""Noun phrases of the procedural world, `[size] [texture] [colour] shape`, and which things they fit."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def parse(phrase: str) -> Description:
     """Read a noun phrase.
 
     Raises:
-        ConfigError: where the phrase is not "[size] [texture] [colour] shape" in the world's words.
+        ConfigError: where the phrase is not `[size] [texture] [colour] shape` in the world's words.
     """
     words = phrase.split()
     told = {_ATTRIBUTE_OF[word]: word for word in words if word in _ATTRIBUTE_OF}

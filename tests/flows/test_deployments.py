@@ -20,6 +20,7 @@ from flows.choices import RecipeName, Weighting
 from flows.inbox import LABELING
 from flows.label import LABELS_READY
 from flows.serve import deployments
+from flows.server import Server, variables
 from flows.train_when_ready import TRAINING
 from ivm_data.recipes.labeling_recipes import RECIPES
 from ivm_model.weighting.weightings import WEIGHTINGS
@@ -29,7 +30,7 @@ DEPLOYMENTS = {each["name"]: each for each in yaml.safe_load((ROOT / "prefect.ya
 
 
 def load(name) -> Flow:
-    return load_flow_from_entrypoint(str(ROOT / DEPLOYMENTS[name]["entrypoint"]))
+    return load_flow_from_entrypoint(DEPLOYMENTS[name]["entrypoint"])
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -60,10 +61,11 @@ def test_flows_start_deployments_that_exist():
 
 def test_serving_makes_the_same_deployments_without_a_work_pool(monkeypatch):
     monkeypatch.chdir(ROOT)
-    served = {each.name: each for each in deployments(Path("prefect.yaml"))}
+    served = {each.name: each for each in deployments()}
     assert set(served) == set(DEPLOYMENTS)
     for name, given in DEPLOYMENTS.items():
         assert served[name].work_pool_name is None
+        assert served[name].entrypoint == given["entrypoint"]
         assert served[name].parameters == given.get("parameters", {})
         assert [each.slug for each in served[name].schedules] == [each["slug"] for each in given.get("schedules", [])]
         assert len(served[name].triggers) == len(given.get("triggers", []))
@@ -72,7 +74,7 @@ def test_serving_makes_the_same_deployments_without_a_work_pool(monkeypatch):
 def test_the_server_turns_a_schedule_into_runs(prefect_server, monkeypatch):
     # Prefect 3.8.8 cannot do it with SQLAlchemy 2.1: the server logs an error a minute, and nothing is ever scheduled.
     monkeypatch.chdir(ROOT)
-    inbox = next(each for each in deployments(Path("prefect.yaml")) if each.name == "label-inbox").apply()
+    inbox = next(each for each in deployments() if each.name == "label-inbox").apply()
     with get_client(sync_client=True) as client:
         client._client.post(f"/deployments/{inbox}/schedule", json={}).raise_for_status()
         only = DeploymentFilter(id=DeploymentFilterId(any_=[inbox]))
@@ -106,6 +108,20 @@ def test_every_setting_in_prefect_toml_is_known_to_prefect_and_in_force(monkeypa
             assert name in type(found).model_fields, ".".join(path)
             found = getattr(found, name)
         assert found == value, ".".join(path)
+
+
+def test_where_prefect_reads_no_prefect_toml_its_settings_are_handed_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = tomllib.loads((ROOT / "prefect.toml").read_text())
+    for name, value in variables(settings):
+        monkeypatch.setenv(name, value)
+    for path, value in leaves(settings):
+        found = Settings()
+        for name in path:
+            found = getattr(found, name)
+        assert found == value, ".".join(path)
+    monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "7")
+    assert Server(tmp_path, 4200).environment()["PREFECT_WORKER_QUERY_SECONDS"] == "7"
 
 
 def test_nothing_is_reported_to_anybody_while_testing():

@@ -37,7 +37,7 @@ for name in sys.argv[2:]:
 )
 FLOWS = sorted(
     {
-        each["entrypoint"].partition(".py:")[0].replace("/", ".")
+        each["entrypoint"].rpartition(".")[0]
         for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     }
 )

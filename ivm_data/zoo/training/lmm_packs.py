@@ -141,7 +141,7 @@ class Packer:
 
 
 def phrase_points(words: Sequence[str]) -> list[WordPoint]:
-    """Every attribute word, and the noun of every "[size] [texture] [colour] noun" in singular or plural."""
+    """Every attribute word, and the noun of every `[size] [texture] [colour] noun` in singular or plural."""
     found: list[WordPoint] = []
     told: dict[str, str] = {}
     for index, word in enumerate(words):
