@@ -1,6 +1,7 @@
 # `make demo` runs the main job, `make test` the tests; both install what they need first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test chaos lint docs dist lock results clean
+SHUFFLE := $(if $(SEED),-p randomly --randomly-seed=$(SEED))
+.PHONY: help setup demo up down test test-slow test-all chaos lint docs dist lock results clean
 
 BIN := .venv/bin
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
@@ -13,7 +14,7 @@ export PORT ?= 4200
 unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 setup: .venv/.installed  ## Install everything that requirements.lock pins into .venv
 
@@ -29,7 +30,7 @@ $(BIN)/python:
 		"'apt-get install python3.12-venv', or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1
 
 # Both start a Prefect of their own, whatever `make up` wrote into .env.
-demo test chaos: export PREFECT_API_URL ?=
+demo test test-slow chaos: export PREFECT_API_URL ?=
 
 demo: setup  ## Make a world, label it, question the labels, train, mask a new image
 	$(BIN)/python -m flows.demo $(DEMO)
@@ -40,8 +41,13 @@ up: setup  ## Start a Prefect server, a worker and all deployments in the backgr
 down:  ## Stop what `make up` started
 	$(BIN)/python -m flows.up --down
 
-test: setup  ## Run the tests
-	$(BIN)/pytest -n 3 --maxschedchunk 1
+test: setup  ## Run the fast tests; SEED=1 shuffles them
+	$(BIN)/pytest -n 2 -m "not slow" $(SHUFFLE)
+
+test-slow: setup  ## Run the slow tests: docs, servers, Ray, wheels, chaos, trainings
+	$(BIN)/pytest -n 3 --maxschedchunk 1 -m slow $(SHUFFLE)
+
+test-all: test test-slow  ## Run all tests
 
 chaos: setup  ## Break labeling, LMM server, Ray and Prefect at random moments, sixty times (ROUNDS=60 MINUTES=60)
 	$(BIN)/python tests/chaos/storm.py --rounds $(or $(ROUNDS),60) --minutes $(or $(MINUTES),60)
