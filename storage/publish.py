@@ -110,10 +110,11 @@ def sweep(folder: Path) -> None:
 def make_folder(folder: Path) -> None:
     """Make a folder and those that it lies in, so that they are on disk."""
     if not folder.is_dir():
-        if folder.exists():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
         sync(folder.parent)
 
 

@@ -21,11 +21,11 @@ def main() -> None:
         warnings.showwarning = _show(warnings.showwarning)
         try:
             app()
-        except IvmError as error:
-            fail(type(error).__name__, str(error))
-            sys.exit(2)
         except Exception as error:
-            if (line := of_the_machine(error, next(iter(sys.argv[1:]), ""))) is None:
+            # A DiskError is both: what the machine refused says what was kept, too.
+            ours = isinstance(error, IvmError) and not isinstance(error, OSError)
+            line = str(error) if ours else of_the_machine(error, next(iter(sys.argv[1:]), ""))
+            if line is None:
                 raise
             fail(type(error).__name__, line)
             sys.exit(2)
