@@ -73,6 +73,12 @@ def test_every_extra_is_one_of_the_distribution_and_in_all():
     assert everything == f"ivm-engine[{','.join(sorted(EXTRAS))}]"
 
 
+def test_the_page_lists_every_extra_with_what_it_is_for():
+    page = (ROOT / "docs" / "install.md").read_text()
+    for name, what in EXTRAS.items():
+        assert f"| `{name}` | {what} |" in page
+
+
 def test_everything_that_the_distribution_may_need_is_pinned():
     pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.M))
     asked = PROJECT["dependencies"] + [line for extra in PROJECT["optional-dependencies"].values() for line in extra]
