@@ -2,7 +2,7 @@
 
 A file over one million rows costs DuckDB 30 ms, five thousand of them a second or two. A new file is written aside and
 checked against the hashes that its parts were committed with; then one rename makes it current and supersedes what it
-replaces (`storage.part_files`). What a kill leaves behind, and what a training or `iter_labels` is reading, is
+replaces (`storage.part_files`). What a kill leaves behind, and what an opened `DataSet` is reading, is
 superseded and stays until the next compaction.
 """
 

@@ -18,7 +18,7 @@ from storage.records import Decision, Scope
 from storage.shards import write_decisions
 
 if TYPE_CHECKING:
-    from storage.snapshots import Snapshot
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,6 @@ def scopes(decisions: Iterable[Decision], recipe: str = "") -> dict[str, Scope]:
             wider = found.get(decision.sample_id) == "sample"
             found[decision.sample_id] = "sample" if wider else decision.scope
     return found
-
-
-def excluded(data: Path, recipe: str | None = None, snapshot: Snapshot | None = None) -> dict[str, Scope]:
-    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data, recipe, snapshot).excluded()`."""
-    from storage.data_set import DataSet
-
-    with DataSet.open(data, snapshot=snapshot) as opened:
-        return scopes(opened.decisions(), recipe or "")
 
 
 def _next_moment(data: Path, rule: str) -> str:

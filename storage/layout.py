@@ -146,14 +146,6 @@ def is_fact(path: PurePath) -> bool:
     return len(path.parts) == 3 and path.suffix == ".parquet" and path.parts[0] in _FACTS
 
 
-def label_files(data: Path, recipe: str | None = None) -> list[Path]:
-    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data, recipe).files("light")`."""
-    from storage.data_set import DataSet
-
-    with DataSet.open(data, recipe) as opened:
-        return opened.files("light")
-
-
 def _parquet_files(data: Path) -> Iterator[Path]:
     """Those that lie in the folders of a data set, at any depth, and those that strayed beside them."""
     _, _, beside = next(os.walk(data, onerror=_refuse), ("", [], []))

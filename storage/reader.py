@@ -22,8 +22,6 @@ from storage.rows import to_label
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
-    from storage.snapshots import Snapshot
-
 
 def light_batches(
     lights: Sequence[Path], columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -121,21 +119,3 @@ def _join(
                 f"'{path}' and its heavy file do not belong together; remove both and label the part again"
             )
         yield light, heavy | {"image": images[heavy["image_sha"]]}
-
-
-def iter_labels(
-    data: Path, where: pc.Expression | None = None, recipe: str | None = None, snapshot: Snapshot | None = None
-) -> Iterator[Label]:
-    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data, recipe, snapshot).labels(where)`."""
-    from storage.data_set import DataSet
-
-    with DataSet.open(data, recipe, snapshot) as opened:
-        yield from opened.labels(where)
-
-
-def only_recipe(data: Path, recipe: str | None, snapshot: Snapshot | None = None) -> str | None:
-    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data, snapshot=snapshot).recipe`."""
-    from storage.data_set import DataSet
-
-    with DataSet.open(data, snapshot=snapshot) as opened:
-        return recipe or (opened.recipe if opened.recipes else None)

@@ -18,7 +18,7 @@ from storage.records import Review, Rle, Verdict
 from storage.shards import write_reviews
 
 if TYPE_CHECKING:
-    from storage.snapshots import Snapshot
+    pass
 
 _TIME, _NAME = "%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H-%M-%S.%fZ"
 """A moment in a row, and in a file's name."""
@@ -94,14 +94,6 @@ def adjudicate(reviews: Sequence[Review]) -> Adjudication | None:
     if corrected := [review for review in reviews if review.verdict == "wrong" and review.mask]:
         return Adjudication("corrected", max(corrected, key=lambda review: review.reviewed_at).mask)
     return next((Adjudication(verdict) for verdict in ("wrong", "right") if verdict in verdicts), None)
-
-
-def adjudications(data: Path, recipe: str | None = None, snapshot: Snapshot | None = None) -> dict[str, Adjudication]:
-    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data, recipe, snapshot).adjudications()`."""
-    from storage.data_set import DataSet
-
-    with DataSet.open(data, snapshot=snapshot) as opened:
-        return adjudicate_all(opened.reviews(), recipe or "")
 
 
 def _next_moment(data: Path, reviewer: str) -> str:

@@ -157,27 +157,3 @@ def entries(files: layout.DataFiles) -> Iterator[Entry]:
         for path in files.by_kind[kind]:
             for part in files.parts[path]:
                 yield Entry("labels" if kind == "light" else kind, path.parent.name, part.name, part.content, part.rows)
-
-
-def current(data: Path) -> Snapshot:
-    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data).now()`."""
-    from storage.data_set import DataSet
-
-    with DataSet.open(data) as opened:
-        return opened.now()
-
-
-def create(data: Path) -> Snapshot:
-    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data).freeze()`."""
-    from storage.data_set import DataSet
-
-    with DataSet.open(data) as opened:
-        return opened.freeze()
-
-
-def trusted(data: Path, kind: str, snapshot: Snapshot | None = None, owner: str | None = None) -> list[Path]:
-    """Wrapper for callers that have no `DataSet` yet: `DataSet.open(data, recipe, snapshot).files(kind)`."""
-    from storage.data_set import DataSet
-
-    with DataSet.open(data, snapshot=snapshot) as opened:
-        return [path for path in opened.files(kind) if owner in (None, path.parent.name)]
