@@ -54,8 +54,10 @@ def report(
     recipe: Annotated[str | None, typer.Option(help="Hash of the recipe, where the folder holds several.")] = None,
 ) -> None:
     """Write one self-contained HTML page about a data set: `ivm report --data data -o report.html`."""
+    from ivm_data.outputs import check
     from ivm_data.report.build import write_report
 
+    check("report", out, data)
     console.print(f"{write_report(data, out, recipe=recipe)}")
 
 
@@ -67,8 +69,10 @@ def figure(
     snapshot: Snapshot = None,
 ) -> None:
     """Draw a figure of the paper about this data set: `ivm figure area --data data -o area.svg`."""
+    from ivm_data.outputs import check
     from ivm_data.report.figures import draw
 
+    check("figure", out, data)
     with Catalog(data, snapshot) as catalog:
         warn_of_problems(catalog)
         draw(catalog, name, out, parse_changes(values))

@@ -11,6 +11,7 @@ from ivm_data.cli.console import OutputFormat, console, show, warn
 from ivm_data.cli.options import DataFolder
 from storage import snapshots
 from storage.data_set import DataSet
+from storage.errors import ConfigError
 from storage.verify import verify_snapshot
 
 app = typer.Typer(help="Freeze, list, compare and verify what a data set holds.", no_args_is_help=True)
@@ -32,6 +33,8 @@ def compact(
 def create(data: DataFolder) -> None:
     """Write down what the data set holds now: `ivm snapshot create --data data`."""
     with DataSet.open(data) as opened:
+        if not opened.now().entries:
+            raise ConfigError(f"'{data}' holds nothing to freeze; label something first with 'ivm label --out {data}'")
         console.print(opened.freeze().name)
 
 

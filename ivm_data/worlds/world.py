@@ -14,6 +14,7 @@ from ivm_data.worlds.grammar import KINDS, WorldPair, compose
 from ivm_data.worlds.scene import Scene, Split, draw_scene, seeded
 from storage import rle
 from storage.errors import ConfigError
+from storage.outputs import mark
 
 ROUNDS = 4
 """How often each wanted pair may be tried before a scene yields fewer."""
@@ -78,7 +79,8 @@ def write_world(
     _check_least(1, scenes=scenes, pairs_per_scene=pairs_per_scene)
     if not 0 <= human_share <= 1:
         raise ConfigError(f"human_share must lie in [0, 1], got {human_share}")
-    (directory / "images").mkdir(parents=True, exist_ok=True)
+    mark(directory, "ivm world")
+    (directory / "images").mkdir(exist_ok=True)
     manifest = directory / "manifest.jsonl"
     with whole_manifest(manifest) as lines:
         for scene, pair, number in generate(split, start, scenes, per_scene=pairs_per_scene):

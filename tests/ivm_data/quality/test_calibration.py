@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ivm_data.outputs import check
 from ivm_data.quality.calibration import (
     MASK_FEATURES,
     Calibration,
@@ -44,6 +45,7 @@ def test_a_score_that_nobody_gave_counts_as_the_mean(fitted):
 def test_a_calibration_survives_its_file(fitted, tmp_path):
     calibration = Calibration(fitted, fitted, {"expert@1": fitted}, (600, 600))
     calibration.save(tmp_path / "c.json")
+    check("calibrate", tmp_path / "c.json")
     assert Calibration.load(tmp_path / "c.json") == calibration
 
 
