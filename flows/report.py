@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
+from ivm_data.outputs import check
 from storage.display import markdown, one_line
 
 
@@ -25,7 +26,7 @@ def report(
 
     Args:
         data: Folder of a labeled data set.
-        out: File to write, replaced where it exists; by default report.html in the data set's folder.
+        out: File to write, new or an earlier report; by default report.html in the data set's folder.
         recipe: Hash of the recipe; may be left out where the data set holds only one.
         title: Headline of the page.
         pictures: Labels on each wall of the gallery.
@@ -35,7 +36,9 @@ def report(
     """
     from ivm_data.report.build import write_report
 
-    page = write_report(data, out or data / "report.html", title, recipe or None, pictures)
+    out = out or data / "report.html"
+    check("report", out, data)
+    page = write_report(data, out, title, recipe or None, pictures)
     path = page.resolve()
     create_markdown_artifact(
         f"[{markdown(page.name)}](<{path.as_uri()}>), on the worker's machine: {markdown(str(path))}",

@@ -17,9 +17,11 @@ from flows.logs import log_to_runs
 from flows.runtime import retried
 from flows.train_artifacts import show_training
 from flows.trainings import LabelState, remember, settings
+from ivm_data.outputs import check
 from ivm_data.recipes.training_recipes import train_config
 from ivm_model.train.model_card import TrainReport
 from storage.display import one_line
+from storage.outputs import CHECKPOINTS
 
 if TYPE_CHECKING:
     from ivm_model.train.train_config import TrainConfig
@@ -55,7 +57,7 @@ def train(
 
     Args:
         data: Folder of a labeled data set.
-        out: Directory of the checkpoint, replaced where it exists; by default in the data set's folder.
+        out: Directory of the checkpoint, new or that of an earlier one; by default in the data set's folder.
         recipe: Hash of the recipe whose labels train; may be left out where the data set holds only one.
         weighting: How much a machine label counts.
         seed: Of weights, order and wrong masks.
@@ -65,7 +67,8 @@ def train(
         The directory of the checkpoint.
     """
     log_to_runs()
-    out = out or data / "checkpoints" / f"{weighting}-{seed}"
+    out = out or data / CHECKPOINTS / f"{weighting}-{seed}"
+    check("train", out, data)
     changes = {"rows.recipe": recipe, "weighting": weighting, "seed": seed, **(overrides or {})}
     report = train_checkpoint(train_config(data, out, changes))
     labels = LabelState.of(data, recipe, report.snapshot)

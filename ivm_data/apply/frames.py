@@ -29,6 +29,11 @@ class SourceImage:
     image: np.ndarray | InputError
 
 
+def is_many(source: Path) -> bool:
+    """Whether a source is a folder or a video, not one image."""
+    return source.is_dir() or source.suffix.lower() in VIDEO_SUFFIXES
+
+
 def count(source: Path) -> int | None:
     """How many frames `frames` will give; of a video what its header says, None where it does not say.
 

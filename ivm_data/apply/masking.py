@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ivm_data.apply.frames import VIDEO_SUFFIXES, frames
+from ivm_data.apply.frames import frames, is_many
+from ivm_data.outputs import MASK
 from ivm_model.how import How
 from ivm_model.predictor import BATCH, Predictor
 from storage.errors import ConfigError, InputError
 from storage.images import bounded
+from storage.outputs import mark
 from storage.publish import whole_file
+
+_SOFTWARE = 0x0131
+"""EXIF's tag of the program that made an image."""
 
 
 @dataclass
@@ -46,8 +51,10 @@ def mask_frames(
         InputError: the only image of a source that is one file cannot be read.
         ConfigError: see `ivm_data.apply.frames.frames`; or `out` cannot be written to.
     """
-    many = source.is_dir() or source.suffix.lower() in VIDEO_SUFFIXES
+    many = is_many(source)
     _check_out(source, out, many)
+    if many:
+        mark(out, MASK)
     done = MaskedFrames()
     for batch in bounded(_readable(source, many, done, progress), BATCH, _pixels):
         images = [image_HWC for _, image_HWC in batch]
@@ -89,6 +96,8 @@ def _save(image_HWC: np.ndarray, path: Path, *, swept: bool) -> Path:
     form = Image.registered_extensions().get(path.suffix.lower())
     if form not in Image.SAVE:
         raise ConfigError(f"'{path}' cannot be written: no image format ends in '{path.suffix}'; use .png or .jpg")
+    facts = Image.Exif()
+    facts[_SOFTWARE] = MASK
     with whole_file(path, swept=swept) as hidden:
-        Image.fromarray(image_HWC).save(hidden, form)
+        Image.fromarray(image_HWC).save(hidden, form, exif=facts)
     return path

@@ -23,10 +23,12 @@ def complicate(
 ) -> None:
     """Complex instructions for labeled phrases: `ivm complicate --manifest coco.jsonl --out complex.jsonl`."""
     from ivm_data.experts.registry import get
+    from ivm_data.outputs import check
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
     from ivm_data.sources.complicate import ComplicateConfig
     from ivm_data.sources.complicate import complicate as write
 
+    check("manifest", out, inputs=[manifest])
     config = ComplicateConfig(count=count, max_words=max_words, keep=not replace, cache=cache)
     writer = get(named_recipe(recipe, parse_changes(changes)).rewriter)
     counts = write(manifest, out, writer, config)
@@ -48,10 +50,13 @@ def mix(
     ] = None,
 ) -> None:
     """A mixture of manifests: `ivm mix --out mixed.jsonl coco.jsonl=0.5 vsr.jsonl=0.3:10000 robot.jsonl=0.2`."""
+    from ivm_data.outputs import check
     from ivm_data.sources.mix import MixConfig, parse_source
     from ivm_data.sources.mix import mix as write
 
-    mixture = write([parse_source(source) for source in sources], out, MixConfig(size, seed, image_root))
+    parsed = [parse_source(source) for source in sources]
+    check("manifest", out, inputs=[source.manifest for source in parsed])
+    mixture = write(parsed, out, MixConfig(size, seed, image_root))
     show(["manifest", "lines", "usable", "share", "taken"], mixture.rows, title=str(out))
     if mixture.root != out.parent.resolve():
         say(f"label it with --image-root {mixture.root}")

@@ -36,8 +36,10 @@ def evaluate(
     from ivm_data.evaluation.report import check_suffix, masks_markdown, write
     from ivm_data.evaluation.systems import system
     from ivm_data.evaluation.testset import TestSet
+    from ivm_data.outputs import check
 
     check_suffix(out)
+    check("evaluate", out)
     test = TestSet(manifest, image_root, limit)
     systems = [system(name) for name in on]
     with progress_bar() as bar:
@@ -72,8 +74,10 @@ def vstar(
     from ivm_data.evaluation.report import answers_markdown, check_suffix, write
     from ivm_data.evaluation.systems import System, system
     from ivm_data.evaluation.vstar import read_vstar
+    from ivm_data.outputs import check
 
     check_suffix(out)
+    check("vstar", out)
     questions, bad = read_vstar(data, limit)
     systems: list[System | Literal["truth"]] = ["truth" if name == TRUTH else system(name) for name in masks]
     hows = cast("list[How]", [one for one in how if one != "none"])
@@ -96,8 +100,10 @@ def search_world(
     start: Annotated[int, typer.Option(help="Index of the first image.")] = 0,
 ) -> None:
     """Draw large canvases with a question about a small thing: `ivm search-world search --side 512`."""
+    from ivm_data.outputs import check
     from ivm_data.worlds.search import write_search
 
+    check("search-world", out)
     say(f"{write_search(out, questions, side, start)}")
 
 

@@ -22,6 +22,7 @@ def import_(
     ] = "",
 ) -> None:
     """Read a foreign data set: `ivm import coco --set instances=instances_val2017.json --out coco.jsonl`."""
+    from ivm_data.outputs import check
     from ivm_data.sources.foreign.foreign_reader import write_manifest
     from ivm_data.sources.foreign.readers import describe, names, read
 
@@ -35,6 +36,7 @@ def import_(
             f"give --out MANIFEST.jsonl, and with --set what {name} needs ({', '.join(known.needs)}) "
             f"or may have ({', '.join(known.options)})"
         )
+    check("manifest", out)
     written = write_manifest(read(name, parse_changes(options)), out, source or name)
     say(f"{out}: {written.pairs} pairs, {written.labeled} of them labeled")
     if written.bad:

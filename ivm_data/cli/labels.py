@@ -30,8 +30,10 @@ def world(
     start: Annotated[int, typer.Option(help="Index of the first scene.")] = 0,
 ) -> None:
     """Draw a procedural world with exact masks: `ivm world demo/world --scenes 100`."""
+    from ivm_data.outputs import check
     from ivm_data.worlds.world import write_world
 
+    check("world", out)
     manifest = write_world(
         out, split, scenes=scenes, pairs_per_scene=pairs_per_scene, human_share=human_share, start=start
     )
@@ -64,9 +66,11 @@ def label(
     from ivm_data.engine.guard import GuardConfig
     from ivm_data.engine.labeling import prepare
     from ivm_data.engine.outcomes import manifest_counts
+    from ivm_data.outputs import check
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
     from ivm_data.sources.fetch import FetchConfig
 
+    check("data set", out)
     fetching = override(FetchConfig(), parse_changes(fetch_changes)) if fetch else None
     label_manifest, chosen = _engine(engine, parse_changes(ray)), named_recipe(recipe, parse_changes(changes))
     stops = None if allow_rejections else override(GuardConfig(), parse_changes(guard))
@@ -91,9 +95,11 @@ def calibrate(
     """Learn from human rows how scores become quality: `ivm calibrate --data data --out calibration.json`."""
     import pyarrow.compute as pc
 
+    from ivm_data.outputs import check
     from ivm_data.quality.fit_calibration import calibrate as fit
     from storage.data_set import DataSet
 
+    check("calibrate", out, data)
     with DataSet.open(data) as opened:
         calibration = fit(opened.labels(pc.field("has_human") & ~pc.field("held_out")))
     calibration.save(out)

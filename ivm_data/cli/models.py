@@ -28,6 +28,9 @@ def train(
 
     The paper's configuration: `ivm train --data data --out model --recipe paper --set sam=DIR --set lmm=DIR`.
     """
+    from ivm_data.outputs import check
+
+    check("train", out, data)
     from ivm_data.recipes.training_recipes import train_config
     from ivm_model.engine.processes import is_first_process
     from ivm_model.train.trainer import train_dwsl
@@ -58,11 +61,13 @@ def mask(
 
     A folder or the frames of a video become PNG files in a folder: `ivm mask photos "the red ring" -o masked ...`.
     """
-    from ivm_data.apply.frames import count
+    from ivm_data.apply.frames import count, is_many
     from ivm_data.apply.masking import mask_frames
+    from ivm_data.outputs import check
     from ivm_model.predictor import Predictor
 
     total = count(source)
+    check("masks" if is_many(source) else "mask", out, inputs=[source])
     predictor = Predictor.from_pretrained(model, device=device)
     with progress_bar() as bar:
         task = bar.add_task("images", total=total)

@@ -58,8 +58,10 @@ def report(
     recipe: Annotated[str | None, typer.Option(help="Hash of the recipe, where the folder holds several.")] = None,
 ) -> None:
     """Write one self-contained HTML page about a data set: `ivm report --data data -o report.html`."""
+    from ivm_data.outputs import check
     from ivm_data.report.build import write_report
 
+    check("report", out, data)
     say(f"{write_report(data, out, recipe=recipe)}")
 
 
@@ -71,9 +73,11 @@ def figure(
     snapshot: Snapshot = None,
 ) -> None:
     """Draw a figure of the paper about this data set: `ivm figure area --data data -o area.svg`."""
+    from ivm_data.outputs import check
     from ivm_data.report.figures import draw
     from storage.catalog import Catalog
 
+    check("figure", out, data)
     with Catalog(data, snapshot) as catalog:
         warn_of_problems(catalog)
         draw(catalog, name, out, parse_changes(values))

@@ -27,8 +27,10 @@ def pull(
     url: Url, out: Annotated[Path, typer.Option(help="Folder of the data set; what it has already is not fetched.")]
 ) -> None:
     """Fetch what is committed in an object store: `ivm pull s3://bucket/data --out data`."""
+    from ivm_data.outputs import check
     from storage import remote
 
+    check("data set", out)
     _tell(remote.pull(url, out))
 
 

@@ -32,8 +32,11 @@ def compact(
 def create(data: DataFolder) -> None:
     """Write down what the data set holds now: `ivm snapshot create --data data`."""
     from storage.data_set import DataSet
+    from storage.errors import ConfigError
 
     with DataSet.open(data) as opened:
+        if not opened.now().entries:
+            raise ConfigError(f"'{data}' holds nothing to freeze; label something first with 'ivm label --out {data}'")
         say(opened.freeze().name)
 
 

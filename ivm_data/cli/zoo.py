@@ -28,7 +28,9 @@ def train_expert(
     changes: Annotated[list[str], typer.Option("--set", help="Replace a field of TrainConfig: steps=100")] = [],  # noqa: B006
 ) -> None:
     """Train an embedded expert from nothing: `ivm zoo train segmenter --out my-sam`."""
+    from ivm_data.outputs import check
     from ivm_data.zoo.embedded import train
 
+    check("zoo", out)
     scores = train(name, out, parse_changes(changes), say)
     show(["score", "held out"], sorted(scores.items()), title=str(out))

@@ -12,9 +12,11 @@ import pyarrow as pa
 
 from ivm_data.exports import formats as registry
 from ivm_data.exports.export_format import Counts, Item
+from storage import outputs
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
+from storage.outputs import Output
 from storage.publish import whole_folder
 from storage.reader import among
 from storage.records import Status
@@ -61,7 +63,7 @@ def export(name: str, data: Path, out: Path, selection: Selection, options: Mapp
         ConfigError: an unknown format or option, a condition that SQL refuses, no label that matches, or such an `out`.
     """
     write = registry.writer(name, options)
-    _check_free(out)
+    outputs.check(Output("an export of 'ivm export'", _is_export, folder=True), out, data)
     with DataSet.open(data, selection.recipe) as opened:
         selection = replace(selection, recipe=opened.recipe)
         chosen = _choose(opened, selection)
@@ -73,16 +75,14 @@ def export(name: str, data: Path, out: Path, selection: Selection, options: Mapp
     return counts
 
 
-def _check_free(out: Path) -> None:
-    marker = out / MARKER
-    if marker.is_file():
-        written, found = json.loads(marker.read_text(encoding="utf-8"))["files"], _files(out)
-        if found != written:
-            raise ConfigError(
-                f"'{out}' holds {found} files and an export wrote {written} of them; remove it, or give another --out"
-            )
-    elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(f"'{out}' was not written by an export and is left as it is; give another --out")
+def _is_export(out: Path) -> bool:
+    """Written by an export; one that somebody added to is an error of its own."""
+    written, found = outputs.read_json(out / MARKER).get("files"), _files(out)
+    if isinstance(written, int) and found != written:
+        raise ConfigError(
+            f"'{out}' holds {found} files and an export wrote {written} of them; remove it, or give another --out"
+        )
+    return written == found
 
 
 def _files(folder: Path) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ivm_data.outputs import REPORT
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.report import charts
 from ivm_data.report.gallery import WALLS, hang
@@ -49,6 +50,7 @@ def _render(catalog: Catalog, recipe: str, title: str, pictures: int) -> str:
     environment.filters.update(percent=_percent, score=_score)
     return environment.get_template("report.html").render(
         title=title,
+        generator=REPORT,
         recipe=recipe,
         problems=catalog.problems,
         held_out=facts.held_out,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ivm_data.outputs import FIGURE
 from storage.catalog import Catalog
 from storage.errors import ConfigError
 from storage.extras import extra
@@ -17,7 +18,8 @@ _FIGURES = {
     "area": ("area_histogram", "area_from", "share of the image that the instruction needs"),
     "weights": ("weights_by_source", "d_from", "discriminator output D, P(the mask is human)"),
 }
-_SUFFIXES = (".svg", ".png", ".pdf")
+_MAKER = {".svg": "Creator", ".png": "Software", ".pdf": "Creator"}
+"""Suffix -> where the format says what made the file."""
 
 
 def draw(catalog: Catalog, name: str, out: Path, values: Mapping[str, Any] | None = None) -> None:
@@ -33,8 +35,8 @@ def draw(catalog: Catalog, name: str, out: Path, values: Mapping[str, Any] | Non
     """
     if name not in _FIGURES:
         raise ConfigError(f"no figure {name!r}; the figures are: {', '.join(_FIGURES)}")
-    if out.suffix not in _SUFFIXES:
-        raise ConfigError(f"the figure's file must end in one of {', '.join(_SUFFIXES)}, got '{out}'")
+    if out.suffix not in _MAKER:
+        raise ConfigError(f"the figure's file must end in one of {', '.join(_MAKER)}, got '{out}'")
     query, start, label = _FIGURES[name]
     table = catalog.query(query, **(values or {}))
     if not len(table):
@@ -67,4 +69,4 @@ def _write(lines: Mapping[str, tuple[list[float], list[float]]], label: str, out
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize="small", ncols=1 + (len(lines) > 8))
     with whole_file(out) as hidden:
-        figure.savefig(hidden, format=out.suffix.removeprefix("."), dpi=150)
+        figure.savefig(hidden, format=out.suffix.removeprefix("."), dpi=150, metadata={_MAKER[out.suffix]: FIGURE})

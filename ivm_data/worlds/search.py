@@ -18,6 +18,7 @@ from ivm_data.worlds.scene import ATTRIBUTES, Easel, Look, Scene, seeded
 from ivm_data.worlds.world import png
 from storage import rle
 from storage.errors import ConfigError
+from storage.outputs import mark
 from storage.publish import write_text
 
 ASKED = ("colour", "shape")
@@ -71,7 +72,8 @@ def write_search(directory: Path, questions: int, side: int = 512, start: int = 
     if questions < 1 or start < 0:
         raise ConfigError(f"'questions' must be at least 1 and 'start' at least 0, got {questions} and {start}")
     folder = directory / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    mark(directory, "ivm search-world")
+    folder.mkdir(exist_ok=True)
     for index in range(start, start + questions):
         scene, target, asked = draw_search(index, side)
         (folder / f"{index:06d}.png").write_bytes(png(scene))

@@ -15,6 +15,7 @@ from ivm_data.worlds.scene import Scene, draw_scene, seeded
 from ivm_data.worlds.split import Split
 from storage import rle
 from storage.errors import ConfigError
+from storage.outputs import mark
 
 ROUNDS = 4
 """How often each wanted pair may be tried before a scene yields fewer."""
@@ -79,7 +80,8 @@ def write_world(
     _check_least(1, scenes=scenes, pairs_per_scene=pairs_per_scene)
     if not 0 <= human_share <= 1:
         raise ConfigError(f"human_share must lie in [0, 1], got {human_share}")
-    (directory / "images").mkdir(parents=True, exist_ok=True)
+    mark(directory, "ivm world")
+    (directory / "images").mkdir(exist_ok=True)
     manifest = directory / "manifest.jsonl"
     with whole_manifest(manifest) as lines:
         for scene, pair, number in generate(split, start, scenes, per_scene=pairs_per_scene):

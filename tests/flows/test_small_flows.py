@@ -17,6 +17,7 @@ from flows.train import train
 from flows.train_when_ready import train_when_ready
 from flows.trainings import LabelState, accepted_at_last_training
 from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.outputs import check
 from ivm_data.recipes.labeling_recipes import recipe
 from storage.digest import content_hash
 
@@ -49,6 +50,9 @@ def test_a_checkpoint_is_scored_beside_the_labels_and_its_training_is_remembered
     data = shutil.copytree(labeled.data, tmp_path / "data")
     small = {"generator.steps": 2, "generator.batch": 2, "rows.test_share": 0.9}
     checkpoint = Path(train(data, weighting="uniform", overrides=small))
+    check("train", checkpoint, data)
+    refused = train(data, data / "labels", weighting="uniform", overrides=small, return_state=True)
+    assert refused.is_failed() and "lies in the data set" in refused.message
     assert accepted_at_last_training(data, labeled.recipe_hash) == LabelState.of(data).accepted
     state = evaluate_data(data, checkpoint, test_share=0.9, return_state=True)
     overall = json.loads(artifacts_of(state)["evaluate-scores"].data)[0]

@@ -10,6 +10,7 @@ from PIL import Image
 from ivm_data import cli
 from ivm_data.apply.frames import count, frames
 from ivm_data.apply.masking import mask_frames
+from ivm_data.outputs import check
 from ivm_model.predictor import Predictor
 from storage.errors import ConfigError, InputError
 
@@ -68,6 +69,7 @@ def test_a_video_gives_its_frames_in_order(predictor, video, tmp_path):
     assert [path.name for path in done.written] == [f"v-{number:06d}.png" for number in range(1, 6)]
     greys = [int(np.array(Image.open(path)).mean()) for path in done.written]
     assert greys == sorted(greys) and greys[-1] > 200 and len(done.not_found) == 5
+    check("masks", tmp_path / "out")
     assert count(video) == 5
 
 
@@ -97,6 +99,9 @@ def test_results_never_replace_what_they_are_made_of(predictor, photos):
 def test_one_image_is_one_file_and_a_torn_one_ends_the_run(predictor, photos, tmp_path):
     mask_frames(predictor, photos / "b.png", "the ring", tmp_path / "one.jpg")
     assert Image.open(tmp_path / "one.jpg").size == (32, 24)
+    for suffix in ("jpg", "png", "webp", "tif"):
+        (written,) = mask_frames(predictor, photos / "b.png", "the ring", tmp_path / f"one.{suffix}").written
+        check("mask", written)
     with pytest.raises(InputError, match="image_unreadable"):
         mask_frames(predictor, photos / "torn.jpg", "the ring", tmp_path / "two.png")
     with pytest.raises(ConfigError, match="no name of an image file"):

@@ -31,6 +31,7 @@ def test_a_source_becomes_a_manifest_and_bad_records_show_in_the_exit_status(ivm
     captions.write_text(json.dumps(row) + "\n")
     assert ivm("import", "vsr", "--set", f"captions={captions}", "--out", out)[0] == 0
     captions.write_text(json.dumps(row) + "\n{}\n")
+    out.unlink()
     status, said, warned = ivm(
         "import", "vsr", "--set", f"captions={captions}", "--set", "images=vsr/images", "--source", "mine", "--out", out
     )

@@ -10,6 +10,7 @@ from ivm_data.evaluation.mask_table import evaluate_masks
 from ivm_data.evaluation.report import masks_markdown, write
 from ivm_data.evaluation.systems import system
 from ivm_data.evaluation.testset import TestSet
+from ivm_data.outputs import check
 from ivm_data.sources.foreign.foreign_reader import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.worlds.world import write_world
@@ -124,6 +125,8 @@ def test_records_that_cannot_be_used_are_counted_and_the_rest_is_scored(world, t
     table = evaluate_masks(TestSet(manifest), [NOTHING])
     assert (len(table.ids), table.unmarked, len(table.bad)) == (2, 1, 2)
     facts = json.loads(write(table, tmp_path / "t.json").read_text())
+    check("evaluate", tmp_path / "t.json")
+    check("evaluate", write(table, tmp_path / "t.md"))
     assert len(facts["samples"]) == 2 and facts["unmarked"] == 1
 
 

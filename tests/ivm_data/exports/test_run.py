@@ -77,7 +77,7 @@ def test_an_export_replaces_an_earlier_one_and_leaves_anothers_folder_alone(data
     assert json.loads((out / MARKER).read_text())["format"] == "yolo-seg"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(ConfigError, match="not written by an export"):
+    with pytest.raises(ConfigError, match="is there and is not an export of 'ivm export'"):
         export("coco", data, tmp_path / "mine", EVERY, {})
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ivm_data.engine.pipeline import Pipeline
+from ivm_data.outputs import check
 from ivm_data.quality.calibration import (
     MASK_FEATURES,
     VOTE_FEATURES,
@@ -52,6 +53,7 @@ def test_a_calibration_survives_its_file(fitted, tmp_path):
     support = fit_logistic(VOTE_FEATURES, [Proposal("e", Rle(1, 1, b""), 1, s) for s in (0.1, 0.9)], [False, True])
     calibration = Calibration(fitted, fitted_for_absences(fitted), {"expert@1": support}, (600, 600))
     calibration.save(tmp_path / "c.json")
+    check("calibrate", tmp_path / "c.json")
     assert Calibration.load(tmp_path / "c.json") == calibration
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ivm_data.outputs import check
 from ivm_data.report.build import write_report
 from storage.errors import ConfigError
 from storage.records import PartResult, Rejection
@@ -96,6 +97,7 @@ def test_every_rejection_reason_is_shown_with_its_meaning(page):
 
 def test_the_same_data_set_gives_the_same_bytes(labeled, html, tmp_path):
     assert write_report(labeled, tmp_path / "again.html", title="My labels").read_text() == html
+    check("report", tmp_path / "again.html", labeled)
 
 
 def test_a_torn_file_is_named_and_the_rest_is_reported(labeled, tmp_path):

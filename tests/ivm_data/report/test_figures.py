@@ -1,6 +1,7 @@
 import pytest
 from PIL import Image
 
+from ivm_data.outputs import check
 from ivm_data.report.figures import draw
 from storage.catalog import Catalog
 from storage.errors import ConfigError
@@ -31,6 +32,9 @@ def test_both_figures_are_drawn_with_a_line_for_each_source(figures_data, tmp_pa
             text = (tmp_path / f"{name}.svg").read_text()
             assert label in text and "world" in text and "photos" in text
             assert Image.open(tmp_path / f"{name}.png").size[0] == 1050
+            draw(catalog, name, tmp_path / f"{name}.pdf")
+            for suffix in ("svg", "png", "pdf"):
+                check("figure", tmp_path / f"{name}.{suffix}")
 
 
 def test_what_cannot_be_drawn_is_told(figures_data, tmp_path):

@@ -109,7 +109,7 @@ def test_writing_twice_gives_the_same_bytes(written, tmp_path):
     again = write_world(tmp_path, "test", scenes=40, pairs_per_scene=4, human_share=0.3, start=100)
     assert again.read_bytes() == manifest.read_bytes()
     assert (tmp_path / rows[0]["image"]).read_bytes() == (manifest.parent / rows[0]["image"]).read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "manifest.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".ivm-output.json", "images", "manifest.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from ivm_data.outputs import check
 from ivm_data.worlds.scene import draw_scene
 from ivm_data.zoo.training import scenes, segmenter
 from ivm_data.zoo.training.segmenter import SegmenterTraining, build, draw_boxes, draw_points, mask_loss, training_loss
@@ -62,6 +63,7 @@ def test_a_training_writes_a_checkpoint_and_a_card_that_tells_its_scores(tmp_pat
     monkeypatch.setattr(scenes, "CHUNK", 8)
     config = SegmenterTraining(steps=3, scenes=8, batch=2, prompts=2, held_out=4, cache_dir=tmp_path / "cache")
     scores = segmenter.train(tmp_path / "segmenter", config, lambda line: None)
+    check("zoo", tmp_path / "segmenter")
     card = (tmp_path / "segmenter" / "README.md").read_text()
     assert {"val box mIoU", "test point mIoU"} <= set(scores)
     assert all(name in card for name in scores) and str(tmp_path) not in card
