@@ -36,7 +36,7 @@ class Committed:
 
 
 def commit_part(data: Path, result: PartResult) -> Committed:
-    """Write a part's outcomes, heavy file first and light file last: the light file is the commit.
+    """Write a part's records and outcomes, the heavy file before the light one: the light file is the commit.
 
     The same outcomes always give the same bytes, apart from the timings. Committing them again does nothing.
 
@@ -53,6 +53,7 @@ def commit_part(data: Path, result: PartResult) -> Committed:
             path = compacted
         fresh = not compacted and not _holds(path, content)
         if fresh:
+            _write_inputs(data, result)
             write_table(layout.heavy_path(path), heavy, content)
             _write_timings(data, result)
             write_table(path, light, content)
@@ -132,6 +133,15 @@ def _write_timings(data: Path, result: PartResult) -> None:
     path = data / "timings" / result.recipe / f"{result.part}.parquet"
     with alone_in(path.parent):
         write_table(path, table)
+
+
+def _write_inputs(data: Path, result: PartResult) -> None:
+    if result.inputs:
+        keys = {"recipe": result.recipe, "part": result.part}
+        table = pa.Table.from_pylist([keys | asdict(one) for one in result.inputs], schema=schema.INPUTS)
+        path = data / "inputs" / result.recipe / f"{result.part}.parquet"
+        with alone_in(path.parent):
+            write_table(path, table)
 
 
 def _in_compacted(path: Path, content: str) -> Path | None:

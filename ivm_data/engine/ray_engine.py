@@ -21,15 +21,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ivm_data.engine.labeling import LabelingRun, PartsFailedError, PartSummary, commit, read, skipped
+from ivm_data.engine.labeling import LabelingRun, PartsFailedError, PartSummary, commit, read, settle, skipped
 from ivm_data.engine.pipeline import STAGES, Ledger, batches, decoded, make_gate
 from ivm_data.engine.ray_config import RayConfig
+from ivm_data.engine.reading import Reading
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.registry import unload
 from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.stages.stage import Draft
 from storage.errors import ConfigError, IvmError, TransientError
-from storage.records import Rejection, Sample
+from storage.records import Input, Rejection, Sample
 
 *_, LAST = STAGES
 PLACED_S = 60.0
@@ -53,10 +54,12 @@ class Failure:
 
 @dataclass
 class _Work:
-    """A part on its way, between two stages."""
+    """A part on its way, between two stages; `planned` is its name in the run."""
 
+    planned: str
     part: str
     items: Sequence[Sample | Rejection]
+    inputs: Sequence[Input]
     batches: list[list[Draft]]
     ledger: Ledger
 
@@ -78,6 +81,7 @@ def label_manifest(
         else:
             summaries.append(outcome)
             progress(outcome)
+    settle(run)
     if failed:
         raise PartsFailedError(failed, len(run.parts))
     return summaries
@@ -103,7 +107,7 @@ def label_parts(run: LabelingRun, config: RayConfig) -> Iterator[tuple[ManifestP
                 if isinstance(outcome, Failure) and outcome.may_pass:
                     died[outcome.part] = outcome
                 else:
-                    yield waiting.pop(outcome.part), outcome
+                    yield waiting.pop(outcome.part.partition("@")[0]), outcome
             if not waiting:
                 return
             if left:
@@ -233,16 +237,16 @@ class StageActor:
                 content = self._advance(content)
         except Exception as error:
             may_pass = isinstance(error, TransientError)
-            part = content.name if isinstance(content, ManifestPart) else content.part
+            part = content.name if isinstance(content, ManifestPart) else content.planned
             content = Failure(part, f"{type(error).__name__}: {error}", may_pass)
         return _row(content)
 
     def _advance(self, content: ManifestPart | _Work) -> _Work | PartSummary:
         if isinstance(content, ManifestPart):
-            items = read(self._run, content)
-            if items is None:
+            reading = read(self._run, content)
+            if reading is None:
                 return skipped(content)
-            content = _begin(self._run, content.name, items)
+            content = _begin(self._run, content.name, reading)
         kept = []
         with closing(ahead(_with_pixels, content.batches, depth=1)) as ready:
             for batch in ready:
@@ -253,13 +257,14 @@ class StageActor:
         content.batches = kept
         if self._name != LAST:
             return content
-        return commit(self._run, content.ledger.result(content.part, self._run.recipe_hash, content.items))
+        result = content.ledger.result(content.part, self._run.recipe_hash, content.items)
+        return commit(self._run, replace(result, inputs=tuple(content.inputs)))
 
 
-def _begin(run: LabelingRun, part: str, items: Sequence[Sample | Rejection]) -> _Work:
+def _begin(run: LabelingRun, planned: str, reading: Reading) -> _Work:
     """A part before its first stage; images that cannot be decoded are rejected here, as in the local engine."""
-    work = _Work(part, items, [], Ledger())
-    for samples in batches(items, run.recipe.batch_size):
+    work = _Work(planned, reading.part, reading.items, reading.inputs, [], Ledger())
+    for samples in batches(reading.items, run.recipe.batch_size):
         outcome = decoded(samples)
         work.ledger.keep(outcome.rejected)
         work.batches.append([replace(draft, image_HWC=_NO_PIXELS) for draft in outcome.kept])
@@ -284,7 +289,7 @@ def _absolute(run: LabelingRun) -> LabelingRun:
     """The run with absolute paths: actors may work in another folder."""
     parts = tuple(replace(part, manifest=str(Path(part.manifest).resolve())) for part in run.parts)
     root = None if run.image_root is None else run.image_root.resolve()
-    return replace(run, data=run.data.resolve(), parts=parts, image_root=root)
+    return replace(run, data=run.data.resolve(), parts=parts, image_root=root, plan=None)
 
 
 def _threads() -> int:
