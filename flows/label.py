@@ -19,7 +19,7 @@ from flows.limits import slots, wanted
 from flows.progress import LabelingProgress
 from flows.runtime import in_flight, retried
 from ivm_data.config import override
-from ivm_data.engine.labeling import LabelingRun, PartsFailedError, PartSummary, label_part, prepare
+from ivm_data.engine.labeling import LabelingRun, PartsFailedError, PartSummary, label_part, prepare, settle
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.engine.ray_engine import Failure, label_parts
 from ivm_data.recipes.labeling_recipes import recipe as named_recipe
@@ -59,6 +59,7 @@ def label(
     ray: dict[str, Any] | None = None,
     remote: str = "",
     token_price: NonNegativeFloat = 0,
+    again: list[str] | None = None,
 ) -> str:
     """Label every pair of a manifest. A run that was killed or failed goes on where it stopped when it is run again.
 
@@ -74,6 +75,7 @@ def label(
         engine: Tasks of this run, or actors of Ray Data, which spread over the machines of a Ray cluster.
         ray: Fields of the Ray configuration to replace, for example {"address": "auto", "ground.gpus": 0.5}.
         remote: Object store where every part goes too, s3://BUCKET/FOLDER; parts that are there are skipped.
+        again: Reason codes, and stages as "STAGE:rewrite"; then only pairs that ended so are labeled, once more.
         token_price: Price of a million tokens of the LMM endpoint; the progress then shows what the run costs.
 
     Returns:
@@ -83,7 +85,8 @@ def label(
     config = override(RayConfig(), ray or {})
     fetching = FetchConfig() if fetch else None
     chosen = named_recipe(recipe, overrides)
-    run = prepare(manifest, data, chosen, part_size, image_root, fetch=fetching, remote=remote)
+    run = prepare(manifest, data, chosen, part_size, image_root, fetch=fetching, remote=remote, again=again or ())
+    log.info("%d of %d pairs are %s", run.known, run.pairs, "not asked for again" if again else "labeled already")
     show_recipe(run.recipe, run.recipe_hash)
     progress, failed = LabelingProgress.of(run, token_price), dict[str, str]()
     board = ProgressBoard("label-progress", progress.counts())
@@ -98,6 +101,7 @@ def label(
             log.error("part %s failed: %s", part.name, escaped(outcome.why))
         board.show(progress.percent, progress.counts())
         log.info(progress.line())
+    settle(run)
     progress.settle(run)
     board.show(progress.percent, progress.counts())
     log.info("in all: %s", progress.line())

@@ -134,17 +134,17 @@ def prepare(
     if remote:
         push(data, remote)
     run = LabelingRun(data, (), recipe, lineage_of(recipe, name_of), image_root, fetch, remote, plan=plan)
-    chosen = _chosen(run, again)
+    chosen = with_parts(run, again)
     if chosen.open_parts():
         lineage = Pipeline(recipe).lineage
         if lineage != run.lineage:  # A checkpoint was downloaded, and is named by its commit now.
-            chosen = _chosen(replace(run, lineage=lineage), again)
+            chosen = with_parts(replace(run, lineage=lineage), again)
     experts = {"experts": [{"role": role, "name": name} for role, name in chosen.lineage.experts]}
     write_recipe(data, chosen.recipe_hash, recipe.to_dict() | experts)
     return chosen
 
 
-def _chosen(run: LabelingRun, again: Sequence[str]) -> LabelingRun:
+def with_parts(run: LabelingRun, again: Sequence[str]) -> LabelingRun:
     """The run with the parts that its manifest still has for it."""
     assert run.plan is not None
     if run.remote:

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from ivm_data.engine.labeling import INPUT_STAGE, LabelingRun
+from storage import schema
 from storage.data_set import DataSet
 from storage.inputs import samples_of
 from storage.reader import among
 from storage.shards import is_committed
+
+_COLUMNS = pa.schema([schema.LIGHT.field(name) for name in ("status", "stage", "reason")])
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,12 @@ def manifest_counts(run: LabelingRun) -> ManifestCounts:
     with DataSet.open(run.data) as data:
         samples = samples_of(data, run.recipe_hash, run.plan.record_N)
         named = among("sample_id", samples) | among("part", [part.name for part in here])
-        batches = data.light_batches(["status", "stage", "reason"], among("recipe", [run.recipe_hash]) & named)
-        ended = pa.Table.from_batches(batches, _COLUMNS).group_by(_COLUMNS.names).aggregate([([], "count_all")])
+        batches = data.light_batches(_COLUMNS.names, among("recipe", [run.recipe_hash]) & named)
+        rows = pa.Table.from_batches(batches, _COLUMNS.remove_metadata())
+        ended = rows.group_by(_COLUMNS.names).aggregate([([], "count_all")])
     statuses: Counter[str] = Counter()
     bad_inputs = 0
     for row in ended.to_pylist():
         statuses[row["status"] or f"failed: {row['reason']}"] += row["count_all"]
         bad_inputs += row["count_all"] if row["stage"] == INPUT_STAGE else 0
     return ManifestCounts(statuses, bad_inputs, far)
-
-
-_COLUMNS = pa.schema([(name, pa.string()) for name in ("status", "stage", "reason")])
