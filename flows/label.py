@@ -22,7 +22,7 @@ from flows.progress import LabelingProgress
 from flows.runtime import in_flight, retried
 from ivm_data.config import override
 from ivm_data.engine.guard import GuardConfig, guarded
-from ivm_data.engine.labeling import LabelingRun, PartsFailedError, commit, prepare, try_part
+from ivm_data.engine.labeling import LabelingRun, PartsFailedError, commit, prepare, settle, try_part
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.engine.ray_engine import label_parts
@@ -63,6 +63,7 @@ def label(
     ray: dict[str, Any] | None = None,
     remote: str = "",
     token_price: NonNegativeFloat = 0,
+    again: list[str] | None = None,
     allow_rejections: bool = False,
     guard: dict[str, Any] | None = None,
 ) -> str:
@@ -80,6 +81,7 @@ def label(
         engine: Tasks of this run, or actors of Ray Data, which spread over the machines of a Ray cluster.
         ray: Fields of the Ray configuration to replace, for example {"address": "auto", "ground.gpus": 0.5}.
         remote: Object store where every part goes too, s3://BUCKET/FOLDER; parts that are there are skipped.
+        again: Reason codes, and stages as "STAGE:rewrite"; then only pairs that ended so are labeled, once more.
         token_price: Price of a million tokens of the LMM endpoint; the progress then shows what the run costs.
         allow_rejections: Commit parts although one stage rejects nearly all of them for one reason.
         guard: Fields of the guard to replace that stops a run otherwise, for example {"rows": 30}.
@@ -93,7 +95,10 @@ def label(
     fetching = FetchConfig() if fetch else None
     chosen = named_recipe(recipe, overrides)
     stops = None if allow_rejections else override(GuardConfig(), guard or {})
-    run = prepare(manifest, data, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops)
+    run = prepare(
+        manifest, data, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops, again=again or ()
+    )
+    log.info("%d of %d pairs are %s", run.known, run.pairs, "not asked for again" if again else "labeled already")
     show_recipe(run.recipe, run.recipe_hash)
     progress, failed = LabelingProgress.of(run, token_price), dict[str, str]()
     board = ProgressBoard("label-progress", progress.counts())
@@ -110,6 +115,7 @@ def label(
         board.show(progress.percent, progress.counts())
         log.info(progress.line())
     outcomes.close()  # After a stop, the parts under way are waited for.
+    settle(run)
     progress.settle(run)
     board.show(progress.percent, progress.counts())
     log.info("in all: %s", progress.line())

@@ -49,9 +49,9 @@ class LabelingProgress:
     def of(cls, run: LabelingRun, price: float = 0.0) -> LabelingProgress:
         """The state at the start of a run: what earlier runs committed is done already."""
         waiting, counts = run.open_parts(), manifest_counts(run)
-        pairs, left = (sum(part.records for part in parts) for parts in (run.parts, waiting))
+        left = sum(part.records for part in waiting)
         return cls(
-            len(run.parts), pairs, len(run.parts) - len(waiting), pairs - left,
+            len(run.parts), run.pairs, len(run.parts) - len(waiting), run.pairs - left,
             statuses=counts.statuses, elsewhere=counts.elsewhere, price=price,
         )  # fmt: skip
 

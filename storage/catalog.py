@@ -21,8 +21,11 @@ from storage.mask_functions import register
 from storage.sql_views import VIEWS
 
 _REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
-_OF_PARTS = {"light", "heavy", "timings", "measures"}
+_OF_PARTS = {"light", "heavy", "timings", "measures", "inputs"}
 """Kinds whose rows name their recipe and part."""
+
+_OF_OUTCOMES = {"light", "heavy", "measures"}
+"""Kinds with a row for an outcome, or at most one."""
 
 _PARTS = pa.schema([("recipe", pa.string()), ("part", pa.string())])
 
@@ -114,12 +117,18 @@ class Catalog:
         self.close()
 
     def _define_files(self, opened: DataSet) -> None:
-        """A view or table `<kind>_files` of each kind; of a snapshot's labels, only the parts that it lists."""
+        """A view or table `<kind>_files` of each kind: the rows that count, and that a snapshot lists."""
         if opened.snapshot:
             parts = [{"recipe": e.owner, "part": e.part} for e in opened.snapshot.entries if e.kind == "labels"]
             self._define("snapshot_parts", [], pa.Table.from_pylist(parts, schema=_PARTS))
+        self._define("superseded_rows", [], opened.superseded)
+        gone = opened.by_kind["light"] if len(opened.superseded) else []
+        of_these = " SEMI JOIN superseded_rows USING (recipe, part, position)"
+        self._define("superseded_files", gone, pa.Table.from_batches([], layout.SCHEMAS["light"]), of_these)
         for kind, expected in layout.SCHEMAS.items():
             only = " SEMI JOIN snapshot_parts USING (recipe, part)" if opened.snapshot and kind in _OF_PARTS else ""
+            if len(opened.superseded) and kind in _OF_OUTCOMES:
+                only += " ANTI JOIN superseded_rows USING (recipe, part, position)"
             # Not `expected.empty_table()`: making an Arrow array of Python values imports pandas, a second of CPU.
             self._define(f"{kind}_files", opened.by_kind[kind], pa.Table.from_batches([], expected), only)
 

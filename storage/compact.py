@@ -43,7 +43,7 @@ class Compaction:
 
 
 def compact(data: Path, recipe: str | None = None, target_rows: int = LIGHT_ROWS) -> list[Compaction]:
-    """Join a recipe's label, timing and measure files, or every recipe's, into files of at most `target_rows` outcomes.
+    """Join a recipe's label, timing, measure and input files, or every recipe's, into files of `target_rows` outcomes.
 
     Files that are half full are left as they are. Labeling and training may go on meanwhile, and killing is safe at any
     moment; an open `Catalog` has to be opened again.
@@ -68,9 +68,9 @@ def _compact(data: Path, recipe: str, target_rows: int) -> Compaction:
         before = _sweep(data / "labels" / recipe, layout.LIGHT)
         for group in _groups(before, target_rows):
             _join_labels(group, scratch)
-        for kind, table_schema in (("timings", schema.TIMINGS), ("measures", schema.MEASURES)):
+        for kind in ("timings", "measures", "inputs"):
             for group in _groups(_sweep(data / kind / recipe, ".parquet"), target_rows):
-                _join_tables(group, scratch, table_schema)
+                _join_tables(group, scratch, layout.SCHEMAS[kind])
     with DataSet.open(data, recipe) as opened:
         after = opened.files("light")
         return Compaction(recipe, len(before), len(after), sum(p.rows for path in after for p in opened.parts(path)))

@@ -17,7 +17,7 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage import decisions, layout, reader, reviews, snapshots
+from storage import counting, decisions, layout, reader, reviews, snapshots
 from storage.errors import ConfigError, ShardError
 from storage.layout import DataFiles, Problem
 from storage.locks import in_use
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-_OF_A_RECIPE = ("light", "heavy", "timings", "measures", "reliability")
+_OF_A_RECIPE = ("light", "heavy", "timings", "measures", "reliability", "inputs")
 """Kinds whose files lie in a folder for each recipe."""
 
 
@@ -151,6 +151,15 @@ class DataSet:
         found = {(path.parent.name, part.name): path for path in self.by_kind["light"] for part in self.parts(path)}
         return dict(sorted(found.items()))
 
+    @cached_property
+    def superseded(self) -> pa.Table:
+        """The rows that do not count, because another outcome of their pair does: recipe, part, position.
+
+        Raises:
+            ShardError: a file turned out to be damaged.
+        """
+        return counting.superseded(self)
+
     def labels(self, where: pc.Expression | None = None) -> Iterator[Label]:
         """Stream whole labels with images and masks, in order of part and position.
 
@@ -163,7 +172,7 @@ class DataSet:
     def light_batches(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Stream the outcomes as Arrow batches; see `storage.reader.light_batches`."""
+        """Stream the outcomes that count as Arrow batches; see `storage.reader.light_batches`."""
         return reader.light_batches(self.files("light"), columns, reader.both(where, self._counting))
 
     def masks(self, sample_ids: Iterable[str]) -> dict[str, Rle]:
@@ -184,7 +193,8 @@ class DataSet:
         light = self.light_of.get((self.recipe, part))
         if light is None:
             return None
-        return next(reader.labels(light, reader.among("part", [part]) & reader.among("sample_id", [sample_id])), None)
+        where = reader.among("part", [part]) & reader.among("sample_id", [sample_id])
+        return next(reader.labels(light, reader.both(where, self._current)), None)
 
     def decisions(self) -> list[Decision]:
         """The cleaning decisions in effect: for each rule and label the latest one."""
@@ -216,7 +226,17 @@ class DataSet:
         return snapshots.write(self.folder, self.now())
 
     @cached_property
+    def _current(self) -> pc.Expression | None:
+        """Keeps the rows that no other outcome of their pair has taken the place of."""
+        return reader.without(self.superseded) if len(self.superseded) else None
+
+    @cached_property
     def _counting(self) -> pc.Expression | None:
+        """Keeps the rows that count."""
+        return reader.both(self._listed, self._current)
+
+    @cached_property
+    def _listed(self) -> pc.Expression | None:
         """Keeps the rows that the snapshot lists, as a file may hold others too."""
         lights = self.by_kind["light"]
         if self.snapshot is None or all(self.parts(path) == self.scanned.parts[path] for path in lights):

@@ -7,14 +7,16 @@ DATA/weights/<discriminator>/<part>.parquet     what a discriminator says of lab
 DATA/reviews/<reviewer>/<part>.parquet          what a person says of labels
 DATA/decisions/<rule>/<part>.parquet            what a cleaning rule excluded, and included again
 DATA/measures/<recipe>/<part>.parquet           what the pixels say: components, perceptual hash, votes
+DATA/inputs/<recipe>/<part>.parquet             which record of which manifest stands for which outcome
 DATA/evaluation/<set>/<part>.parquet            hashes of images that no training may see
 DATA/reliability/<recipe>/<part>.parquet        sensitivity and specificity of the experts
 DATA/snapshots/<name>.json                      which of all this there was at a moment
 DATA/recipes/<hash>.json                        whole configurations
+DATA/superseded/<recipe>.json                   which rows another one has taken the place of; can be made anew
 DATA/trainings/<key>.json                       which labels were trained on, and how
 DATA/checkpoints/<name>/                        trained models, where no other folder is named
 
-A compaction puts many parts of labels, timings and measures into one file; `storage.part_files` knows which.
+A compaction puts many parts of labels, timings, measures and inputs into one file; `storage.part_files` knows which.
 `storage.data_set.DataSet` scans all this once and hands it to every reader.
 """
 
@@ -45,13 +47,14 @@ SCHEMAS = {
     "measures": schema.MEASURES,
     "evaluation": schema.EVALUATION,
     "reliability": schema.RELIABILITY,
+    "inputs": schema.INPUTS,
 }
 """Every kind of Parquet file; apart from the first two, which lie in `labels`, a kind is its folder's name."""
 
 KINDS = tuple(SCHEMAS)
 _FACTS = {kind: SCHEMAS[kind] for kind in KINDS[2:]}
 
-COMPACTED = {"labels": LIGHT, "timings": ".parquet", "measures": ".parquet"}
+COMPACTED = {"labels": LIGHT, "timings": ".parquet", "measures": ".parquet", "inputs": ".parquet"}
 """Folders whose files a compaction joins, and how those files end."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=-]{0,199}")
@@ -134,7 +137,7 @@ def scan(data: Path) -> DataFiles:
             problems.append(Problem(path.relative_to(data), why))
         else:
             by_kind[kind].append(path)
-    for kind in ("light", "timings", "measures"):
+    for kind in ("light", "timings", "measures", "inputs"):
         by_kind[kind] = _current(by_kind[kind], parts)
     by_kind, all_problems = _pair(data, by_kind, problems)
     trusted = (path for kind, paths in by_kind.items() for path in paths if kind != "heavy")

@@ -68,6 +68,16 @@ def among(column: str, values: Iterable[str] | pa.ChunkedArray) -> pc.Expression
     return pc.field(column).isin(known)
 
 
+def without(rows: pa.Table) -> pc.Expression:
+    """Keeps all rows but these, which have columns recipe, part and position."""
+
+    def key(recipe: Any, part: Any, position: Any) -> Any:
+        return pc.binary_join_element_wise(recipe, part, position.cast(pa.string()), "/")
+
+    columns = ("recipe", "part", "position")
+    return ~key(*map(pc.field, columns)).isin(key(*(rows[name] for name in columns)))
+
+
 def both(first: pc.Expression | None, second: pc.Expression | None) -> pc.Expression | None:
     """Keeps what both conditions keep; None keeps everything."""
     return second if first is None else first if second is None else first & second

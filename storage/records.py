@@ -389,14 +389,44 @@ class Timing:
     completion_tokens: int = 0
 
 
+UNKNOWN, UNSTATED = 0, 1
+"""What `Input.facts` and `Input.words` are where nobody knows them, and `Input.words` where the record has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A record of a manifest, and the pair that it names.
+
+    Attributes:
+        record: hash of its bytes and of the folder that its paths are relative to, 16 bytes.
+        sample_id: as of the sample, or of the rejection where no sample could be made.
+        facts: hash of human mask, human boxes and held_out, 64 bits; `UNKNOWN` where no sample could be made.
+        words: hash of source, kind and difficulty as the record states them, 64 bits; `UNSTATED` where it states none.
+        duplicate: an earlier record of the manifest names the same pair.
+        replaces: `sample_id` of the rejection that the record ended as before, where it ends as another sample now.
+    """
+
+    record: bytes
+    sample_id: str
+    facts: int = UNKNOWN
+    words: int = UNKNOWN
+    duplicate: bool = False
+    replaces: str = ""
+
+
 @dataclass(frozen=True)
 class PartResult:
-    """All outcomes of one part in input order: the unit of work, retry and commit."""
+    """All outcomes of one part in input order: the unit of work, retry and commit.
+
+    Attributes:
+        inputs: the records behind them, and those whose pairs other parts hold already.
+    """
 
     part: str
     recipe: str
     outcomes: tuple[Label | Rejection, ...]
     timings: tuple[Timing, ...] = field(default=())
+    inputs: tuple[Input, ...] = field(default=())
 
 
 def image_sha(image: bytes) -> str:

@@ -25,7 +25,7 @@ SCHEMES = ("s3", "gs")
 """Stores whose client can write conditionally."""
 
 _JSON = ("recipes", "snapshots")
-_UNHASHED = ("timings", "measures", "snapshots")
+_UNHASHED = ("timings", "measures", "inputs", "snapshots")
 """Folders whose files say nothing that labels depend on; the first one there stays."""
 
 
@@ -74,10 +74,12 @@ def push(data: Path, url: str) -> Transfer:
 
 def push_part(data: Path, url: str, light: Path) -> None:
     """Send one committed part, without asking what else is there; see `push`."""
-    timings = data / "timings" / light.parent.name / light.name.replace(layout.LIGHT, ".parquet")
+    beside = [
+        data / kind / light.parent.name / light.name.replace(layout.LIGHT, ".parquet") for kind in ("inputs", "timings")
+    ]
     with _explained(url):
         store = _open(url)
-        for path in (layout.heavy_path(light), timings, light):
+        for path in (*beside, layout.heavy_path(light), light):
             if path.exists():
                 _send(store, data, path.relative_to(data).as_posix(), {})
 

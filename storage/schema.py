@@ -143,6 +143,18 @@ HEAVY = _schema(
     _field("proposal_masks", pa.list_(pa.binary()), "the proposals' masks, in the light row's order"),
 )
 
+INPUTS = _schema(
+    "inputs",
+    _field("recipe", pa.string(), "hash of the whole recipe"),
+    _field("part", pa.string(), "name of the part that took the record in"),
+    _field("record", pa.binary(16), "hash of the manifest's record and of the folder that its paths are relative to"),
+    _field("sample_id", pa.string(), "the outcome that the record stands for, in this part or in another"),
+    _field("facts", pa.uint64(), "hash of human mask, boxes and held_out as the record gives them; 0: not known"),
+    _field("words", pa.uint64(), "hash of source, kind and difficulty as stated; 0: not known, 1: none stated"),
+    _field("duplicate", pa.bool_(), "an earlier record of the manifest names the same pair"),
+    _field("replaces", pa.string(), "sample_id of the rejection that the record ended as before, or empty"),
+)
+
 WEIGHTS = _schema(
     "weights",
     _field("sample_id", pa.string(), "sample of the weighted label"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage import layout, part_files, schema
@@ -36,9 +37,10 @@ class Committed:
 
 
 def commit_part(data: Path, result: PartResult) -> Committed:
-    """Write a part's outcomes, heavy file first and light file last: the light file is the commit.
+    """Write a part's records and outcomes, the heavy file before the light one: the light file is the commit.
 
-    The same outcomes always give the same bytes, apart from the timings. Committing them again does nothing.
+    The same outcomes always give the same bytes, apart from the timings. Committing them again does nothing; nor does
+    committing what the same records gave in a run that knew of fewer or more pairs in other parts.
 
     Raises:
         ShardError: the part is committed with other contents, or its committed file cannot be read.
@@ -48,10 +50,12 @@ def commit_part(data: Path, result: PartResult) -> Committed:
     content = combine([*row_digests(lights, schema.LIGHT), *row_digests(heavies, schema.HEAVY)])
     path = layout.light_path(data, result.recipe, result.part)
     with alone_in(path.parent):
+        content = _as_committed(data, result, lights) or content
         if compacted := _in_compacted(path, content):
             path = compacted
         fresh = not compacted and not _holds(path, content)
         if fresh:
+            _write_inputs(data, result)
             write_table(layout.heavy_path(path), pa.Table.from_pylist(heavies, schema=schema.HEAVY), content)
             _write_timings(data, result)
             write_table(path, pa.Table.from_pylist(lights, schema=schema.LIGHT), content)
@@ -133,6 +137,53 @@ def _write_timings(data: Path, result: PartResult) -> None:
         write_table(path, table)
 
 
+def _write_inputs(data: Path, result: PartResult) -> None:
+    if result.inputs:
+        keys = {"recipe": result.recipe, "part": result.part}
+        table = pa.Table.from_pylist([keys | fact_row(one) for one in result.inputs], schema=schema.INPUTS)
+        path = data / "inputs" / result.recipe / f"{result.part}.parquet"
+        with alone_in(path.parent):
+            write_table(path, table)
+
+
+def _as_committed(data: Path, result: PartResult, lights: list[dict[str, Any]]) -> str:
+    """The contents of the part as another run committed it; "" where none did, or other outcomes of these records.
+
+    Two runs at once may know of different pairs in other parts, and so leave out different ones of this part.
+    """
+    path = layout.light_path(data, result.recipe, result.part)
+    files = {part.name: (file, part.content) for file, part in part_files.in_compacted(path.parent, layout.LIGHT)}
+    if not result.inputs or not (path.exists() or result.part in files):
+        return ""
+    file, content = files.get(result.part) or (path, _content(path))
+    folder = data / "inputs" / result.recipe
+    own = folder / f"{result.part}.parquet"
+    several = [one for one, part in part_files.in_compacted(folder, ".parquet") if part.name == result.part]
+    inputs = [one for one in (own, *several) if one.exists()]
+    this = pc.field("part") == result.part
+    records = {
+        raw for one in inputs for raw in pq.read_table(one, columns=["record"], filters=this)["record"].to_pylist()
+    }
+    theirs = _by_sample(pq.read_table(file, schema=schema.LIGHT, filters=this))
+    ours = _by_sample(pa.Table.from_pylist(lights, schema=schema.LIGHT))
+    same = records == {one.record for one in result.inputs} and all(
+        ours[sample_id] == theirs[sample_id] for sample_id in ours.keys() & theirs.keys()
+    )
+    return content if same else ""
+
+
+def _by_sample(light: pa.Table) -> dict[str, dict[str, Any]]:
+    return {row["sample_id"]: row for row in light.drop_columns("position").to_pylist()}
+
+
+def _content(path: Path) -> str:
+    """The hash that a file was committed with."""
+    try:
+        return (pq.read_schema(path).metadata or {}).get(CONTENT, b"").decode()
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(f"'{path}' is committed but cannot be read ({error}); remove it and write again") from error
+
+
 def _in_compacted(path: Path, content: str) -> Path | None:
     """The compacted file that holds the part of this light file, which must have these contents."""
     name = path.name.removesuffix(layout.LIGHT)
@@ -147,11 +198,7 @@ def _holds(path: Path, content: str) -> bool:
     """Whether the file is there with these contents."""
     if not path.exists():
         return False
-    try:
-        found = (pq.read_schema(path).metadata or {}).get(CONTENT, b"").decode()
-    except (pa.ArrowException, OSError) as error:
-        raise ShardError(f"'{path}' is committed but cannot be read ({error}); remove it and write again") from error
-    _same(path, found, content)
+    _same(path, _content(path), content)
     return True
 
 

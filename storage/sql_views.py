@@ -128,6 +128,18 @@ VIEWS = (
         "FROM evaluation_files",
         schema.describe(schema.EVALUATION),
     ),
+    SqlView(
+        "inputs",
+        "which record of a manifest stands for which outcome; join it with outcomes on (recipe, sample_id)",
+        "FROM inputs_files",
+        schema.describe(schema.INPUTS),
+    ),
+    SqlView(
+        "superseded",
+        "outcomes that count in no other view: another one of their pair has taken their place",
+        "FROM superseded_files",
+        _LIGHT,
+    ),
     SqlView("timings", "seconds of each stage on each part", "FROM timings_files", schema.describe(schema.TIMINGS)),
     SqlView(
         "reviews",

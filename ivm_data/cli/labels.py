@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -56,6 +56,9 @@ def label(
     engine: Annotated[Literal["local", "ray"], typer.Option(help="This process, or actors of Ray Data.")] = "local",
     ray: Annotated[list[str], typer.Option("--ray", help="Replace a field of RayConfig: ground.gpus=0.5")] = [],  # noqa: B006
     remote: Annotated[str, typer.Option(help="Object store where every part goes too: s3://BUCKET/FOLDER")] = "",
+    again: Annotated[
+        str, typer.Option(help="Label only what ended so, again: REASON,STAGE:rewrite", metavar="REASON,...")
+    ] = "",
     allow_rejections: Annotated[
         bool, typer.Option("--allow-rejections", help="Commit although one stage rejects nearly all for one reason.")
     ] = False,
@@ -74,7 +77,9 @@ def label(
     fetching = override(FetchConfig(), parse_changes(fetch_changes)) if fetch else None
     label_manifest, chosen = _engine(engine, parse_changes(ray)), named_recipe(recipe, parse_changes(changes))
     stops = None if allow_rejections else override(GuardConfig(), parse_changes(guard))
-    run = prepare(manifest, out, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops)
+    named = tuple(name.strip() for name in again.split(",") if name.strip())
+    run = prepare(manifest, out, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops, again=named)
+    say(beginning(run, named))
     with progress_bar() as bar:
         task = bar.add_task(f"recipe {run.recipe_hash}", total=sum(part.records for part in run.parts))
         summaries = label_manifest(run, lambda summary: bar.advance(task, summary.rows))
@@ -86,6 +91,13 @@ def label(
     if counts.bad_inputs:
         warn(f"{counts.bad_inputs} inputs could not be used; see: ivm query --data {out} rejections")
         raise typer.Exit(BAD_INPUT_STATUS)
+
+
+def beginning(run: LabelingRun, again: Sequence[str]) -> str:
+    """What a run finds, in words."""
+    if again:
+        return f"{run.pairs - run.known} of {run.pairs} pairs are labeled again: {', '.join(again)}."
+    return f"{run.known} of {run.pairs} pairs are labeled already."
 
 
 def calibrate(

@@ -6,21 +6,27 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from ivm_data.engine.guard import DEFAULT_GUARD, BrokenStageError, GuardConfig, find, guarded, is_suspect
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
-from ivm_data.engine.pipeline import Pipeline
+from ivm_data.engine.pipeline import Pipeline, lineage_of
+from ivm_data.engine.planning import Chosen, choose, choose_again
+from ivm_data.engine.reading import Reading, sift
 from ivm_data.experts.common.prefetch import ahead
+from ivm_data.experts.registry import name_of
 from ivm_data.recipes.labeling_recipes import Recipe
 from ivm_data.sources.fetch import FetchConfig
-from ivm_data.sources.manifest import plan, read_part
-from ivm_data.sources.manifest_parts import ManifestPart
+from ivm_data.sources.manifest import plan_records, read_records
+from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
+from storage import counting
+from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmError
+from storage.inputs import Known, KnownPairs, known
 from storage.recipes import write_recipe
-from storage.records import Label, Lineage, PartResult, Rejection, Sample
+from storage.records import Label, Lineage, PartResult
 from storage.remote import committed, push, push_part
 from storage.shards import commit_part, is_committed
 
@@ -38,6 +44,10 @@ class LabelingRun:
         remote: URL of the data set in an object store where every part goes too; "" for none.
         elsewhere: parts that others have committed there already.
         guard: when a stage that rejects nearly everything stops the run; None where the data is known to be so.
+        plan: the whole manifest; None in the processes of Ray.
+        pairs: of the manifest.
+        known: how many of them are labeled already, or not asked for, when the run begins.
+        outcomes: what is known of all labeled pairs then.
     """
 
     data: Path
@@ -49,6 +59,10 @@ class LabelingRun:
     remote: str = ""
     elsewhere: frozenset[str] = frozenset()
     guard: GuardConfig | None = DEFAULT_GUARD
+    plan: ManifestPlan | None = field(default=None, repr=False, compare=False)
+    pairs: int = 0
+    known: int = 0
+    outcomes: KnownPairs = field(default_factory=KnownPairs, repr=False, compare=False)
 
     @property
     def recipe_hash(self) -> str:
@@ -61,7 +75,7 @@ class LabelingRun:
 
     def has(self, part: ManifestPart) -> bool:
         """Whether a part is committed, here or in the object store."""
-        return part.name in self.elsewhere or is_committed(self.data, self.recipe_hash, part.name)
+        return part.name in self.elsewhere or is_committed(self.data, self.recipe_hash, part.committed_name)
 
 
 NAMED = 3
@@ -98,10 +112,15 @@ def prepare(
     fetch: FetchConfig | None = None,
     remote: str = "",
     guard: GuardConfig | None = DEFAULT_GUARD,
+    again: Sequence[str] = (),
 ) -> LabelingRun:
-    """Load the experts, plan the parts and write down the recipe: whatever is wrong with either shows up here.
+    """Plan the parts, load the experts and write down the recipe: whatever is wrong with either shows up here.
 
-    With an object store, what earlier runs left here is sent there first.
+    Experts are loaded if there is a part to label. With an object store, what earlier runs left here is sent there
+    first.
+
+    Args:
+        again: reason codes, and stages as "STAGE:NAME"; then only pairs are labeled, again, that ended so.
 
     Raises:
         ConfigError, WeightsError: before any work starts.
@@ -111,16 +130,36 @@ def prepare(
         raise ConfigError(
             f"image root '{image_root}' is not a folder; give the folder that image paths are relative to"
         )
-    parts = tuple(plan(manifest, part_size))
-    pipeline = Pipeline(recipe)
+    plan = plan_records(manifest, part_size, image_root)
     data.mkdir(parents=True, exist_ok=True)
-    lineage = {"experts": [{"role": role, "name": name} for role, name in pipeline.lineage.experts]}
-    write_recipe(data, pipeline.lineage.recipe, recipe.to_dict() | lineage)
-    elsewhere: frozenset[str] = frozenset()
     if remote:
         push(data, remote)
-        elsewhere = frozenset(committed(remote, pipeline.lineage.recipe))
-    return LabelingRun(data, parts, recipe, pipeline.lineage, image_root, fetch, remote, elsewhere, guard)
+    run = LabelingRun(data, (), recipe, lineage_of(recipe, name_of), image_root, fetch, remote, guard=guard, plan=plan)
+    chosen = with_parts(run, again)
+    if chosen.open_parts():
+        lineage = Pipeline(recipe).lineage
+        if lineage != run.lineage:  # A checkpoint was downloaded, and is named by its commit now.
+            chosen = with_parts(replace(run, lineage=lineage), again)
+    experts = {"experts": [{"role": role, "name": name} for role, name in chosen.lineage.experts]}
+    write_recipe(data, chosen.recipe_hash, recipe.to_dict() | experts)
+    return chosen
+
+
+def with_parts(run: LabelingRun, again: Sequence[str]) -> LabelingRun:
+    """The run with the parts that its manifest still has for it."""
+    plan = run.plan
+    assert plan is not None
+    if run.remote:
+        run = replace(run, elsewhere=frozenset(committed(run.remote, run.recipe_hash)))
+    with DataSet.open(run.data) as data:
+        if again:
+            chosen, there = choose_again(plan, data, run.recipe_hash, again), known(data, run.recipe_hash)
+        elif all(map(run.has, plan.parts)) and not any("@" in part for _, part in data.light_of):
+            chosen, there = Chosen(tuple(plan.parts), plan.pairs, plan.pairs), Known()
+        else:
+            there = known(data, run.recipe_hash)
+            chosen = choose(plan, there.records, run.has)
+    return replace(run, parts=chosen.parts, pairs=chosen.pairs, known=chosen.known, outcomes=there.pairs)
 
 
 def label_part(run: LabelingRun, part: ManifestPart) -> PartSummary:
@@ -151,7 +190,7 @@ def label_manifest(
         PartsFailedError: a stage rejects nearly everything; parts that went well before are committed.
     """
     with closing(ahead(partial(read, run), run.parts, depth=1)) as contents:
-        outcomes = (_label(run, part, items) for part, items in zip(run.parts, contents, strict=True))
+        outcomes = (_label(run, part, reading) for part, reading in zip(run.parts, contents, strict=True))
         return collect(run, guarded(outcomes, run.guard, partial(commit, run)), progress)
 
 
@@ -170,14 +209,24 @@ def collect(
         else:
             summaries.append(outcome)
             progress(outcome)
+    settle(run)
     if failed:
         raise PartsFailedError(failed, len(run.parts), len(run.parts) - len(summaries) - len(failed))
     return summaries
 
 
-def read(run: LabelingRun, part: ManifestPart) -> list[Sample | Rejection] | None:
-    """What a part holds; None where it is committed."""
-    return None if run.has(part) else read_part(part, run.image_root, fetch=run.fetch)
+def settle(run: LabelingRun) -> None:
+    """Note at the end of a run which rows count, so that the data set is opened without a search for them."""
+    with DataSet.open(run.data) as data:
+        counting.remember(data)
+
+
+def read(run: LabelingRun, part: ManifestPart) -> Reading | None:
+    """What a part holds that is to be labeled; None where it is committed."""
+    if run.has(part):
+        return None
+    reading = sift(part, read_records(part, run.image_root, fetch=run.fetch), run.outcomes)
+    return None if is_committed(run.data, run.recipe_hash, reading.part) else reading
 
 
 def skipped(part: ManifestPart) -> PartSummary:
@@ -200,8 +249,11 @@ def commit_unless_suspect(run: LabelingRun, result: PartResult) -> PartSummary |
     return Suspect(result) if is_suspect(result, run.guard) else commit(run, result)
 
 
-def _label(run: LabelingRun, part: ManifestPart, items: Sequence[Sample | Rejection] | None) -> PartSummary | Suspect:
-    return skipped(part) if items is None else commit_unless_suspect(run, Pipeline(run.recipe).run(part.name, items))
+def _label(run: LabelingRun, part: ManifestPart, reading: Reading | None) -> PartSummary | Suspect:
+    if reading is None:
+        return skipped(part)
+    result = Pipeline(run.recipe).run(reading.part, reading.items)
+    return commit_unless_suspect(run, replace(result, inputs=reading.inputs))
 
 
 def _summary(result: PartResult, fresh: bool) -> PartSummary:

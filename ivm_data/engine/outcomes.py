@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from ivm_data.engine.guard import INPUT_STAGE
 from ivm_data.engine.labeling import LabelingRun
-from storage.catalog import Catalog
+from storage import schema
+from storage.data_set import DataSet
+from storage.inputs import samples_of
+from storage.reader import among
+from storage.shards import is_committed
 
-_COUNTED = """
-    SELECT coalesce(status, 'failed: ' || reason) AS outcome, coalesce(stage = $ingest, false) AS bad, count(*) AS pairs
-    FROM outcomes WHERE recipe = $recipe AND part IN (SELECT unnest($parts)) GROUP BY ALL"""
+_COLUMNS = pa.schema([schema.LIGHT.field(name) for name in ("status", "stage", "reason")])
 
 
 @dataclass(frozen=True)
 class ManifestCounts:
-    """Counts over the committed parts of a run's manifest, whoever committed them.
+    """Counts over the committed records of a run's manifest, whoever committed them.
 
     Attributes:
         statuses: labels by status, and rejections as "failed: REASON".
@@ -30,15 +34,21 @@ class ManifestCounts:
 
 
 def manifest_counts(run: LabelingRun) -> ManifestCounts:
-    """Count what is committed of a run's manifest now."""
-    committed = [part for part in run.parts if run.has(part)]
-    if not committed:
-        return ManifestCounts()
-    with Catalog(run.data) as catalog:
-        names = [part.name for part in committed]
-        rows = catalog.sql(_COUNTED, recipe=run.recipe_hash, parts=names, ingest=INPUT_STAGE).to_pylist()
+    """Count what is committed of a run's manifest now; a pair that it names twice counts once."""
+    assert run.plan is not None
+    here = [part for part in run.plan.parts if is_committed(run.data, run.recipe_hash, part.name)]
+    far = sum(part.records for part in run.plan.parts if part.name in run.elsewhere) - sum(
+        part.records for part in here if part.name in run.elsewhere
+    )
+    with DataSet.open(run.data) as data:
+        samples = samples_of(data, run.recipe_hash, run.plan.record_N)
+        named = among("sample_id", samples) | among("part", [part.name for part in here])
+        batches = data.light_batches(_COLUMNS.names, among("recipe", [run.recipe_hash]) & named)
+        rows = pa.Table.from_batches(batches, _COLUMNS.remove_metadata())
+        ended = rows.group_by(_COLUMNS.names).aggregate([([], "count_all")])
     statuses: Counter[str] = Counter()
-    for row in rows:
-        statuses[row["outcome"]] += row["pairs"]
-    expected = sum(part.records for part in committed)
-    return ManifestCounts(statuses, sum(row["pairs"] for row in rows if row["bad"]), expected - statuses.total())
+    bad_inputs = 0
+    for row in ended.to_pylist():
+        statuses[row["status"] or f"failed: {row['reason']}"] += row["count_all"]
+        bad_inputs += row["count_all"] if row["stage"] == INPUT_STAGE else 0
+    return ManifestCounts(statuses, bad_inputs, far)

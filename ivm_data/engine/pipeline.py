@@ -15,7 +15,7 @@ import numpy as np
 
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.common.usage import Usage, metered
-from ivm_data.experts.registry import embedded, get
+from ivm_data.experts.registry import ExpertSpec, embedded, get
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.recipes.labeling_recipes import Recipe, recipe_hash
 from ivm_data.stages.fuse import FuseStage
@@ -53,13 +53,7 @@ class Pipeline:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        roles = [(role, getattr(recipe, role)) for role in ("rewriter", "grounder", "segmenter", "verifier")]
-        roles += [("proposer", spec) for spec in recipe.proposers]
-        experts = [(role, get(spec).name) for role, spec in roles]
-        if recipe.calibration:
-            calibration(recipe)  # before its file is hashed: whatever is wrong with it shows up in its own words
-            experts.append(("calibration", _content_name(Path(embedded(recipe.calibration)))))
-        self.lineage = Lineage(recipe_hash(recipe, experts), tuple(experts))
+        self.lineage = lineage_of(recipe, lambda spec: get(spec).name)
         self.stages: tuple[Stage, ...] = tuple(make(recipe) for make in STAGES.values())
         self.gate = make_gate(recipe, self.lineage)
 
@@ -74,6 +68,21 @@ class Pipeline:
                     batch = ledger.run(stage, batch)
                 ledger.keep(self.gate.run(batch))
         return ledger.result(part, self.lineage.recipe, items)
+
+
+def lineage_of(recipe: Recipe, name: Callable[[ExpertSpec], str]) -> Lineage:
+    """What every label of a recipe says of its experts.
+
+    Args:
+        name: an expert's `model@revision`. That of a hub checkpoint is another before it has been downloaded.
+    """
+    roles = [(role, getattr(recipe, role)) for role in ("rewriter", "grounder", "segmenter", "verifier")]
+    roles += [("proposer", spec) for spec in recipe.proposers]
+    experts = [(role, name(spec)) for role, spec in roles]
+    if recipe.calibration:
+        calibration(recipe)  # before its file is hashed: whatever is wrong with it shows up in its own words
+        experts.append(("calibration", _content_name(Path(embedded(recipe.calibration)))))
+    return Lineage(recipe_hash(recipe, experts), tuple(experts))
 
 
 class Ledger:

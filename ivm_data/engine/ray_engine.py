@@ -28,13 +28,14 @@ from ivm_data.engine.labeling import LabelingRun, collect, commit, commit_unless
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.pipeline import STAGES, Ledger, batches, decoded, make_gate
 from ivm_data.engine.ray_config import RayConfig
+from ivm_data.engine.reading import Reading
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.registry import unload
 from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.stages.stage import Draft
 from storage.errors import ConfigError, IvmError, TransientError
 from storage.extras import extra
-from storage.records import Rejection, Sample
+from storage.records import Input, Rejection, Sample
 
 _LOG = logging.getLogger(__name__)
 *_, LAST = STAGES
@@ -46,10 +47,12 @@ _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 @dataclass
 class _Work:
-    """A part on its way, between two stages."""
+    """A part on its way, between two stages; `planned` is its name in the run."""
 
+    planned: str
     part: str
     items: Sequence[Sample | Rejection]
+    inputs: Sequence[Input]
     batches: list[list[Draft]]
     ledger: Ledger
 
@@ -87,7 +90,7 @@ def label_parts(run: LabelingRun, config: RayConfig) -> Generator[PartOutcome | 
                 if isinstance(outcome, Failure) and outcome.may_pass:
                     died[outcome.part] = outcome
                 else:
-                    del waiting[outcome.part]
+                    del waiting[outcome.part.partition("@")[0]]
                     yield outcome
             if not waiting:
                 return
@@ -222,16 +225,16 @@ class StageActor:
                 content = self._advance(content)
         except Exception as error:
             may_pass = isinstance(error, TransientError)
-            part = content.name if isinstance(content, ManifestPart) else content.part
+            part = content.name if isinstance(content, ManifestPart) else content.planned
             content = Failure(part, f"{type(error).__name__}: {error}", may_pass)
         return _row(content)
 
     def _advance(self, content: ManifestPart | _Work) -> _Work | PartSummary | Suspect:
         if isinstance(content, ManifestPart):
-            items = read(self._run, content)
-            if items is None:
+            reading = read(self._run, content)
+            if reading is None:
                 return skipped(content)
-            content = _begin(self._run, content.name, items)
+            content = _begin(self._run, content.name, reading)
         kept = []
         with closing(ahead(_with_pixels, content.batches, depth=1)) as ready:
             for batch in ready:
@@ -242,15 +245,14 @@ class StageActor:
         content.batches = kept
         if self._name != LAST:
             return content
-        return commit_unless_suspect(
-            self._run, content.ledger.result(content.part, self._run.recipe_hash, content.items)
-        )
+        result = content.ledger.result(content.part, self._run.recipe_hash, content.items)
+        return commit_unless_suspect(self._run, replace(result, inputs=tuple(content.inputs)))
 
 
-def _begin(run: LabelingRun, part: str, items: Sequence[Sample | Rejection]) -> _Work:
+def _begin(run: LabelingRun, planned: str, reading: Reading) -> _Work:
     """A part before its first stage; images that cannot be decoded are rejected here, as in the local engine."""
-    work = _Work(part, items, [], Ledger())
-    for samples in batches(items, run.recipe.batch_size):
+    work = _Work(planned, reading.part, reading.items, reading.inputs, [], Ledger())
+    for samples in batches(reading.items, run.recipe.batch_size):
         outcome = decoded(samples)
         work.ledger.keep(outcome.rejected)
         work.batches.append([replace(draft, image_HWC=_NO_PIXELS) for draft in outcome.kept])
@@ -275,7 +277,7 @@ def _absolute(run: LabelingRun) -> LabelingRun:
     """The run with absolute paths: actors may work in another folder."""
     parts = tuple(replace(part, manifest=str(Path(part.manifest).resolve())) for part in run.parts)
     root = None if run.image_root is None else run.image_root.resolve()
-    return replace(run, data=run.data.resolve(), parts=parts, image_root=root)
+    return replace(run, data=run.data.resolve(), parts=parts, image_root=root, plan=None)
 
 
 def _threads() -> int:

@@ -98,6 +98,16 @@ def create(spec: ExpertSpec) -> Any:
     return expert_class(**{role: get(part) for role, part in spec.uses.items()}, config=config)
 
 
+def name_of(spec: ExpertSpec) -> str:
+    """`model@revision` of an expert, which nothing is loaded for; see `create` for the errors."""
+    return str(_unloaded(spec).name)
+
+
+def _unloaded(spec: ExpertSpec) -> Any:
+    expert_class, config = configured(spec)
+    return expert_class(**{role: _unloaded(part) for role, part in spec.uses.items()}, config=config)
+
+
 _LOG = logging.getLogger(__name__)
 _loaded: dict[str, Any] = {}
 _lock = threading.RLock()

@@ -20,11 +20,12 @@ from ivm_data.sources import manifest_rows as rows
 from ivm_data.sources.fetch import FetchConfig, Fetcher
 from ivm_data.sources.files import ImageFiles
 from ivm_data.sources.human_mask import human_label
-from ivm_data.sources.manifest_parts import ManifestPart
+from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
 from ivm_data.sources.manifest_rows import MAX_INSTRUCTION, ManifestRow
 from storage.errors import ConfigError, InputError
 from storage.images import DEFAULT_LIMITS, ImageLimits, decode
-from storage.records import Rejection, Sample, sample_id
+from storage.inputs import words
+from storage.records import UNKNOWN, Rejection, Sample, sample_id
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,26 @@ class _Image:
     height: int
 
 
+@dataclass(frozen=True)
+class ManifestRecord:
+    """What was read of a record.
+
+    Attributes:
+        record: hash of it, as of `ManifestPlan.record_N`.
+        words: `storage.records.Input.words` of it.
+    """
+
+    item: Sample | Rejection
+    record: bytes
+    words: int
+
+
 def plan(manifest: Path, part_size: int = 64) -> list[ManifestPart]:
+    """The parts of a manifest; see `plan_records`."""
+    return plan_records(manifest, part_size).parts
+
+
+def plan_records(manifest: Path, part_size: int = 64, root: Path | None = None) -> ManifestPlan:
     """Cut a manifest into parts and find the pairs of image reference and instruction that came earlier in it.
 
     Equal image bytes under two names are found within a part only, where the bytes are at hand.
@@ -51,13 +71,20 @@ def plan(manifest: Path, part_size: int = 64) -> list[ManifestPart]:
             return None
         return None if row.error else f"{row.image}\x00{row.instruction}".encode()
 
-    return parts.split(manifest, part_size, key)
+    return parts.split(manifest, part_size, key, root)
 
 
 def read_part(
     part: ManifestPart, root: Path | None = None, limits: ImageLimits = DEFAULT_LIMITS, fetch: FetchConfig | None = None
 ) -> list[Sample | Rejection]:
-    """Read a part: one `Sample` or `Rejection` for each record, in order.
+    """Read a part: one `Sample` or `Rejection` for each record, in order; see `read_records`."""
+    return [record.item for record in read_records(part, root, limits, fetch)]
+
+
+def read_records(
+    part: ManifestPart, root: Path | None = None, limits: ImageLimits = DEFAULT_LIMITS, fetch: FetchConfig | None = None
+) -> list[ManifestRecord]:
+    """Read the records that are taken of a part, in order.
 
     Args:
         root: folder that image and mask paths are relative to and may not leave; the manifest's folder by default.
@@ -72,18 +99,29 @@ def read_part(
     if not root.is_dir():
         raise ConfigError(f"image root '{root}' is not a folder; give the folder that image paths are relative to")
     parse = rows.parser(manifest)
-    found = [_parsed(parse, raw) for raw in parts.read(part)]
-    outcomes: list[Sample | Rejection] = []
+    raws, frame = parts.read(part), parts.frame(manifest, root)
+    found = [_parsed(parse, raw) for raw in raws]
+    records: list[ManifestRecord] = []
     seen: set[str] = set()
     with ImageFiles(root, Fetcher(fetch) if fetch else None) as files:
         files.prepare((row.image for row in found if isinstance(row, ManifestRow)), limits.max_bytes)
         images = _Images(files, limits)
-        for position, row in enumerate(found):
+        for position, raw, row in zip(part.positions, raws, found, strict=True):
+            item: Sample | Rejection
             try:
-                outcomes.append(_outcome(part, position, row, images, seen))
+                item = _outcome(part, position, row, images, seen)
             except InputError as error:
-                outcomes.append(_rejection(part, position, row if isinstance(row, ManifestRow) else None, error))
-    return outcomes
+                item = _rejection(part, position, row if isinstance(row, ManifestRow) else None, error)
+            records.append(ManifestRecord(item, parts.record_hash(frame, raw), _words(part, row)))
+    return records
+
+
+def _words(part: ManifestPart, row: ManifestRow | InputError) -> int:
+    """A source that is named like the manifest is none that the record states."""
+    if isinstance(row, InputError):
+        return UNKNOWN
+    stated = "" if row.source == parts.dataset_name(Path(part.manifest)) else row.source
+    return words(stated, row.kind, row.difficulty)
 
 
 def _parsed(parse: Callable[[bytes], ManifestRow], raw: bytes) -> ManifestRow | InputError:

@@ -10,8 +10,8 @@ import hashlib
 import io
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,10 @@ class ManifestPart:
         first: index of the first record within the manifest, from 0.
         records: number of records.
         duplicates: positions in the part whose key an earlier record of the manifest has.
+        taken: positions of the records that are read; None for all.
+        before: of parts that are labeled again, what each record taken ended as: a sample id, or "" where it stays the
+            same pair.
+        attempt: how often the pairs of a part that is labeled again were labeled, or 0.
     """
 
     manifest: str
@@ -45,6 +49,52 @@ class ManifestPart:
     first: int
     records: int
     duplicates: tuple[int, ...] = ()
+    taken: tuple[int, ...] | None = None
+    before: tuple[str, ...] = ()
+    attempt: int = 0
+
+    @property
+    def committed_name(self) -> str:
+        """What it is called in a data set, unless more attempts were made at its pairs than the plan knew of."""
+        return f"{self.name}@{self.attempt}" if self.attempt else self.name
+
+    @property
+    def positions(self) -> Sequence[int]:
+        """Where in the byte range the records that are read lie."""
+        return range(self.records) if self.taken is None else self.taken
+
+    def only(self, taken: Sequence[int], before: Sequence[str] = (), attempt: int = 0) -> ManifestPart:
+        """Some of the records of a whole part, under a name that follows from which those are."""
+        *name, _, index = self.name.split("-")
+        which = hashlib.blake2b(f"{self.name}/{list(taken)}/{attempt}".encode(), digest_size=4).hexdigest()
+        return replace(
+            self,
+            name="-".join([*name, which, index]),
+            records=len(taken),
+            taken=tuple(taken),
+            before=tuple(before),
+            attempt=attempt,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ManifestPlan:
+    """A manifest of N records, cut into parts.
+
+    Attributes:
+        record_N: hash of each record, 16 bytes: of its bytes without blanks at the ends, a CSV's header, and the folder
+            that its paths are relative to.
+        repeat_N: bool: an earlier record has the same key.
+    """
+
+    parts: list[ManifestPart]
+    record_N: np.ndarray
+    repeat_N: np.ndarray
+
+    @property
+    def pairs(self) -> int:
+        """N."""
+        return len(self.record_N)
 
 
 def dataset_name(manifest: Path) -> str:
@@ -72,21 +122,24 @@ def header(manifest: Path) -> list[str]:
     return next(csv.reader([first.decode("utf-8-sig", "replace")]), [])
 
 
-def split(manifest: Path, part_size: int, key: Callable[[bytes], bytes | None]) -> list[ManifestPart]:
+def split(
+    manifest: Path, part_size: int, key: Callable[[bytes], bytes | None], root: Path | None = None
+) -> ManifestPlan:
     """Cut a manifest into parts of `part_size` records, in one pass.
 
-    Duplicates are found by an 8-byte hash of each record's key: 8 MB a million records, and some 40 MB more for the
-    sort at the end. Among a million different keys two collide with probability 3e-8.
+    Duplicates are found by an 8-byte hash of each record's key: with the hash of the record 24 MB a million records,
+    and some 40 MB more for the sort at the end. Among a million different keys two collide with probability 3e-8.
 
     Args:
         key: what makes a record unique, or None for a record that cannot be read.
+        root: folder that paths in the records are relative to; the manifest's by default.
 
     Raises:
         ConfigError: a manifest that cannot be opened, is of an unknown kind, or is empty; a part size under 1.
     """
     if part_size < 1:
         raise ConfigError(f"'part_size' must be at least 1, got {part_size}")
-    scan = _Scan(part_size, skip_first=bool(header(manifest)))
+    scan = _Scan(part_size, bool(header(manifest)), frame(manifest, manifest.parent if root is None else root))
     with manifest.open("rb") as lines:
         for raw in _records(lines, manifest.suffix):
             scan.add(raw, key)
@@ -95,7 +148,7 @@ def split(manifest: Path, part_size: int, key: Callable[[bytes], bytes | None]) 
     digest, name = scan.whole.hexdigest(), dataset_name(manifest)
     planned = hashlib.blake2b(f"{digest}/{part_size}".encode(), digest_size=4).hexdigest()
     repeat_N = _repeats(np.frombuffer(scan.keys, np.uint64))
-    return [
+    cut = [
         ManifestPart(
             manifest=str(manifest),
             name=f"{name}-{planned}-{index:05d}",
@@ -109,13 +162,25 @@ def split(manifest: Path, part_size: int, key: Callable[[bytes], bytes | None]) 
         )
         for index, (start, stop, content) in enumerate(scan.ranges())
     ]
+    return ManifestPlan(cut, np.frombuffer(scan.records, "S16"), repeat_N)
+
+
+def frame(manifest: Path, root: Path) -> bytes:
+    """What a record's bytes mean depends on: the folder that paths in it are relative to, and a CSV's columns."""
+    return hashlib.blake2b(f"{root.resolve()}/{header(manifest)}".encode("utf-8", "surrogateescape")).digest()
+
+
+def record_hash(frame: bytes, raw: bytes) -> bytes:
+    """16 bytes that stand for a record."""
+    return hashlib.blake2b(raw.strip(), digest_size=16, key=frame).digest()
 
 
 class _Scan:
-    """What one pass over a manifest remembers: hashes, where each part starts, and 8 bytes a record."""
+    """What one pass over a manifest remembers: hashes, where each part starts, and 24 bytes a record."""
 
-    def __init__(self, part_size: int, skip_first: bool) -> None:
-        self.part_size, self.skip = part_size, skip_first
+    def __init__(self, part_size: int, skip_first: bool, frame: bytes) -> None:
+        self.part_size, self.skip, self.records = part_size, skip_first, bytearray()
+        self.frame = frame
         self.whole, self.keys, self.offset = hashlib.blake2b(digest_size=16), array("Q"), 0
         self.starts: list[int] = []
         self.contents: list[hashlib.blake2b] = []
@@ -127,6 +192,7 @@ class _Scan:
                 self.starts.append(self.offset)
                 self.contents.append(hashlib.blake2b(digest_size=8))
             self.keys.append(_short_hash(key(raw)))
+            self.records += record_hash(self.frame, raw)
         self.skip = False
         self.offset += len(raw)
         if self.contents:
@@ -137,7 +203,7 @@ class _Scan:
 
 
 def read(part: ManifestPart) -> list[bytes]:
-    """The part's records as raw bytes, in order.
+    """The records that are taken of the part as raw bytes, in order.
 
     Raises:
         ConfigError: the manifest's bytes are no longer those that were planned.
@@ -149,7 +215,8 @@ def read(part: ManifestPart) -> list[bytes]:
         data = file.read(part.stop - part.start)
     if hashlib.blake2b(data, digest_size=8).hexdigest() != part.content:
         raise ConfigError(f"manifest '{manifest}' was changed after part '{part.name}' was planned; plan it again")
-    return [raw for raw in _records(io.BytesIO(data), manifest.suffix) if raw.strip()]
+    records = [raw for raw in _records(io.BytesIO(data), manifest.suffix) if raw.strip()]
+    return records if part.taken is None else [records[position] for position in part.taken]
 
 
 def _records(lines: Iterable[bytes], suffix: str) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from ivm_model.data.assignment import Split, assign, position
 from ivm_model.data.subsets import evenly
 from ivm_model.data.training_rows import RowsConfig
-from storage import layout
+from storage import counting, layout
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmWarning, ShardError
 from storage.files import CONTENT
@@ -162,7 +162,7 @@ def index_of(data: DataSet, config: RowsConfig) -> TrainingIndex:
     for number, light in enumerate(data.files("light")):
         shards.append(_shard(layout.heavy_path(light)))
         contents |= {part.name: part.content for part in data.parts(light)}
-        tables.append(_rows_of(light, number, splits))
+        tables.append(_rows_of(light, number, splits, data.superseded))
     index = _joined(tuple(shards), tables, contents, splits.applied)
     if index is None or not np.isin(index.split_K, ("human", "machine")).any():
         seen = ", ".join(f"{count} {status}" for status, count in sorted(splits.seen.items())) or "no labels at all"
@@ -275,14 +275,15 @@ class _Splits:
         return assigned
 
 
-def _rows_of(light: Path, number: int, splits: _Splits) -> pa.Table:
-    table = pq.read_table(light, columns=_COLUMNS, read_dictionary=_REPEATED)
+def _rows_of(light: Path, number: int, splits: _Splits, superseded: pa.Table) -> pa.Table:
+    table = pq.read_table(light, columns=[*_COLUMNS, "position"], read_dictionary=_REPEATED)
     labels = table.filter(pc.field("outcome") == "label").drop_columns("outcome")
+    counting_N = counting.counts(labels, superseded)
     split_N = splits.of(labels)
     labels = labels.append_column("shard", pa.array(np.full(len(labels), number), pa.int64()))
     labels = labels.append_column("row", pa.array(np.arange(len(labels)), pa.int64()))
-    labels = labels.append_column("split", pa.array(split_N, pa.string()))
-    return labels.filter(pa.array(split_N != ""))
+    labels = labels.append_column("split", pa.array(split_N, pa.string())).drop_columns("position")
+    return labels.filter(pa.array((split_N != "") & counting_N))
 
 
 def _shard(heavy: Path) -> Shard:

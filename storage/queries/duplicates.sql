@@ -1,11 +1,15 @@
--- Samples that one recipe labelled more than once, with the parts they are in; a sound data set has none.
+-- Samples that one recipe labelled more than once, with the parts they are in; one of the labels counts.
 -- $recipe = "": only recipes whose hash starts with this
 -- $limit = 100: rows
+WITH every AS (
+    SELECT recipe, sample_id, part FROM labels
+    UNION ALL
+    SELECT recipe, sample_id, part FROM superseded WHERE outcome = 'label'
+)
 SELECT recipe, sample_id, count(*) AS labels, list_sort(list(part)) AS parts
-FROM labels
-SEMI JOIN (
-    SELECT recipe, sample_id FROM labels WHERE starts_with(recipe, $recipe) GROUP BY ALL HAVING count(*) > 1
-) AS repeated USING (recipe, sample_id)
-GROUP BY ALL
+FROM every
+WHERE starts_with(recipe, $recipe)
+GROUP BY recipe, sample_id
+HAVING count(*) > 1
 ORDER BY labels DESC, recipe, sample_id
 LIMIT $limit

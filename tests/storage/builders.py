@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 from PIL import Image
@@ -12,6 +14,7 @@ from storage.records import (
     MISSING,
     Box,
     Candidate,
+    Input,
     Label,
     Lineage,
     PartResult,
@@ -119,7 +122,14 @@ def make_part(
 
 def make_run(parts: int) -> list[PartResult]:
     """Parts that take long enough to write to be killed in the middle: 2.8 MB each."""
-    return [make_part(f"part-{i:05d}", rows=8, seed=100 * i, noise=400_000) for i in range(parts)]
+    return [with_inputs(make_part(f"part-{i:05d}", rows=8, seed=100 * i, noise=400_000)) for i in range(parts)]
+
+
+def with_inputs(result: PartResult) -> PartResult:
+    """The part with a record for each of its outcomes."""
+    ids = [one.sample.id if isinstance(one, Label) else one.sample_id for one in result.outcomes]
+    inputs = tuple(Input(sha256(f"{result.part} {id}".encode()).digest()[:16], id, 5, 1) for id in ids)
+    return replace(result, inputs=inputs)
 
 
 def make_weights(result: PartResult, discriminator: str = "lmm-head@77aa") -> list[Weight]:

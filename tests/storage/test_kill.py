@@ -6,6 +6,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.digest import content_hash
 from storage.shards import commit_part
@@ -71,3 +72,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_labels(tmp_path, buil
     fresh = [commit_part(killed, part).fresh for part in parts]
     assert fresh == [part.part not in progress[-1] for part in parts]
     assert content_hash(killed) == content_hash(whole)
+    with Catalog(killed) as catalog:
+        joined = "FROM inputs JOIN outcomes USING (part, sample_id)"
+        rows = catalog.sql(f"SELECT count(*) AS n, count(DISTINCT sample_id) AS ids {joined}")
+    assert rows.to_pylist() == [{"n": 8 * PARTS, "ids": 8 * PARTS}]

@@ -17,19 +17,23 @@ def write(folder: Path, data: bytes, name: str = "things.jsonl") -> Path:
     return path
 
 
+def cut(manifest: Path, part_size: int, key) -> list[parts.ManifestPart]:
+    return parts.split(manifest, part_size, key).parts
+
+
 def whole(raw: bytes) -> bytes | None:
     return raw.strip() or None
 
 
 def test_names_follow_from_the_stem_the_content_and_the_part_size(tmp_path):
     manifest = write(tmp_path, b"a\nb\nc\n", "my things!.jsonl")
-    first, second = parts.split(manifest, 2, whole)
+    first, second = cut(manifest, 2, whole)
     prefix, code, index = first.name.rsplit("-", 2)
     assert (prefix, index, second.name) == ("my_things", "00000", f"{prefix}-{code}-00001")
-    assert [p.name for p in parts.split(manifest, 2, whole)] == [first.name, second.name]
-    assert parts.split(manifest, 3, whole)[0].name != first.name
+    assert [p.name for p in cut(manifest, 2, whole)] == [first.name, second.name]
+    assert cut(manifest, 3, whole)[0].name != first.name
     write(tmp_path, b"a\nb\nd\n", "my things!.jsonl")
-    assert parts.split(manifest, 2, whole)[0].name != first.name
+    assert cut(manifest, 2, whole)[0].name != first.name
 
 
 def test_a_file_called_manifest_takes_the_name_of_its_folder(tmp_path):
@@ -40,18 +44,18 @@ def test_a_file_called_manifest_takes_the_name_of_its_folder(tmp_path):
 
 @pytest.mark.parametrize("stem", ["-dash", "_line", ".dot", "фото", "a" * 240, "with blanks & more"])
 def test_whatever_the_manifest_is_called_its_parts_can_be_named_in_a_data_set(tmp_path, stem):
-    (part,) = parts.split(write(tmp_path, b"a\n", f"{stem}.jsonl"), 5, whole)
+    (part,) = cut(write(tmp_path, b"a\n", f"{stem}.jsonl"), 5, whole)
     assert layout.name(part.name) == part.name
 
 
 def test_duplicates_are_found_across_parts(tmp_path):
-    planned = parts.split(write(tmp_path, b"a\nb\n\na\nc\nb\na\n"), 2, whole)
+    planned = cut(write(tmp_path, b"a\nb\n\na\nc\nb\na\n"), 2, whole)
     assert [p.duplicates for p in planned] == [(), (0,), (0, 1)]
     assert [(p.first, p.records) for p in planned] == [(0, 2), (2, 2), (4, 2)]
 
 
 def test_records_without_a_key_are_never_duplicates(tmp_path):
-    planned = parts.split(write(tmp_path, b"a\na\na\n"), 2, lambda raw: None)
+    planned = cut(write(tmp_path, b"a\na\na\n"), 2, lambda raw: None)
     assert [p.duplicates for p in planned] == [(), ()]
 
 
@@ -66,9 +70,9 @@ def test_the_parts_hold_every_record_once_and_in_order(tmp_path_factory, lines, 
     manifest = write(tmp_path_factory.getbasetemp(), data, "property.jsonl")
     if not expected:
         with pytest.raises(ConfigError, match="no records"):
-            parts.split(manifest, part_size, whole)
+            cut(manifest, part_size, whole)
         return
-    planned = parts.split(manifest, part_size, whole)
+    planned = cut(manifest, part_size, whole)
     read = [parts.read(part) for part in planned]
     assert [raw.strip() for records in read for raw in records] == expected
     assert [len(records) for records in read] == [part.records for part in planned]
@@ -85,7 +89,7 @@ def test_csv_rows_read_from_a_part_are_those_of_the_whole_file(tmp_path_factory,
         "image,instruction\n" + "".join(f'"{i}","x{c.replace(chr(34), chr(34) * 2)}"\r\n' for i, c in enumerate(cells))
     ).encode()
     manifest = write(tmp_path_factory.getbasetemp(), data, "property.csv")
-    planned = parts.split(manifest, part_size, whole)
+    planned = cut(manifest, part_size, whole)
     rows = [raw for part in planned for raw in parts.read(part)]
     assert [int(raw.split(b'"')[1]) for raw in rows] == list(range(len(cells)))
     assert b"".join(rows) == data.split(b"\n", 1)[1]
@@ -93,9 +97,7 @@ def test_csv_rows_read_from_a_part_are_those_of_the_whole_file(tmp_path_factory,
 
 def test_a_quote_that_never_closes_costs_a_bounded_number_of_rows(tmp_path):
     rows = b"".join(b"%d.png,Find the cup\n" % i for i in range(20_000))
-    planned = parts.split(
-        write(tmp_path, b'image,instruction\na.png,"Find the cup\n' + rows, "open.csv"), 10_000, whole
-    )
+    planned = cut(write(tmp_path, b'image,instruction\na.png,"Find the cup\n' + rows, "open.csv"), 10_000, whole)
     records = [raw for part in planned for raw in parts.read(part)]
     assert 10_000 < len(records) < 20_000
     assert records[-1] == b"19999.png,Find the cup\n"
@@ -103,7 +105,7 @@ def test_a_quote_that_never_closes_costs_a_bounded_number_of_rows(tmp_path):
 
 def test_a_manifest_edited_after_planning_is_noticed(tmp_path):
     manifest = write(tmp_path, b"a\nb\nc\n")
-    first, second = parts.split(manifest, 2, whole)
+    first, second = cut(manifest, 2, whole)
     write(tmp_path, b"a\nb\nd\n")
     assert parts.read(first) == [b"a\n", b"b\n"]
     with pytest.raises(ConfigError, match="plan it again"):
@@ -111,7 +113,7 @@ def test_a_manifest_edited_after_planning_is_noticed(tmp_path):
 
 
 def test_a_part_travels_to_another_process_unchanged(tmp_path):
-    (part,) = parts.split(write(tmp_path, b"a\na\n"), 5, whole)
+    (part,) = cut(write(tmp_path, b"a\na\n"), 5, whole)
     assert pickle.loads(pickle.dumps(part)) == part
     assert parts.ManifestPart(**dataclasses.asdict(part)) == part
 
@@ -119,20 +121,20 @@ def test_a_part_travels_to_another_process_unchanged(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"\n \r\n\n"])
 def test_an_empty_manifest_is_a_configuration_error(tmp_path, data):
     with pytest.raises(ConfigError, match=r"no records.*'image' and 'instruction'"):
-        parts.split(write(tmp_path, data), 5, whole)
+        cut(write(tmp_path, data), 5, whole)
 
 
 def test_a_csv_with_nothing_but_its_header_has_no_records(tmp_path):
     with pytest.raises(ConfigError, match="no records"):
-        parts.split(write(tmp_path, b"image,instruction\n", "header.csv"), 5, whole)
+        cut(write(tmp_path, b"image,instruction\n", "header.csv"), 5, whole)
 
 
 def test_what_is_no_manifest_is_a_configuration_error_with_the_next_step(tmp_path):
     with pytest.raises(ConfigError, match=r"not there; give the path of a \.jsonl or \.csv file"):
-        parts.split(tmp_path / "none.jsonl", 5, whole)
+        cut(tmp_path / "none.jsonl", 5, whole)
     with pytest.raises(ConfigError, match="a folder"):
-        parts.split(tmp_path, 5, whole)
+        cut(tmp_path, 5, whole)
     with pytest.raises(ConfigError, match=r"'\.xlsx'"):
-        parts.split(write(tmp_path, b"a\n", "table.xlsx"), 5, whole)
+        cut(write(tmp_path, b"a\n", "table.xlsx"), 5, whole)
     with pytest.raises(ConfigError, match="at least 1, got 0"):
-        parts.split(write(tmp_path, b"a\n"), 0, whole)
+        cut(write(tmp_path, b"a\n"), 0, whole)

@@ -1,0 +1,113 @@
+"""Labeling without experts: planning, reading and committing are the engine's own, a label follows from its sample."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ivm_data.engine.labeling import LabelingRun, commit, read, settle, skipped, with_parts
+from ivm_data.recipes.labeling_recipes import recipe
+from ivm_data.sources.manifest import plan_records
+from storage import rle
+from storage.data_set import DataSet
+from storage.records import Label, Lineage, PartResult, Rejection, Rewrite, Sample, Scores, Status
+
+RECIPE = "0123456789ab"
+SIZE = 16
+
+
+def write_images(folder: Path, count: int) -> None:
+    for index in range(count):
+        stream = io.BytesIO()
+        Image.fromarray(np.full((SIZE, SIZE, 3), index, np.uint8)).save(stream, format="PNG")
+        (folder / f"{index}.png").write_bytes(stream.getvalue())
+
+
+def lines(*pairs: tuple[int | str, int], **more: object) -> list[str]:
+    """A record for each (image, instruction)."""
+    return [
+        json.dumps({"image": f"{image}.png", "instruction": f"Find ring {instruction}.", **more})
+        for image, instruction in pairs
+    ]
+
+
+def write_manifest(folder: Path, records: list[str], name: str = "m.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join(f"{record}\n" for record in records), encoding="utf-8")
+    return path
+
+
+@dataclass
+class Labeler:
+    """Labels a folder and counts what it was asked for.
+
+    Attributes:
+        silent: instructions that the rewriter gives no answer for now.
+    """
+
+    data: Path
+    silent: set[str] = field(default_factory=set)
+    asked: Counter[str] = field(default_factory=Counter)
+
+    def prepare(self, manifest: Path, part_size: int = 3, again: tuple[str, ...] = ()) -> LabelingRun:
+        self.data.mkdir(exist_ok=True)
+        lineage = Lineage(RECIPE, (("grounder", "dino@1"),))
+        plan = plan_records(manifest, part_size)
+        return with_parts(LabelingRun(self.data, (), recipe("demo"), lineage, plan=plan), again)
+
+    def label(self, manifest: Path, part_size: int = 3, again: tuple[str, ...] = (), old: bool = False) -> int:
+        """Label a manifest; returns how many pairs the experts were asked for."""
+        before = self.asked.total()
+        run = self.prepare(manifest, part_size, again)
+        for part in run.parts:
+            self.part(run, part, old)
+        if not old:
+            settle(run)
+        return self.asked.total() - before
+
+    def part(self, run, part, old=False):
+        reading = read(run, part)
+        if reading is None:
+            return skipped(part)
+        result = self.result(reading)
+        return commit(run, replace(result, inputs=()) if old else result)
+
+    def result(self, reading) -> PartResult:
+        outcomes = tuple(item if isinstance(item, Rejection) else self.outcome(item) for item in reading.items)
+        return PartResult(reading.part, RECIPE, outcomes, (), reading.inputs)
+
+    def outcome(self, sample: Sample) -> Label | Rejection:
+        self.asked[sample.id] += 1
+        if sample.instruction in self.silent:
+            return Rejection(
+                sample.id, "rewrite", "not_rewritten", "no answer", sample.source, sample.image_uri, sample.instruction
+            )
+        mask_HW = np.zeros((sample.height, sample.width), bool)
+        mask_HW[: 1 + int(hashlib.md5(sample.id.encode()).hexdigest(), 16) % SIZE] = True
+        return Label(
+            sample,
+            Rewrite(("ring",)),
+            (),
+            (),
+            rle.encode(mask_HW),
+            Scores(quality=0.5),
+            (Status.ACCEPTED, Status.REVIEW)[int(sample.id, 16) % 2],
+            "ok",
+            Lineage(RECIPE, (("grounder", "dino@1"),)),
+        )
+
+
+def counted(data: Path) -> dict[str, str]:
+    """Sample id -> status or reason of everything that counts, apart from repetitions; each once."""
+    with DataSet.open(data) as opened:
+        rows = [row for batch in opened.light_batches(["sample_id", "status", "reason"]) for row in batch.to_pylist()]
+    rows = [row for row in rows if row["reason"] != "duplicate"]
+    assert len({row["sample_id"] for row in rows}) == len(rows), "a sample counts twice"
+    return {row["sample_id"]: row["status"] or row["reason"] for row in rows}
