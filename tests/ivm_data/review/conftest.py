@@ -64,7 +64,7 @@ def data(labeled, tmp_path):
 @pytest.fixture
 def page(data):
     """A client of the page: `get`, and `post` with what the page itself would send along."""
-    with serving(data) as (access, desk), httpx.Client(base_url=access.url) as client:
+    with serving(data) as (access, desk), httpx.Client(base_url=access.url, timeout=60) as client:
         client.headers["X-Review-Secret"] = access.secret
         client.desk = desk
         yield client
