@@ -8,12 +8,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ivm_data.local_page import HOST, OnlyThisMachine
 from ivm_model.how import HOWS
 from ivm_model.masking import apply
 from ivm_model.predictor import Predictor
 from storage.extras import extra
 
-HOST = "127.0.0.1"
+MAX_UPLOAD = "256mb"
+"""Of an image file; more than 12,000 x 9,000 pixels of a photo take."""
 
 
 def heat(image_HWC: np.ndarray, heatmap_HW: np.ndarray) -> np.ndarray:
@@ -82,6 +84,7 @@ def serve(predictor: Predictor, port: int | None = None) -> Any:
         The `gradio.Blocks`; `local_url` is its address, `block_thread()` waits for Ctrl+C, `close()` ends it.
     """
     import gradio as gr
+    from starlette.middleware import Middleware
 
     page = build(predictor)
     page.launch(
@@ -93,5 +96,7 @@ def serve(predictor: Predictor, port: int | None = None) -> Any:
         theme=gr.themes.Default(font=("system-ui", "sans-serif"), font_mono=("monospace",)),
         footer_links=[],
         prevent_thread_lock=True,
+        max_file_size=MAX_UPLOAD,
+        app_kwargs={"middleware": [Middleware(OnlyThisMachine)]},
     )
     return page

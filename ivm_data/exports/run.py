@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from ivm_data.exports import formats as registry
+from ivm_data.exports.condition import condition
 from ivm_data.exports.export_format import Counts, Item
 from storage import outputs
 from storage.catalog import Catalog
@@ -93,7 +94,7 @@ def _choose(data: DataSet, selection: Selection) -> pa.ChunkedArray:
     """Sample ids."""
     query = "SELECT sample_id FROM clean_labels WHERE recipe = $recipe AND list_contains($statuses, status)"
     if selection.where:
-        query = f"{query} AND ({selection.where}\n)"
+        query = f"{query} AND {condition(selection.where)}"
     with Catalog(data) as catalog:
         found = catalog.sql(query, recipe=selection.recipe, statuses=list(selection.statuses))["sample_id"]
     if not len(found):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
+import json
 import secrets
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
+
+from ivm_data.local_page import READING, is_loopback, is_own_name, is_own_page
 
 MAX_BODY = 1 << 16
 """Bytes of a request."""
@@ -25,15 +26,6 @@ HEADERS = {
 """Sent with every answer: nothing is loaded from elsewhere, shown in a frame, guessed or kept."""
 
 _COOKIE = "ivm_review_{port}"
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to bind to is reachable from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True)
@@ -64,12 +56,11 @@ class Access:
     def answer(self, request: Request) -> Response | None:
         """The answer to a request that must not reach the page; None for one that may."""
         host = request.headers.get("host", "")
-        if not self.token and urlsplit(f"//{host}").hostname not in _LOOPBACK:
-            # A foreign name that resolves to this machine: DNS rebinding.
+        if not self.token and not is_own_name(host):
             return _refusal(421, f"this page is served to this machine only, not as {host!r}")
         if self.token and not _same(request.cookies.get(self._cookie, ""), self.token):
             return self._enter(request)
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in READING:
             return self._check_change(request, host)
         return None
 
@@ -87,7 +78,7 @@ class Access:
 
     def _check_change(self, request: Request, host: str) -> Response | None:
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if not is_own_page(origin, host):
             return _refusal(403, f"a page of {origin!r} may change nothing here")
         if not _same(request.headers.get("x-review-secret", ""), self.secret):
             return _refusal(403, "the page is not of this run of 'ivm review'; load it again")
@@ -95,6 +86,15 @@ class Access:
         if not length.isdecimal() or int(length) > MAX_BODY:
             return _refusal(413, f"a request has a length of at most {MAX_BODY} bytes, got {length or 'none'}")
         return None
+
+
+def refuse_body(body: bytes) -> Response | None:
+    """The answer to a body that is no JSON, or holds what cannot be kept: NaN, infinity, half a surrogate pair."""
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return _refusal(400, "a request is a JSON text of finite numbers and whole characters")
+    return None
 
 
 def _same(given: str, expected: str) -> bool:

@@ -15,8 +15,9 @@ from fastapi.responses import JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, Field
 
+from ivm_data.local_page import READING
 from ivm_data.quality.reviewer_agreement import agreements
-from ivm_data.review.access import HEADERS, Access
+from ivm_data.review.access import HEADERS, Access, refuse_body
 from ivm_data.review.clicks import Click
 from ivm_data.review.desk import Desk, Sheet
 from ivm_data.review.pictures import PROPOSED, heatmap_png, image_jpeg, mask_png
@@ -68,7 +69,10 @@ def create_app(desk: Desk, access: Access) -> FastAPI:
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = access.answer(request) or await call_next(request)
+        response = access.answer(request)
+        if response is None and request.method not in READING:
+            response = refuse_body(await request.body())
+        response = response or await call_next(request)
         response.headers.update(HEADERS)
         return response
 

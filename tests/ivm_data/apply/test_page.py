@@ -2,11 +2,12 @@
 
 import shutil
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
-from ivm_data.apply.page import heat, views
+from ivm_data.apply.page import heat, serve, views
 from ivm_model.how import HOWS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -34,11 +35,24 @@ def test_every_way_to_mask_is_shown_and_a_threshold_that_nothing_reaches_says_so
     assert heat(image_HWC, heatmap_HW).shape == image_HWC.shape
 
 
+def test_the_page_answers_this_machine_only_under_its_own_name_and_to_its_own_page():
+    page = serve(RightHalf())
+    try:
+        with httpx.Client(base_url=page.local_url) as client:
+            assert client.get("/").status_code == 200
+            assert client.get("/", headers={"Host": "evil.example"}).status_code == 421
+            asked = "/gradio_api/queue/join"
+            assert client.post(asked, json={}, headers={"Origin": "https://evil.example"}).status_code == 403
+            assert client.post(asked, json={}, headers={"Host": "evil.example"}).status_code == 421
+            own = page.local_url.rstrip("/")
+            assert client.post(asked, json={}, headers={"Origin": own}).status_code not in (403, 421)
+    finally:
+        page.close()
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_in_a_browser_the_page_masks_an_image_asks_nobody_else_and_the_slider_masks_anew(tmp_path):
     from playwright.sync_api import expect, sync_playwright
-
-    from ivm_data.apply.page import serve
 
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)).save(tmp_path / "i.png")
     predictor, asked = RightHalf(), []

@@ -3,7 +3,8 @@ import socket
 import httpx
 import pytest
 
-from ivm_data.review.access import Access, is_loopback
+from ivm_data.local_page import is_loopback
+from ivm_data.review.access import Access
 from ivm_data.review.serve import listen
 from storage.errors import ConfigError
 
@@ -89,3 +90,16 @@ def test_every_answer_forbids_frames_foreign_content_and_guessing(page):
 def test_a_taken_port_is_a_clear_error():
     with listen("127.0.0.1", 0) as bound, pytest.raises(ConfigError, match="'--port 0' takes a free one"):
         listen("127.0.0.1", bound.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    "host", ["[", "[::1", "", "127.0.0.1.evil.example", "evil.example#127.0.0.1", "localhost@evil.example"]
+)
+def test_a_host_that_is_no_name_of_this_machine_is_refused_and_never_an_error(page, host):
+    assert page.get("/", headers={"Host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "", "http://127.0.0.1", "https://evil.example:1"])
+def test_an_origin_that_is_no_page_of_ours_changes_nothing(page, data, origin):
+    assert page.post("/api/undo", json={}, headers={"Origin": origin}).status_code == 403
+    assert not (data / "reviews").exists()

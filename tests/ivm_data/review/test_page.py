@@ -125,3 +125,33 @@ def test_the_agreement_page_names_both_and_escapes_what_it_shows(page, data):
     text = page.get("/agreement").text
     assert "anna, ben" in text and "100 %" in text
     assert json.loads(json.dumps(queue(page)["agreement"]))[0]["kappa"] is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"clicks": [{"kind": "add", "x": NaN, "y": 1}]}',
+        b'{"verdict": "wrong", "corrected": true, "clicks": [{"kind": "add", "x": Infinity, "y": 1}]}',
+        b'{"verdict": "wrong", "corrected": true, "clicks": [{"kind": "add", "x": 1e999, "y": 1}]}',
+        b'{"verdict": "right", "note": "\\ud800"}',
+        b'{"verdict": "right", "note": "' + "\ud800".encode("utf-8", "surrogatepass") + b'"}',
+        b'{"verdict": "right", "\\udfff": 1}',
+        b'{"verdict": "right", "note": "\xff"}',
+        b'{"verdict": "right"',
+        b"[" * 60_000,
+        b"",
+    ],
+)
+@pytest.mark.parametrize("end", ["/review", "/clicks"])
+def test_a_body_that_no_row_could_hold_is_a_bad_request_and_writes_nothing(page, data, body, end):
+    item = with_mask(page)
+    refused = page.post(address(item, end), content=body, headers={"Content-Type": "application/json"})
+    assert (refused.status_code, "finite numbers" in refused.text) == (400, True)
+    assert not (data / "reviews").exists()
+
+
+def test_a_whole_surrogate_pair_and_other_signs_are_kept(page, data):
+    first = queue(page)["items"][0]
+    body = b'{"verdict": "right", "note": "\\ud83d\\ude80 \\u202e \\u0000"}'
+    page.post(address(first, "/review"), content=body, headers={"Content-Type": "application/json"}).raise_for_status()
+    assert said(data)[0].note == "🚀 \u202e \0"
