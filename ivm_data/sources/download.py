@@ -10,12 +10,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-import threading
-from contextlib import suppress
 from functools import cache
-from types import TracebackType
 from typing import Any
 
+from ivm_data.deadline import Deadline
 from storage.errors import InputError
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -100,7 +98,7 @@ def _get(url: Any, address: str, max_bytes: int, timeout_s: float) -> bytes | st
     """One request to one address; the host's name goes into the Host header and the TLS handshake, as for any GET."""
     import httpx
 
-    deadline = _Deadline(timeout_s)
+    deadline = Deadline(timeout_s, FailedError(f"no whole answer within {timeout_s:g} s"))
     request = httpx.Request(
         "GET",
         url.copy_with(host=address),
@@ -125,33 +123,6 @@ def _tls() -> ssl.SSLContext:
     import httpx
 
     return httpx.create_ssl_context()
-
-
-class _Deadline:
-    """Ends a connection that is still under way after so many seconds; a server may drip bytes for ever."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self._socket, self._passed = seconds, None, False
-        self._timer = threading.Timer(seconds, self._end)
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._timer.cancel()
-        if self._passed:  # what was cut off here can look like an answer without a length that has ended
-            raise FailedError(f"no whole answer within {self.seconds:g} s")
-
-    def trace(self, event: str, seen: dict[str, Any]) -> None:
-        """httpx calls this at every step of a request."""
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._socket = seen["return_value"].get_extra_info("socket")
-
-    def _end(self) -> None:
-        self._passed = True
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _read(response: Any, max_bytes: int) -> bytes | str:

@@ -1,8 +1,8 @@
 """The protocols of the experts: a name for the lineage, `load()`, and one batched verb.
 
 Images are HWC uint8 RGB arrays. `load()` is idempotent and is called once per process, never at import.
-An expert raises `WeightsError` from `load()` when its checkpoint cannot be used, and `TransientError` from its
-verb when trying again may help.
+An expert raises `WeightsError` from `load()` when its checkpoint cannot be used, from its verb `TransientError` when
+trying again may help, and `AnswerError` for one question that it cannot answer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,13 @@ from typing import Protocol
 import numpy as np
 
 from storage.records import Box, Rewrite
+
+
+class AnswerError(ValueError):
+    """One question that this model cannot answer: too long for it, or answered out of form.
+
+    No error of the engine, so that the pipeline rejects that one sample and goes on.
+    """
 
 
 @dataclass(frozen=True, slots=True)

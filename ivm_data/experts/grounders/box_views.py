@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ivm_data.experts.common.padding import padded_image
-from ivm_data.experts.lmms.box_answers import BoxFormat, read_boxes
+from ivm_data.experts.lmms.box_answers import BoxAnswer, BoxFormat, read_boxes
 from storage.records import Box
 
 MIN_PIXELS = 56 * 56
@@ -36,11 +36,16 @@ class ShownImage:
     scale: tuple[float, float]
     offset: tuple[int, int] = (0, 0)
 
-    def read(self, answer: str, form: BoxFormat) -> list[Box]:
-        """The boxes of an answer about this view that have a part in the original: that part, in its pixels."""
+    def read(self, answer: str, form: BoxFormat) -> BoxAnswer:
+        """The boxes of an answer about this view that have a part in the original: that part, in its pixels.
+
+        Raises:
+            AnswerError: it says nothing of boxes that can be read.
+        """
         height, width = self.image_HWC.shape[:2]
-        boxes = [self._original(box) for box in read_boxes(answer, form, width, height)]
-        return [box for box in boxes if box.area > 0]
+        found = read_boxes(answer, form, width, height)
+        boxes = [self._original(box) for box in found.boxes]
+        return BoxAnswer([box for box in boxes if box.area > 0], found.unread)
 
     def _original(self, box: Box) -> Box:
         height, width = self.original_hw

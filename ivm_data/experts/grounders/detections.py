@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.finite import check_finite
 from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.common.phrase_score import captions
 from ivm_data.experts.common.prefetch import THREADS, ahead
@@ -135,9 +136,13 @@ def select(
     Args:
         corners_Q4: XYXY pixels of Q boxes; a box without area is none.
         score_QP: of each box for each phrase, in [0, 1].
+
+    Raises:
+        AnswerError: a score is no number.
     """
     from torchvision.ops import nms
 
+    check_finite(score_QP, "the scores of boxes")
     is_box_Q = (corners_Q4[:, 2:] - corners_Q4[:, :2] > 0).all(dim=1)
     for phrase, score_Q in zip(phrases, score_QP.unbind(1), strict=True):
         kept = (is_box_Q & (score_Q >= config.box_threshold)).nonzero()[:, 0]

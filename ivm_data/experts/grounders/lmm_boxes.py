@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol
@@ -9,12 +10,14 @@ from typing import Annotated, Protocol
 import numpy as np
 
 from ivm_data.experts.common.phrase_score import clean
-from ivm_data.experts.common.protocols import Answerer, Detection, Verifier, check_lengths
-from ivm_data.experts.grounders.box_views import LEAST_MAX_PIXELS, show
+from ivm_data.experts.common.protocols import Answerer, AnswerError, Detection, Verifier, check_lengths
+from ivm_data.experts.common.seen_images import SeenImages
+from ivm_data.experts.grounders.box_views import LEAST_MAX_PIXELS, ShownImage, show
 from ivm_data.experts.grounders.detections import DetectionConfig, select
 from ivm_data.experts.lmms import chat_messages, prompts
-from ivm_data.experts.lmms.box_answers import BoxFormat
+from ivm_data.experts.lmms.box_answers import BoxAnswer, BoxFormat
 from ivm_model.masking import crop_box
+from storage.errors import IvmWarning
 from storage.records import Box
 from storage.validation import Checked, Count, Share, at_least, within
 
@@ -31,7 +34,7 @@ class LmmBoxesConfig(Checked):
         nms_iou: boxes of one phrase that overlap more than this are one, in (0, 1].
         max_pixels: of an image as it is shown. For "qwen2.5" no more than the processor's own `max_pixels`, here or
             at the server: a second resizing there would move the boxes.
-        answer_tokens: length at which a list is cut; a cut list is out of form. A box takes about 40 tokens.
+        answer_tokens: length at which a list is cut; what is whole of it counts. A box takes about 40 tokens.
     """
 
     format: BoxFormat
@@ -55,6 +58,8 @@ class LmmBoxes:
     def __init__(self, answerer: BoxingLmm, config: LmmBoxesConfig) -> None:
         self.answerer, self.config = answerer, config
         self._kept = DetectionConfig(box_threshold=config.box_threshold, nms_iou=config.nms_iou)
+        self._answers: SeenImages[dict[str, str]] = SeenImages()
+        """By phrase. A question that cannot be read fails its batch, which is asked again in halves."""
 
     @property
     def name(self) -> str:
@@ -66,7 +71,13 @@ class LmmBoxes:
         self.answerer.load()
 
     def ground(self, images: Sequence[np.ndarray], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """Detections for each image, best first, after non-maximum suppression within each phrase."""
+        """Detections for each image, best first, after non-maximum suppression within each phrase.
+
+        Warns with a count where answers could be read in part.
+
+        Raises:
+            AnswerError: an answer says nothing of boxes that can be read, which is not "there are none".
+        """
         check_lengths(images, phrases, "list of phrases")
         spoken = [[phrase for phrase in row if clean(phrase)] for row in phrases]
         asked = [(image_HWC, phrase) for image_HWC, row in zip(images, spoken, strict=True) for phrase in row]
@@ -81,13 +92,41 @@ class LmmBoxes:
         distinct = {id(image_HWC): image_HWC for image_HWC, _ in asked}
         views = {key: show(image_HWC, config.format, config.max_pixels) for key, image_HWC in distinct.items()}
         shown = [views[id(image_HWC)] for image_HWC, _ in asked]
+        answers = self._answered(asked, shown)
+        read = [self._read(view, phrase, said) for view, (_, phrase), said in zip(shown, asked, answers, strict=True)]
+        if partial := [answer.unread for answer in read if answer.unread]:
+            warnings.warn(
+                f"{self.name}: {len(partial)} of {len(read)} answers were read in part, {sum(partial)} entries are no "
+                "box or are cut; raise 'answer_tokens', or set 'format' to what the model writes",
+                IvmWarning,
+                stacklevel=2,
+            )
+        return [answer.boxes for answer in read]
+
+    def _answered(self, asked: Sequence[tuple[np.ndarray, str]], shown: Sequence[ShownImage]) -> list[str]:
+        """The answer for each image and phrase; the LMM is asked where it was not about this very image yet."""
+        known = [(self._answers.get(image_HWC) or {}).get(phrase) for image_HWC, phrase in asked]
+        fresh = [i for i, answer in enumerate(known) if answer is None]
         answers = self.answerer.answer(
-            [view.image_HWC for view in shown],
-            [prompts.BOXES[config.format].format(phrase=phrase) for _, phrase in asked],
-            chat_messages.BOXES[config.format],
-            config.answer_tokens,
+            [shown[i].image_HWC for i in fresh],
+            [prompts.BOXES[self.config.format].format(phrase=asked[i][1]) for i in fresh],
+            chat_messages.BOXES[self.config.format],
+            self.config.answer_tokens,
         )
-        return [view.read(answer, config.format) for view, answer in zip(shown, answers, strict=True)]
+        for i, answer in zip(fresh, answers, strict=True):
+            image_HWC, phrase = asked[i]
+            self._answers.put(image_HWC, {**(self._answers.get(image_HWC) or {}), phrase: answer})
+            known[i] = answer
+        return [answer or "" for answer in known]
+
+    def _read(self, view: ShownImage, phrase: str, answer: str) -> BoxAnswer:
+        try:
+            return view.read(answer, self.config.format)
+        except AnswerError as error:
+            raise AnswerError(
+                f"{self.name} was asked where {phrase!r} is and answered {answer[:80]!r}: {error}; "
+                "set 'format' to what the model writes, or use another LMM"
+            ) from error
 
     def _scores(self, asked: Sequence[tuple[np.ndarray, str]], boxes: Sequence[Sequence[Box]]) -> list[np.ndarray]:
         """P(yes), (N,) float32, of the N boxes of each image and phrase."""

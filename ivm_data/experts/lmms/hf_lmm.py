@@ -13,10 +13,10 @@ from PIL import Image
 
 from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
-from ivm_data.experts.common.protocols import check_lengths
+from ivm_data.experts.common.finite import check_finite
+from ivm_data.experts.common.protocols import AnswerError, check_lengths
 from ivm_data.experts.lmms import chat_messages, prompts
 from ivm_data.experts.lmms.chat_messages import NO, YES
-from ivm_data.experts.lmms.openai_client import AnswerError
 from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
 from ivm_data.experts.lmms.shared_prefix import by_image, last_logits
 from ivm_model.model.base_models import Dtype
@@ -99,7 +99,7 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         with torch.inference_mode():
             logits_BV = last_logits(self._model, inputs, [id(image_HWC) for image_HWC, _ in asked]).float()
         yes_B, no_B = (logits_BV[:, ids].logsumexp(-1) for ids in (self._yes_ids, self._no_ids))
-        return torch.sigmoid(yes_B - no_B).cpu().numpy()
+        return torch.sigmoid(check_finite(yes_B - no_B, f"the logits of {self.name}")).cpu().numpy()
 
     def answer(
         self,
@@ -151,7 +151,8 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         with torch.inference_mode():
             logits_BTV = self._model(**inputs, logits_to_keep=length + 1).logits[:, :-1].float()
         chance_BT = logits_BTV.log_softmax(-1).gather(2, answer_BT.clamp_min(0)[..., None])[..., 0] * is_answer_BT
-        return (chance_BT.sum(1) / is_answer_BT.sum(1).clamp_min(1)).tolist()
+        mean_B = chance_BT.sum(1) / is_answer_BT.sum(1).clamp_min(1)
+        return check_finite(mean_B, f"the log-probabilities of {self.name}").tolist()
 
     def _generate(
         self, task: str, images: Sequence[np.ndarray] | None, questions: Sequence[str], tokens: int | None = None

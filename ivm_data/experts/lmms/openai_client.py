@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from ivm_data.experts.common.protocols import AnswerError
 from ivm_data.experts.common.usage import Meter, Usage, tell
 from storage.errors import ConfigError, IvmError, TransientError, WeightsError
 from storage.extras import extra
@@ -31,7 +32,7 @@ class OpenAiConfig(Checked):
         revision: whatever tells the weights behind that name apart; part of the expert's name and of the cache's keys.
         api_key_env: NAME of the environment variable that holds the key; "" for a server that wants none.
         concurrency: requests under way at once.
-        timeout_s: seconds without a byte from the server after which a request is given up.
+        timeout_s: seconds for one attempt, from the request sent to the last byte of its answer.
         max_retries: further attempts for a request that failed in passing.
         requests_per_minute: pace of all requests together, retries too; 0 for no limit.
         votes: sampled answers for a P(yes) where the server gives no log-probabilities.
@@ -62,21 +63,14 @@ class OpenAiConfig(Checked):
                 "'api_key_env' is no name of an environment variable; a recipe never holds the key itself"
             )
         url = urlsplit(self.base_url)
-        if url.scheme not in ("http", "https") or not url.hostname or url.username:
-            raise ConfigError("'base_url' must look like 'http://host:8000/v1', with no user or password in it")
+        if url.scheme not in ("http", "https") or not url.hostname or url.username or url.query or url.fragment:
+            raise ConfigError("'base_url' must look like 'http://host:8000/v1', with no user, password or query in it")
 
     @property
-    def host(self) -> str:
-        """`host:port`."""
+    def endpoint(self) -> str:
+        """`host:port/path`: servers tell deployments apart by the path."""
         url = urlsplit(self.base_url)
-        return f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}"
-
-
-class AnswerError(ValueError):
-    """One question that this model cannot answer: too long for it, or answered out of form.
-
-    No error of the engine, so that the pipeline rejects that one sample and goes on.
-    """
+        return f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}{url.path.rstrip('/')}"
 
 
 class OpenAiClient:
@@ -105,15 +99,17 @@ class OpenAiClient:
         if self._client is not None:
             return
         with extra("openai"):
-            from openai import APIConnectionError, APITimeoutError, DefaultHttpxClient, OpenAI
+            from openai import APIConnectionError, APITimeoutError, OpenAI
 
-        config = self.config
+        from ivm_data.experts.lmms.bounded_client import BoundedClient
+
+        config, key = self.config, _key(self.config.api_key_env)
         self._client = OpenAI(
             base_url=config.base_url,
-            api_key=_key(config.api_key_env),
+            api_key=key,
             timeout=config.timeout_s,
             max_retries=config.max_retries,
-            http_client=DefaultHttpxClient(event_hooks={"request": [self._pace]}),
+            http_client=BoundedClient(config.timeout_s, key, self._pace),
         )
         try:
             self._check_offer()
@@ -174,8 +170,8 @@ class OpenAiClient:
                 f"{error}; set 'model' to a listed one, or start the server with it"
             ) from error
 
-    def _pace(self, _request: Any) -> None:
-        """Wait for this request's turn: they leave at equal distances."""
+    def _pace(self) -> None:
+        """Wait for a request's turn: they leave at equal distances."""
         if self.config.requests_per_minute == 0:
             return
         with self._lock:
@@ -217,7 +213,9 @@ def _key(variable: str) -> str:
     if not variable:
         return "EMPTY"
     if not os.environ.get(variable):
-        raise ConfigError(f"environment variable {variable!r} holds no key; set it, or give another 'api_key_env'")
+        # Lower case may be the key itself, written where its name should be.
+        named = f"environment variable {variable!r}" if variable.isupper() else "the variable that 'api_key_env' names"
+        raise ConfigError(f"{named} holds no key; set it, or give another 'api_key_env'")
     return os.environ[variable]
 
 

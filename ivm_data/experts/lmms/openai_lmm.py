@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ivm_data.experts.common.protocols import check_lengths
+from ivm_data.experts.common.protocols import AnswerError, check_lengths
 from ivm_data.experts.common.usage import Usage
 from ivm_data.experts.lmms import chat_messages, prompts
-from ivm_data.experts.lmms.openai_client import AnswerError, OpenAiClient, OpenAiConfig
+from ivm_data.experts.lmms.openai_client import OpenAiClient, OpenAiConfig
 from ivm_data.experts.lmms.response_cache import ResponseCache, response_key
 from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
 from storage.errors import ConfigError
@@ -23,6 +23,8 @@ from storage.records import Rewrite
 
 TOP_LOGPROBS = 20
 """The most that OpenAI and, by default, vLLM give for a token."""
+LOGPROB_TRIES = 2
+"""How often a question is asked whose log-probabilities cannot be used."""
 VOTE_TOKENS = 4
 """Room for "yes" with its full stop and the end."""
 
@@ -45,14 +47,15 @@ class OpenAiLmm:
         self.config = config
         self._client = OpenAiClient(config)
         self._cache = ResponseCache(config.cache) if config.cache else None
-        self._offers_logprobs = True
+        self._offers_logprobs: bool | None = None
+        """None until the first answer."""
 
     @property
     def name(self) -> str:
-        """`model@host:port`, then `#revision` where the config gives one; of a directory its last part only."""
+        """`model@host:port/path`, then `#revision` where the config gives one; of a directory its last part only."""
         model, revision = self.config.model, self.config.revision
         model = Path(model).name if Path(model).is_absolute() else model
-        return f"{model}@{self.config.host}" + (f"#{revision}" if revision else "")
+        return f"{model}@{self.config.endpoint}" + (f"#{revision}" if revision else "")
 
     @property
     def usage(self) -> Usage:
@@ -140,7 +143,8 @@ class OpenAiLmm:
             "image_format": config.image_format,
             "instructed": config.instructed,
         }
-        key = response_key(self.name, parameters, [system, text], image_HWC)
+        whole_name = f"{config.model} of {self.name}"
+        key = response_key(whole_name, parameters, [system, text], image_HWC)
         return _Question(system, text, image_HWC, tokens, key)
 
     def _send(self, question: _Question, **parameters: Any) -> Any:
@@ -157,42 +161,51 @@ class OpenAiLmm:
 
     def _first_tokens(self, question: _Question) -> list[tuple[str, float]]:
         """The likeliest first tokens of an answer with their log-probabilities."""
-        try:
-            choice = self._send(question, max_tokens=1, temperature=0, logprobs=True, top_logprobs=TOP_LOGPROBS)
-        except AnswerError as error:
-            if "logprob" not in str(error):
-                raise
-            choice = None
-        content = choice.logprobs.content if choice and choice.logprobs else None
-        if not content or not content[0].top_logprobs:
+        listed = self._logprobs(question)
+        if listed is None:
             raise ConfigError(
                 f"{self.name} gives no log-probabilities, by which options are compared; let it answer with a letter "
                 "instead (--mode letter)"
             )
-        return [(top.token, top.logprob) for top in content[0].top_logprobs]
+        return listed
+
+    def _logprobs(self, question: _Question) -> list[tuple[str, float]] | None:
+        """Log-probabilities of the likeliest first tokens; None where the server turns out to give none.
+
+        Raises:
+            AnswerError: it gives some that are none, or gave some before and now does not.
+        """
+        for _ in range(LOGPROB_TRIES):
+            try:
+                choice = self._send(question, max_tokens=1, temperature=0, logprobs=True, top_logprobs=TOP_LOGPROBS)
+            except AnswerError as error:
+                if "logprob" not in str(error):
+                    raise
+                return None
+            first = choice.logprobs.content[0] if choice.logprobs and choice.logprobs.content else None
+            listed = [(top.token, top.logprob) for top in first.top_logprobs or ()] if first else []
+            fault = chat_messages.logprob_fault(listed) if listed else "it lists none"
+            if not fault:
+                self._offers_logprobs = True
+                return listed
+        if not listed and not self._offers_logprobs:
+            return None
+        raise AnswerError(
+            f"{self.name} gave no log-probabilities that can be used, asked {LOGPROB_TRIES} times: {fault}; "
+            "mend the server, or switch its log-probabilities off, so that it votes"
+        )
 
     def _p_yes(self, question: _Question) -> float:
-        chance = self._p_yes_by_logprobs(question) if self._offers_logprobs else None
-        return self._p_yes_by_votes(question) if chance is None else chance
-
-    def _p_yes_by_logprobs(self, question: _Question) -> float | None:
-        """None where the server turns out to give no log-probabilities; it is not asked for them again."""
-        try:
-            choice = self._send(question, max_tokens=1, temperature=0, logprobs=True, top_logprobs=TOP_LOGPROBS)
-        except AnswerError as error:
-            if "logprob" not in str(error):
-                raise
+        listed = None if self._offers_logprobs is False else self._logprobs(question)
+        if listed is None:
             self._offers_logprobs = False
-            return None
-        first = choice.logprobs.content[0] if choice.logprobs and choice.logprobs.content else None
-        if first is None or not first.top_logprobs:
-            self._offers_logprobs = False
-            return None
-        chance = chat_messages.p_yes((top.token, top.logprob) for top in first.top_logprobs)
+            return self._p_yes_by_votes(question)
+        chance = chat_messages.p_yes(listed)
         if chance is None:
+            likeliest = max(listed, key=lambda entry: entry[1])[0]
             raise AnswerError(
-                f"{self.name} begins with {first.token!r}, and its {len(first.top_logprobs)} likeliest first tokens "
-                "hold neither yes nor no; use a model that follows the system message"
+                f"{self.name} begins with {likeliest!r}, and its {len(listed)} likeliest first tokens hold neither yes "
+                "nor no; use a model that follows the system message"
             )
         return chance
 

@@ -1,15 +1,12 @@
-"""Instructions that an LLM wrote for a phrase: a JSON list of strings, read strictly."""
+"""Instructions that an LLM wrote for a phrase: a JSON list of strings."""
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
 
-_FENCE = re.compile(r"```(?:json)?\s(.*)```", re.DOTALL)
-_MAX_ANSWER = 100_000
-"""Characters that are read."""
+from ivm_data.experts.lmms.json_answers import read_json
 
 
 def read_instructions(
@@ -18,15 +15,15 @@ def read_instructions(
     """The usable instructions of an answer, in its order, at most `count`, and why others were dropped.
 
     An instruction is dropped that has no word, more than `max_characters` characters, a chat's markup, the words of
-    the phrase or those of an earlier one; case and punctuation make no difference. Of an answer that is no list of
-    strings nothing is taken.
+    the phrase or those of an earlier one; case and punctuation make no difference. Of an answer that does not hold one
+    list of strings nothing is taken; of a list that is cut, what is whole.
 
     Args:
         answer: None where the LLM gave none.
         phrase: what it was asked for.
     """
     dropped: Counter[str] = Counter()
-    listed = None if answer is None else _strings(answer)
+    listed = None if answer is None else _strings(answer, dropped)
     if listed is None:
         dropped["no answer" if answer is None else "answer out of form"] += 1
         return [], dropped
@@ -43,17 +40,14 @@ def read_instructions(
     return list(taken.values()), dropped
 
 
-def _strings(answer: str) -> list[str] | None:
-    """The JSON list, which may stand in a Markdown fence."""
-    text = answer.strip()
-    if len(text) > _MAX_ANSWER:
+def _strings(answer: str, dropped: Counter[str]) -> list[str] | None:
+    """The one list of strings; None where there is none, or another value beside it."""
+    found = read_json(answer)
+    if len(found) != 1 or isinstance(found[0].value, dict) or not all(isinstance(one, str) for one in found[0].value):
         return None
-    fenced = _FENCE.fullmatch(text)
-    try:
-        found = json.loads(fenced[1] if fenced else text)
-    except (ValueError, RecursionError):  # json gives up with the latter on deeply nested lists
-        return None
-    return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else None
+    if not found[0].whole:
+        dropped["answer cut"] += 1
+    return found[0].value
 
 
 def _fault(instruction: str, words: str, max_characters: int) -> str:

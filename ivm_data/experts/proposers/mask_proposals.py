@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
+from ivm_data.experts.common.finite import check_finite
 from ivm_data.experts.common.image_groups import rows_by_image
 from ivm_data.experts.common.phrase_score import clean
 from ivm_data.experts.common.prefetch import THREADS, ahead
@@ -58,6 +59,10 @@ def from_heatmap(heatmap_HW: np.ndarray, threshold: float) -> tuple[np.ndarray, 
 
     Args:
         heatmap_HW: probabilities, float32 in [0, 1].
+
+    Raises:
+        AnswerError: a probability is no number.
     """
+    check_finite(heatmap_HW, "the probabilities of pixels")
     mask_HW = heatmap_HW >= threshold
     return mask_HW, float(heatmap_HW[mask_HW].mean()) if mask_HW.any() else 0.0

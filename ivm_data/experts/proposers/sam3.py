@@ -10,6 +10,7 @@ import numpy as np
 
 from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
+from ivm_data.experts.common.finite import check_finite
 from ivm_data.experts.common.phrase_score import clean
 from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.proposers.mask_proposals import Opinion, propose_by_image, spoken
@@ -122,6 +123,7 @@ class Sam3(CheckpointExpert[Sam3Config]):
                     vision_embeds=picked, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
                 )
             score_PQ = out.pred_logits.float().sigmoid() * out.presence_logits.float().sigmoid()
+            check_finite(score_PQ, "the scores of instances")
             for score_Q, box_Q4, logits_Qhw in zip(score_PQ, out.pred_boxes, out.pred_masks, strict=True):
                 kept = score_Q > self.config.threshold
                 yield _Found(float(score_Q.max()), score_Q[kept], box_Q4[kept].float(), logits_Qhw[kept].float())

@@ -12,6 +12,7 @@ import numpy as np
 
 from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
+from ivm_data.experts.common.finite import check_finite
 from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Segmentation, check_lengths
@@ -192,6 +193,7 @@ def _finish(
     logits_NHW: torch.Tensor, iou_N: torch.Tensor, config: MaskConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Masks, predicted IoU clipped to [0, 1], and stability: IoU of the masks cut at logits +d and -d."""
+    check_finite(iou_N, "the predicted IoUs")
     inner_N = (logits_NHW > config.stability_offset).sum((1, 2)).float()
     outer_N = (logits_NHW > -config.stability_offset).sum((1, 2)).float()
     stability_N = inner_N / outer_N.clamp(min=1)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.experts import registry
+from ivm_data.experts.common.protocols import AnswerError
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
-from ivm_data.experts.lmms.openai_client import AnswerError
 from ivm_data.experts.registry import ExpertSpec, create
 from ivm_data.experts.segmenters import prompted_masks
 from ivm_data.recipes.labeling_recipes import recipe

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from transformers import AutoProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
+from ivm_data.engine.pipeline import run_isolated
+from ivm_data.experts.common.protocols import AnswerError
 from ivm_data.experts.grounders.box_views import LEAST_MAX_PIXELS, MAX_ASPECT, PADDING, show
 from ivm_data.experts.grounders.lmm_boxes import LmmBoxes, LmmBoxesConfig
 from ivm_data.experts.lmms import chat_messages, prompts
@@ -18,9 +20,11 @@ from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
 from ivm_data.experts.lmms.openai_client import OpenAiConfig
 from ivm_data.experts.lmms.openai_lmm import OpenAiLmm
 from ivm_data.experts.registry import ExpertSpec, create
+from ivm_data.stages.ground import GroundStage
+from ivm_data.stages.stage import Draft
 from ivm_model.masking import crop_box
-from storage.errors import ConfigError
-from storage.records import Box
+from storage.errors import ConfigError, IvmWarning
+from storage.records import Box, Rewrite, Sample
 
 FORMS = ("qwen2.5", "qwen3", "normalised")
 MILLION = 28 * 28 * 1280
@@ -79,9 +83,38 @@ def test_a_pixel_is_read(lmm):
     assert all(0 <= d.box.x0 < d.box.x1 <= 1 and 0 <= d.box.y0 < d.box.y1 <= 1 for d in found)
 
 
-def test_an_answer_in_another_form_is_no_detection_and_no_failure(lmm):
-    assert boxes_of(lmm, "normalised").ground([noise(30, 50)], [["mug"]]) == [[]]
-    assert boxes_of(lmm, answer_tokens=1).ground([noise(30, 50)] * 2, [["mug"], []])[1] == []
+def test_an_answer_in_another_form_is_an_error_and_not_no_boxes(lmm):
+    with pytest.raises(AnswerError, match=r"lmm-boxes:qwen0?@.* was asked where 'mug' is and answered '\["):
+        boxes_of(lmm, "normalised").ground([noise(30, 50)], [["mug"]])
+
+
+def test_an_unread_answer_rejects_its_sample_alone_and_no_image_is_asked_about_twice(lmm, monkeypatch):
+    said, answer = [], lmm.answer
+
+    def sometimes(images, questions, *how):
+        said.extend(questions)
+        given = answer(images, questions, *how)
+        return ["I see no star." if "star" in question else one for question, one in zip(questions, given, strict=True)]
+
+    monkeypatch.setattr(lmm, "answer", sometimes)
+    drafts = [
+        Draft(Sample(f"s{n}", b"", "", 60, 60, "x", "test"), noise(60, 60, n), Rewrite(("star" if n == 2 else "mug",)))
+        for n in range(5)
+    ]
+    outcome = run_isolated(GroundStage(boxes_of(lmm)), drafts)
+    assert [draft.sample.id for draft in outcome.kept] == ["s0", "s1", "s3", "s4"]
+    (rejection,) = outcome.rejected
+    assert (rejection.sample_id, rejection.reason) == ("s2", "expert_failed")
+    assert "'star' is and answered 'I see no star.'" in rejection.detail
+    assert len(said) == 5
+
+
+def test_answers_that_are_read_in_part_are_counted_in_a_warning(lmm, monkeypatch):
+    whole = answers([[28, 56, 112, 140]] * 2)
+    monkeypatch.setattr(lmm, "answer", lambda images, *_: [whole[:-9], whole][: len(images)])
+    with pytest.warns(IvmWarning, match=r"1 of 2 answers were read in part, 1 entries are no box or are cut"):
+        found = boxes_of(lmm).ground([noise(300, 500), noise(300, 500, 1)], [["mug"], ["mug"]])
+    assert all(len(row) == 1 for row in found)
 
 
 def test_the_model_is_told_the_form_of_the_answer_and_gets_the_phrase_as_quoted_data(lmm, monkeypatch):
@@ -131,7 +164,7 @@ def test_a_box_in_the_models_units_comes_back_in_the_images_pixels(shape, form, 
     seen_h, seen_w = view.image_HWC.shape[:2]
     unit = {"qwen2.5": (1, 1), "qwen3": (1000 / seen_w, 1000 / seen_h), "normalised": (1 / seen_w, 1 / seen_h)}[form]
     said = [value * unit[k % 2] for k, value in enumerate(seen)]
-    read = view.read(json.dumps([said]) if form == "normalised" else answers([said]), form)
+    read = view.read(json.dumps([said]) if form == "normalised" else answers([said]), form).boxes
     if box.area > 1e-3:
         (back,) = read
         assert np.allclose([back.x0, back.y0, back.x1, back.y1], [box.x0, box.y0, box.x1, box.y1], atol=1e-6)
@@ -143,9 +176,8 @@ def test_a_square_view_has_the_image_in_its_middle():
     view = show(image_HWC, "normalised", MILLION)
     assert view.image_HWC.shape == (90, 90, 3) and (view.image_HWC[30:60] == image_HWC).all()
     assert (view.image_HWC[:30] == PADDING).all() and (view.image_HWC[60:] == PADDING).all()
-    (whole,) = view.read("[0, 0, 1, 1]", "normalised")
-    assert whole == Box(0, 0, 90, 30)
-    assert view.read("[0, 0, 1, 0.3]", "normalised") == []
+    assert view.read("[0, 0, 1, 1]", "normalised") == ([Box(0, 0, 90, 30)], 0)
+    assert view.read("[0, 0, 1, 0.3]", "normalised") == ([], 0)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -220,12 +252,12 @@ def test_a_model_behind_an_endpoint_answers_with_boxes_too(endpoint):
     url, replies, asked = endpoint
     replies += [
         "```json\n" + answers([[100, 200, 500, 900]]) + "\n```",
-        "I see no star.",
-        answers([[0, 0, 9, 9]] * 999),
+        "I see no star: []",
+        "<think>A cup?</think>" + answers([[0, 0, 9, 9]]),
     ]
     grounder = boxes_of(OpenAiLmm(OpenAiConfig(url, "m", concurrency=1, votes=2)), "qwen3")
     (found,) = grounder.ground([noise(480, 640)], [["mug", "star", "cup"]])
-    assert [(hit.phrase, hit.score) for hit in found] == [("mug", pytest.approx(3 / 4))]
+    assert [(hit.phrase, hit.score) for hit in found] == [(name, pytest.approx(3 / 4)) for name in ("mug", "cup")]
     assert found[0].box == Box(64, 96, 320, 432)
     system, user = asked[0]["messages"]
     assert system["content"] == chat_messages.BOXES["qwen3"] and asked[0]["max_tokens"] == 1024

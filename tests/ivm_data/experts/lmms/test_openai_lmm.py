@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,11 +18,14 @@ import numpy as np
 import pytest
 
 from ivm_data.engine.pipeline import run_isolated
+from ivm_data.experts.common.protocols import AnswerError
 from ivm_data.experts.common.usage import Usage, metered
 from ivm_data.experts.lmms import chat_messages
+from ivm_data.experts.lmms.bounded_client import MAX_BYTES
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
-from ivm_data.experts.lmms.openai_client import AnswerError, OpenAiConfig
+from ivm_data.experts.lmms.openai_client import OpenAiConfig
 from ivm_data.experts.lmms.openai_lmm import OpenAiLmm
+from ivm_data.experts.lmms.response_cache import ResponseCache, response_key
 from ivm_data.stages.rewrite import RewriteStage
 from ivm_data.stages.stage import Draft
 from ivm_data.worlds.scene import draw_scene
@@ -138,15 +143,66 @@ def test_p_yes_sums_over_the_spellings_of_the_first_token(server):
     assert len(server.asked) == 1 and server.asked[0]["top_logprobs"] == 20 and server.asked[0]["max_tokens"] == 1
 
 
-@pytest.mark.parametrize("first", [text("yes"), refusal(400, "logprobs are not supported by this server")])
+@pytest.mark.parametrize(
+    "first", [[text("yes"), text("yes")], [refusal(400, "logprobs are not supported by this server")]]
+)
 def test_without_log_probabilities_votes_are_counted_and_nonsense_is_not(server, first):
-    server.replies = [first, *map(text, ("Yes.", "no", "No", "perhaps"))]
-    lmm = server.lmm(votes=4)
+    server.replies = [*first, *map(text, ("Yes.", "no", "No", "perhaps"))]
+    lmm, tries = server.lmm(votes=4), len(first)
     assert p_yes(lmm) == pytest.approx((1 + 1) / (3 + 2))
-    assert [asked["temperature"] for asked in server.asked[1:]] == [1] * 4
+    assert [asked["temperature"] for asked in server.asked[tries:]] == [1] * 4
     server.replies = [text("yes")]
     assert p_yes(lmm) == pytest.approx((4 + 1) / (4 + 2))
-    assert [asked.get("logprobs", False) for asked in server.asked[5:]] == [False] * 4
+    assert [asked.get("logprobs", False) for asked in server.asked[tries + 4 :]] == [False] * 4
+
+
+def listed(*entries):
+    """An answer whose first token has these (token, log-probability)."""
+    top = [{"token": token, "logprob": value, "bytes": None} for token, value in entries]
+    return text("", logprobs={"content": [top[0] | {"top_logprobs": top}]})
+
+
+FAULTY = [
+    listed(("yes", math.nan), ("no", -1.0)),
+    listed(("yes", math.inf), ("no", -1.0)),
+    listed(("yes", None), ("no", -1.0)),
+    listed(("yes", "-0.1"), ("no", -1.0)),
+    listed(("yes", True), ("no", -1.0)),
+    listed(("yes", 0.5), ("no", -1.0)),
+    listed((None, -0.5), ("no", -1.0)),
+    listed(("yes", -1.0), ("yes", -1.0), ("no", -2.0)),
+    listed(("yes", -0.1), ("Yes", -0.1), ("no", -0.1)),
+]
+
+
+@pytest.mark.parametrize("faulty", FAULTY)
+def test_log_probabilities_that_are_none_give_no_score_are_asked_for_again_and_are_not_kept(server, faulty, tmp_path):
+    server.replies = [faulty, logprobs(yes=0.6, no=0.2)]
+    lmm = server.lmm(cache=str(tmp_path))
+    assert p_yes(lmm) == pytest.approx(0.75) and len(server.asked) == 2
+    server.replies = [faulty]
+    with pytest.raises(AnswerError, match="no log-probabilities that can be used, asked 2 times: "):
+        lmm.p_yes([IMAGE], ["another question"])
+    server.replies = [logprobs(yes=0.2, no=0.6)]
+    assert float(lmm.p_yes([IMAGE], ["another question"])[0]) == pytest.approx(0.25)
+    with pytest.raises(AnswerError, match="asked 2 times"):
+        server.replies = [faulty]
+        lmm.choose([IMAGE], ["What colour is it?"], [["red", "blue"]])
+
+
+def test_a_server_that_gave_log_probabilities_and_once_gives_none_is_asked_again_and_never_votes(server):
+    server.replies = [logprobs(yes=0.6, no=0.2), text("yes"), logprobs(yes=0.2, no=0.6)]
+    lmm = server.lmm()
+    assert [p_yes(lmm), float(lmm.p_yes([IMAGE], ["b"])[0])] == [pytest.approx(0.75), pytest.approx(0.25)]
+    server.replies = [text("yes")]
+    with pytest.raises(AnswerError, match="it lists none"):
+        p_yes(lmm)
+    assert all(asked["temperature"] == 0 for asked in server.asked)
+
+
+def test_two_tokens_may_be_spelled_alike_and_one_may_be_impossible(server):
+    server.replies = [listed(("yes", math.log(0.3)), ("yes", math.log(0.2)), ("no", math.log(0.5)), ("x", -math.inf))]
+    assert p_yes(server.lmm()) == pytest.approx(0.5)
 
 
 def test_an_injecting_instruction_stays_quoted_data_and_cannot_change_the_form_of_the_verdict(server):
@@ -325,6 +381,135 @@ def test_one_prompt_over_the_context_length_costs_one_sample_of_its_batch(server
     assert "maximum context length" in outcome.rejected[0].detail
 
 
+def drip_head(handler):
+    with suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(200):
+            handler.wfile.write(b"x-more: 1\r\n")
+            time.sleep(0.05)
+
+
+def drip_body(handler):
+    with suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
+        for _ in range(200):
+            handler.wfile.write(b" ")
+            time.sleep(0.05)
+
+
+def endless(handler):
+    with suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
+        for _ in range(2000):
+            handler.wfile.write(b" " * (1 << 20))
+
+
+def zipped(handler):
+    handler.send(200, {"content-encoding": "gzip"}, "x")
+
+
+def endless_redirect(handler):
+    with suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 307 Temporary Redirect\r\nlocation: /v1/chat/completions\r\n\r\n")
+        for _ in range(2000):
+            handler.wfile.write(b" " * (1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (drip_head, "no whole answer within 0.5 s"),
+        (drip_body, "no whole answer within 0.5 s"),
+        (endless, f"more than {MAX_BYTES} bytes"),
+        (zipped, "compressed, which was not asked for"),
+        (endless_redirect, "more than 5 redirects"),
+    ],
+)
+@pytest.mark.parametrize("kept_alive", [False, True])
+def test_an_answer_that_never_ends_is_given_up_in_time_and_size(server, reply, message, kept_alive):
+    lmm = server.lmm(max_retries=0, timeout_s=0.5 if "0.5" in message else 60.0)
+    if kept_alive:
+        server.http.RequestHandlerClass.protocol_version = "HTTP/1.1"
+        lmm.answer([IMAGE], ["first"])
+    server.replies = [reply]
+    with pytest.raises(TransientError, match=f"{server.url}.* gave no answer .*{message}"):
+        lmm.answer([IMAGE], ["a"])
+    server.replies = [text("ok")]
+    assert lmm.answer([IMAGE], ["b"]) == ["ok"]
+
+
+def test_a_redirect_of_a_question_is_followed(server):
+    server.replies = [(307, {"location": "/v1/chat/completions"}, ""), text("ok")]
+    assert server.lmm().answer([IMAGE], ["a"]) == ["ok"] and len(server.asked) == 2
+
+
+def test_two_deployments_on_one_host_do_not_answer_for_each_other(server, tmp_path):
+    server.replies = [text("find ring"), text("find star")]
+    cache = {"cache": str(tmp_path), "max_retries": 0}
+    first, second = (
+        OpenAiLmm(OpenAiConfig(server.url.replace("/v1", f"/{name}/v1"), "m", **cache)) for name in ("one", "two")
+    )
+    assert first.name != second.name
+    assert [lmm.rewrite(["a"])[0].phrases for lmm in (first, second, first)] == [("ring",), ("star",), ("ring",)]
+
+
+def test_models_of_two_directories_of_one_name_do_not_answer_for_each_other(server, tmp_path):
+    server.models = ["/a/m", "/b/m"]
+    server.replies = [text("find ring", model=""), text("find star", model="")]
+    first, second = (OpenAiLmm(OpenAiConfig(server.url, name, cache=str(tmp_path))) for name in server.models)
+    assert [lmm.rewrite(["a"])[0].phrases for lmm in (first, second)] == [("ring",), ("star",)]
+
+
+def test_an_answer_that_was_kept_under_the_endpoint_without_its_path_is_asked_for_again(server, tmp_path):
+    lmm = server.lmm(cache=str(tmp_path))
+    old = f"m@127.0.0.1:{server.http.server_port}"
+    parameters = {"votes": 2, "answer_tokens": 64, "image_format": "png", "instructed": True}
+    asked = [chat_messages.YES_NO, "Is there a ring?"]
+    ResponseCache(tmp_path).keep(response_key(old, parameters, asked, IMAGE), 0.125)
+    server.replies = [logprobs(yes=0.6, no=0.2)]
+    assert p_yes(lmm) == pytest.approx(0.75)
+
+
+SECRET = "sk-live-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal(401, f"no such key: {SECRET}"),
+        refusal(400, f"bad request with {SECRET}"),
+        refusal(500, f"oops: authorization Bearer {SECRET}"),
+        refusal(404, SECRET),
+        (200, {}, f'{{"torn {SECRET}'),
+        text(f"my key is {SECRET}"),
+        text("yes", model=f"org/{SECRET}"),
+    ],
+)
+def test_a_known_key_is_in_no_message_and_no_answer(server, reply, monkeypatch, tmp_path):
+    monkeypatch.setenv(KEY, SECRET)
+    server.replies = [reply]
+    lmm = server.lmm(api_key_env=KEY, max_retries=0, cache=str(tmp_path))
+    try:
+        shown = " ".join(lmm.answer([IMAGE], ["a"]))
+    except (AnswerError, ConfigError, TransientError, WeightsError) as error:
+        shown = "".join(traceback.format_exception(error))
+    assert server.asked[0]["key"] == f"Bearer {SECRET}"
+    assert shown and SECRET not in shown
+    assert all(SECRET.encode() not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+
+def test_a_dummy_key_hides_no_word_of_an_answer(server, monkeypatch):
+    monkeypatch.setenv(KEY, "none")
+    server.replies = [text("none")]
+    assert server.lmm(api_key_env=KEY).answer([IMAGE], ["a"]) == ["none"]
+
+
+def test_a_key_that_was_given_in_place_of_its_variables_name_is_not_repeated(server):
+    with pytest.raises(ConfigError) as caught:
+        server.lmm(api_key_env="gsk_0123456789abcdef").load()
+    assert "gsk_" not in str(caught.value)
+
+
 def test_a_refused_key_is_a_matter_of_configuration(server):
     server.replies = [refusal(401, "who are you?")]
     with pytest.raises(ConfigError, match=r"401.*'api_key_env' is empty"):
@@ -391,9 +576,11 @@ def test_nothing_asked_is_nothing_sent(server):
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"base_url": "http://gpu:8000/v1", "model": "org/m"}, "org/m@gpu:8000"),
-        ({"base_url": "https://api.example.com/v1", "model": "m", "revision": "2"}, "m@api.example.com:443#2"),
-        ({"base_url": "http://gpu/v1", "model": "/srv/models/m"}, "m@gpu:80"),
+        ({"base_url": "http://gpu:8000/v1", "model": "org/m"}, "org/m@gpu:8000/v1"),
+        ({"base_url": "https://api.example.com/v1", "model": "m", "revision": "2"}, "m@api.example.com:443/v1#2"),
+        ({"base_url": "http://gpu/v1", "model": "/srv/models/m"}, "m@gpu:80/v1"),
+        ({"base_url": "http://gpu/openai/deployments/a/", "model": "m"}, "m@gpu:80/openai/deployments/a"),
+        ({"base_url": "http://gpu", "model": "m"}, "m@gpu:80"),
     ],
 )
 def test_the_name_is_known_without_a_server(options, name):
@@ -404,7 +591,8 @@ def test_the_name_is_known_without_a_server(options, name):
     ("options", "message"),
     [
         ({"base_url": "gpu:8000"}, "'base_url' must look like"),
-        ({"base_url": "http://me:secret@gpu/v1"}, "no user or password"),
+        ({"base_url": "http://me:secret@gpu/v1"}, "no user, password or query"),
+        ({"base_url": "http://gpu/v1?key=secret"}, "no user, password or query"),
         ({"api_key_env": "sk-abc"}, "never holds the key"),
         ({"votes": 0}, "'votes' must be at least 1, got 0"),
         ({"max_retries": -1}, "'max_retries' must be at least 0, got -1"),
