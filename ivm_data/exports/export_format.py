@@ -1,6 +1,6 @@
 """What a format is, and what the formats share.
 
-A format is one file in this package and one line in `registry.FORMATS`:
+A format is one file in this package and one line in `formats.FORMATS`:
 
     @dataclass(frozen=True)
     class YoloOptions:
@@ -12,10 +12,10 @@ A format is one file in this package and one line in `registry.FORMATS`:
         Loses: status, quality
         \"""
 
-The docstring is what `ivm export` shows. A writer gets the labels one at a time and an empty folder, and holds no more
-than names in memory; the folder gets its real name when it is whole. Equal labels and options make equal bytes: no
-time, no random id, no path of this machine. What a format has no place for is counted as `left_out`. Heavy imports
-belong inside functions.
+The docstring is what `ivm export` shows. A writer gets the labels one at a time, each sample once, and an empty folder,
+and holds no more than names in memory; the folder gets its real name when it is whole. Equal labels and options make
+equal bytes: no time, no random id, no path of this machine. What a format has no place for is counted as `left_out`.
+Heavy imports belong inside functions.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ivm_data.images import FORMATS
+from ivm_data.images import FORMATS, decode
 from storage import rle
 from storage.records import Label, Rle
 from storage.rows import image_sha
@@ -41,7 +41,31 @@ Category = Literal["instruction", "phrase", "target"]
 """What a class is in a format that has classes: the instruction, its target phrases, or one class for everything."""
 
 _ORIENTATION = 0x0112
-_SUFFIXES = {"jpeg": "jpg", "tiff": "tif"}
+_SUFFIXES = {"jpeg": "jpg", "mpo": "jpg", "tiff": "tif"}
+"""File endings that are not the name of their format. Of a photo of several pictures (MPO) the first is a JPEG."""
+_PLAIN_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
+"""Pillow's names of pixels of 8 bits that every tool shows alike."""
+
+
+@dataclass(frozen=True)
+class Opens:
+    """Image files that a tool opens; others become a PNG of the same pixels.
+
+    Attributes:
+        formats: Pillow's names of them.
+        every_mode: also 16 bits, CMYK, and files of several pictures.
+    """
+
+    formats: frozenset[str]
+    every_mode: bool = False
+
+
+EVERYWHERE = Opens(frozenset({"JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM"}))
+"""Files that both Pillow, in all its versions, and OpenCV read."""
+BROWSERS = Opens(frozenset({"JPEG", "PNG", "BMP", "WEBP", "GIF"}))
+"""Files that a web page shows."""
+PILLOW = Opens(frozenset(FORMATS), every_mode=True)
+"""Files that the Pillow of today reads."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +141,10 @@ class Stored(NamedTuple):
 
 
 class ImageFolder:
-    """A folder with each image once, named by its hash."""
+    """A folder with each image once, named by its hash, as a file that a tool opens."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, opens: Opens = EVERYWHERE) -> None:
+        self.folder, self.opens = folder, opens
         self._stored: dict[str, Stored] = {}
         folder.mkdir(parents=True)
 
@@ -132,27 +156,29 @@ class ImageFolder:
         sha = image_sha(item.label.sample.image)
         if sha in self._stored:
             return self._stored[sha]
-        data, suffix = upright(item.label.sample.image)
+        data, suffix = fitting(item.label.sample.image, self.opens)
         stored = Stored(f"{sha}.{suffix}", len(self), fresh=True)
         (self.folder / stored.name).write_bytes(data)
         self._stored[sha] = stored._replace(fresh=False)
         return stored
 
 
-def upright(image: bytes) -> tuple[bytes, str]:
-    """(the encoded image, suffix of its format), the same bytes where EXIF does not turn it.
+def fitting(image: bytes, opens: Opens) -> tuple[bytes, str]:
+    """(the encoded image, suffix of its format), the same bytes where a tool opens them and EXIF does not turn them.
 
     Masks are in the frame after EXIF rotation, and most readers do not turn: a turned image becomes a PNG that needs
-    no turning.
+    no turning. So does one that the tool does not open: the pixels are those that were labeled.
     """
     with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
-        if opened.getexif().get(_ORIENTATION, 1) == 1:
-            name = str(opened.format).lower()
-            return image, _SUFFIXES.get(name, name)
-        turned = ImageOps.exif_transpose(opened)
-        stream = io.BytesIO()
-        turned.convert("RGB").save(stream, "PNG")
-        return stream.getvalue(), "png"
+        form = str(opened.format)
+        upright = opened.getexif().get(_ORIENTATION, 1) == 1
+        several = form != "MPO" and getattr(opened, "n_frames", 1) > 1
+        plain = opens.every_mode or (opened.mode in _PLAIN_MODES and not several)
+        if upright and plain and ("JPEG" if form == "MPO" else form) in opens.formats:
+            return image, _SUFFIXES.get(form.lower(), form.lower())
+    stream = io.BytesIO()
+    Image.fromarray(decode(image)).save(stream, "PNG")
+    return stream.getvalue(), "png"
 
 
 def mask_png(mask: Rle) -> bytes:

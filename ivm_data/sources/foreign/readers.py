@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, get_type_hints
 
 from ivm_data.config import build
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair
+from ivm_data.sources.foreign.foreign_reader import Record
 from storage.errors import ConfigError
 
 READERS = {
@@ -32,6 +32,12 @@ READERS = {
     "labelme": "labelme:read_labelme",
     "parquet": "tables:read_parquet",
     "hf-dataset": "tables:read_hf_dataset",
+    "yolo": "yolo:read_yolo",
+    "pascal-voc": "pascal_voc:read_pascal_voc",
+    "cvat": "cvat:read_cvat",
+    "mask-folder": "mask_folder:read_mask_folder",
+    "webdataset": "web_dataset:read_web_dataset",
+    "folder": "image_folder:read_folder",
 }
 """Name -> module in this package and function. Its config class is the type of the function's `config`."""
 
@@ -72,7 +78,7 @@ def describe(name: str) -> Reader:
     return Reader(name, makes.strip(), reads.strip(), needs, options)
 
 
-def read(name: str, options: Mapping[str, Any]) -> Iterator[ForeignPair | BadRecord]:
+def read(name: str, options: Mapping[str, Any]) -> Iterator[Record]:
     """The records of a foreign data set.
 
     Raises:

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
-from storage import rle
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, Target, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
+from ivm_data.sources.foreign.shapes import mask_target
 
 _TURNED = {5, 6, 7, 8}
 """EXIF orientations that swap width and height."""
@@ -36,7 +37,7 @@ class ReasonSegConfig:
     held_out: bool = False
 
 
-def read_reasonseg(config: ReasonSegConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_reasonseg(config: ReasonSegConfig) -> Iterator[Record]:
     """ReasonSeg: each text of an image is an instruction; its outlines, less what is to be ignored, are the mask.
 
     Reads: *.json, *.jpg
@@ -98,8 +99,7 @@ def _marked(
 
 def _target(mask_HW: np.ndarray) -> tuple[Target, ...]:
     """One target; none for an empty mask."""
-    mask = rle.encode(mask_HW)
-    return ({"mask_rle": {"size": [mask.height, mask.width], "counts": mask.counts.decode()}},) * bool(mask_HW.any())
+    return (mask_target(mask_HW),) if mask_HW.any() else ()
 
 
 def _painted(mask_HW: np.ndarray, point_N2: np.ndarray, value: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, checked, existing
 from ivm_data.sources.foreign.robot_frames import language
 from storage.errors import ConfigError
 
@@ -35,7 +35,7 @@ class RldsConfig:
             raise ConfigError(f"'every' must be at least 1, got {self.every}")
 
 
-def read_rlds(config: RldsConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_rlds(config: RldsConfig) -> Iterator[Record]:
     """Open X as RLDS: an episode's language is the instruction of every k-th frame, which is stored as it is.
 
     Reads: dataset_info.json, features.json, *.tfrecord-*

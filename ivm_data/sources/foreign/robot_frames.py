@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
 from storage.errors import ConfigError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -39,7 +40,7 @@ class RobotFramesConfig:
             raise ConfigError(f"'every' must be at least 1, got {self.every}")
 
 
-def read_robot_frames(config: RobotFramesConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_robot_frames(config: RobotFramesConfig) -> Iterator[Record]:
     """Robot frames: an episode's language is the instruction of every k-th frame; nothing is labeled.
 
     Reads: lang.txt, images0/im_*.jpg

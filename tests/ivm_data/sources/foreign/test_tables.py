@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ivm_data.sources.foreign.foreign_reader import write_manifest
+from ivm_data.sources.foreign.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.world import write_world
