@@ -131,7 +131,7 @@ def _mask(given: dict[str, str], size: Size) -> Target:
     if min(x, y) < 0 or min(width, height) < 1 or y + height > size[0] or x + width > size[1]:
         raise ValueError(f"a mask at {x, y} of {width} by {height} pixels leaves the image of {size}")
     if (run_N < 0).any() or run_N.sum() != width * height:
-        raise ValueError(f"a mask's runs cover {run_N.sum()} pixels of {width * height}")
+        raise ValueError(f"a mask's runs are {given['rle'][:40]!r}, which do not cover {width * height} pixels")
     part_HW = np.repeat(np.arange(len(run_N)) % 2 == 1, run_N).reshape(height, width)
     mask_HW = np.zeros(size, bool)
     mask_HW[y : y + height, x : x + width] = part_HW

@@ -131,10 +131,13 @@ class _Writer:
 
     def _row(self, pair: ForeignPair) -> dict[str, Any] | BadRecord:
         wrong = [name for name in _TEXTS if not isinstance(getattr(pair, name), str)]
-        if wrong or not isinstance(pair.held_out, bool):
-            name = wrong[0] if wrong else "held_out"
+        wrong += [] if isinstance(pair.held_out, bool) else ["held_out"]
+        wrong += [] if isinstance(pair.image, str | bytes | Path) and pair.image else ["image"]
+        if wrong:
             shown = pair.image if isinstance(pair.image, str) else "with bytes"
-            return BadRecord(f"image {shown[:80]}", f"{name!r} is {getattr(pair, name)!r:.60}, which it may not be")
+            return BadRecord(
+                f"image {shown[:80]}", f"{wrong[0]!r} is {getattr(pair, wrong[0])!r:.60}, which it may not be"
+            )
         image, instruction = self._image(pair.image), pair.instruction
         row: dict[str, Any] = {"image": image, "instruction": instruction, "source": pair.source or self.source}
         row |= {name: value for name in ("kind", "difficulty", "held_out") if (value := getattr(pair, name))}

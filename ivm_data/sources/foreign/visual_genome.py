@@ -110,7 +110,7 @@ def _by_name(things: list[Any]) -> dict[str, list[Any]]:
     named: dict[str, list[Any]] = defaultdict(list)
     for thing in things:
         names = thing.get("names") if isinstance(thing, dict) else None
-        named[str(names[0]).strip() if names else ""].append(thing)
+        named[str(names[0]).strip() if isinstance(names, list) and names else ""].append(thing)
     return named
 
 
