@@ -27,7 +27,7 @@ VOC_BORDER = 255
 
 _HEX = re.compile(r"#([0-9a-fA-F]{6})")
 _LINE = re.compile(r"(#[0-9a-fA-F]{6}|\d+(?:[ ,]+\d+[ ,]+\d+)?)[\s:,=]+(\S.*)")
-_CVAT_LINE = re.compile(r"([^:#][^:]*):(\d+),(\d+),(\d+):[^:]*:[^:]*")
+_CVAT_LINE = re.compile(r"([^:#][^:]*):(\d+,\d+,\d+)?:[^:]*:[^:]*")
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,21 @@ class ClassMap:
 def voc_map() -> ClassMap:
     """The indices and colours of Pascal VOC."""
     numbered = dict(enumerate(VOC, 1))
-    colours = {_voc_colour(number): name for number, name in numbered.items()} | {_voc_colour(VOC_BORDER): "void"}
-    return ClassMap(numbered, colours, frozenset({VOC_BORDER}))
+    return with_voc_border(ClassMap(numbered, {_voc_colour(number): name for number, name in numbered.items()}))
+
+
+def with_voc_border(classes: ClassMap) -> ClassMap:
+    """The same map, in which index 255 and its colour count for nobody, unless it names them."""
+    colours = {_voc_colour(VOC_BORDER): "void"} | classes.by_colour
+    ignored = classes.ignored | ({VOC_BORDER} - classes.by_index.keys())
+    return ClassMap(classes.by_index, colours, ignored)
 
 
 def read_class_map(path: Path, ignored: Iterable[int] = ()) -> ClassMap:
     """A map from a file: CVAT's labelmap.txt (`cup:255,0,0::`), JSON or YAML, or lines of a value and a name.
 
-    A value is an index (`1`) or a colour (`#ff0000`, `255,0,0`).
+    A value is an index (`1`) or a colour (`#ff0000`, `255,0,0`). Where labelmap.txt gives no colour a line has that of
+    VOC's palette at its place.
 
     Raises:
         ConfigError: another form, or no class at all.
@@ -136,9 +143,11 @@ def _pairs(text: str, suffix: str) -> Iterator[tuple[int | str, str]]:
         listed = named.items() if isinstance(named, dict) else enumerate(named) if isinstance(named, list) else ()
         yield from ((_value(str(value)), str(name)) for value, name in listed)
         return
+    place = 0
     for line in text.splitlines():
         if cvat := _CVAT_LINE.fullmatch(line.strip()):
-            yield _value(",".join(cvat.groups()[1:])), cvat[1]
+            yield _value(cvat[2] or f"#{_voc_colour(place):06x}"), cvat[1]
+            place += 1
         elif found := _LINE.fullmatch(line.strip()):
             yield _value(found[1]), found[2]
         elif line.strip() and not line.startswith("# "):

@@ -61,10 +61,13 @@ def _image(
         yield from (BadRecord(f"{where}, category {coco.shown(one)}", reason(error)) for one, _ in categories)
         return
     marks, found = coco.marks(image), dict[int, list[Target]]()
-    for category_id, numbers in categories:
+    for category_id, rows in categories:
         try:
             coco.category(category_id)
-            found[category_id] = list(_targets(coco, marks, numbers))
+            found[category_id] = list(_targets(coco, marks, rows))
+            if (image_id, category_id) in coco.incomplete:
+                found.pop(category_id)
+                raise ValueError("another annotation of it cannot be used, so that not every one is marked")
         except Exception as error:  # a foreign value raises nearly every type; it is that category's alone
             yield BadRecord(f"{where}, category {coco.shown(category_id)}", reason(error))
     for kind, count in marks.dropped.items():
@@ -80,9 +83,10 @@ def _image(
         )
 
 
-def _targets(coco: CocoIndex, marks: Marks, numbers: list[int]) -> Iterator[Target]:
-    for number in numbers:
+def _targets(coco: CocoIndex, marks: Marks, rows: list[int]) -> Iterator[Target]:
+    for row in rows:
+        annotation = coco.at(row)
         try:
-            yield marks.add(coco.annotation(number))
+            yield marks.add(annotation)
         except Exception as error:
-            raise ValueError(f"annotation {coco.shown(number)}: {reason(error)}") from error
+            raise ValueError(f"annotation {annotation.get('id')}: {reason(error)}") from error

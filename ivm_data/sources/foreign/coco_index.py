@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -44,12 +45,13 @@ class CocoImage:
 class CocoIndex:
     """Images and categories in memory, 40 bytes for each annotation, and the open file. A context manager.
 
-    Ids are numbers as `record_id` makes them.
+    Ids are numbers as `record_id` makes them. Several annotations may have one id: each says itself of what it is.
 
     Attributes:
         images: image id -> image.
         categories: category id -> name.
         bad: images, categories and annotations that cannot be used.
+        incomplete: (image id, category id) of which an annotation cannot be used.
         scaled: Label Studio wrote the file: it scales polygons with the size of a photo as it is stored.
     """
 
@@ -57,6 +59,7 @@ class CocoIndex:
         self.path, self.url_parts, self.scaled = path, url_parts, False
         self.images, self.categories = dict[int, CocoImage](), dict[int, str]()
         self.bad: list[BadRecord] = []
+        self.incomplete: set[tuple[int, int]] = set()
         self._claims, self._shown = Claims(), dict[int, str]()
         found = array("q")
         counts = dict.fromkeys(_MEMBERS, 0)
@@ -68,8 +71,8 @@ class CocoIndex:
                 self.scaled = node.value.get("contributor") == "Label Studio"
         if not all(counts.values()):
             raise ConfigError(f"'{path}' is no COCO instances file: it has {counts}; all three must be there")
-        self._row_N5 = self._without_repeats(np.frombuffer(found, np.int64).reshape(-1, 5))
-        self._by_id = np.argsort(self._row_N5[:, 2])
+        self._row_N5 = np.frombuffer(found, np.int64).reshape(-1, 5)
+        self._by_id = np.argsort(self._row_N5[:, 2], kind="stable")
         self._file = path.open("rb")
 
     def __enter__(self) -> Self:
@@ -79,15 +82,16 @@ class CocoIndex:
         self._file.close()
 
     def groups(self) -> Iterator[tuple[int, list[tuple[int, list[int]]]]]:
-        """(image id, [(category id, annotation ids), ...]) for each image with annotations, ordered by these ids."""
-        rows = self._row_N5[np.lexsort(self._row_N5[:, 2::-1].T)]
+        """(image id, [(category id, rows of its annotations), ...]) for each image with annotations, ordered by ids."""
+        order = np.lexsort(self._row_N5[:, 2::-1].T)
+        rows = self._row_N5[order]
         edges = np.flatnonzero((rows[1:, :2] != rows[:-1, :2]).any(axis=1)) + 1
         groups = (
-            (int(rows[start, 0]), int(rows[start, 1]), rows[start:stop, 2].tolist())
+            (int(rows[start, 0]), int(rows[start, 1]), order[start:stop].tolist())
             for start, stop in pairwise([0, *edges, len(rows)] if len(rows) else [])
         )
         for image, found in groupby(groups, key=lambda group: group[0]):
-            yield image, [(category, annotations) for _, category, annotations in found]
+            yield image, [(category, places) for _, category, places in found]
 
     def image(self, image_id: int) -> CocoImage:
         """The image of an id.
@@ -116,30 +120,25 @@ class CocoIndex:
         """Where the targets of an image are collected."""
         return Marks(image.size, self.scaled)
 
+    def at(self, row: int) -> dict[str, Any]:
+        """Read the annotation of a row that `groups` gave."""
+        return dict(read_at(self._file, int(self._row_N5[row, 3]), int(self._row_N5[row, 4])))
+
     def annotation(self, annotation_id: int) -> dict[str, Any]:
         """Read an annotation from the file.
 
         Raises:
-            ValueError: there is none with this id.
+            ValueError: there is none with this id, or several.
         """
-        at = np.searchsorted(self._row_N5[:, 2], annotation_id, sorter=self._by_id)
-        row = self._row_N5[self._by_id[at]] if at < len(self._by_id) else None
-        if row is None or row[2] != annotation_id:
-            raise ValueError(f"annotation {self.shown(annotation_id)} is not in '{self.path.name}'")
-        return dict(read_at(self._file, int(row[3]), int(row[4])))
+        first, last = np.searchsorted(self._row_N5[:, 2], [annotation_id, annotation_id + 1], sorter=self._by_id)
+        if last - first != 1:
+            seen = "is not" if first == last else "is more than once"
+            raise ValueError(f"annotation {self.shown(annotation_id)} {seen} in '{self.path.name}'")
+        return self.at(int(self._by_id[first]))
 
     def shown(self, number: int) -> str:
         """An id as the file has it."""
         return self._shown.get(number, str(number))
-
-    def _without_repeats(self, row_N5: np.ndarray) -> np.ndarray:
-        """The rows with the first annotation of each id; the others are bad records."""
-        kept = np.zeros(len(row_N5), bool)
-        kept[np.unique(row_N5[:, 2], return_index=True)[1]] = True
-        for annotation_id in row_N5[~kept, 2].tolist():
-            where = f"{self.path.name}: annotation {self.shown(annotation_id)}"
-            self.bad.append(BadRecord(where, "an earlier annotation has the same id"))
-        return row_N5[kept]
 
     def _add(self, node: Node, position: int, found: array[int]) -> None:
         try:
@@ -151,6 +150,8 @@ class CocoIndex:
                 found.extend(array("q", [*(self._number(node.value[name]) for name in _FIELDS), node.start, node.stop]))
         except Exception as error:  # a foreign value raises nearly every type; it is that record's alone
             self.bad.append(BadRecord(f"{self.path.name}: {node.key}[{position}]", reason(error)))
+            with suppress(Exception):  # an annotation that says of what it is one leaves those incomplete
+                self.incomplete.add((record_id(node.value["image_id"]), record_id(node.value["category_id"])))
 
     def _keep(self, known: dict[int, Any], number: int, value: Any) -> None:
         if known.setdefault(number, value) != value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PureWindowsPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -242,6 +243,8 @@ def _file(reference: Any, config: LabelStudioConfig) -> str:
         if not reference.startswith(config.prefix):
             raise ValueError(f"the image {reference!r:.80} does not start with the prefix {config.prefix!r}")
         return reference.removeprefix(config.prefix).lstrip("/")
+    if PureWindowsPath(reference).drive:
+        return PureWindowsPath(reference).name
     parts = urlsplit(reference)
     if served := parse_qs(parts.query).get("d"):
         return served[0]

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ivm_data.sources.foreign.class_map import ClassMap, masks_by_class, read_class_map, voc_map
+from ivm_data.sources.foreign.class_map import ClassMap, masks_by_class, read_class_map, voc_map, with_voc_border
 from ivm_data.sources.foreign.foreign_reader import ForeignPair, LeftOut, Record, Target, checked, existing
 from ivm_data.sources.foreign.image_folder import SUFFIXES
 from ivm_data.sources.foreign.image_references import image_path, inside
@@ -67,7 +67,7 @@ class _Voc:
         self.xml = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
         self.classes, self.objects = folder / "SegmentationClass", folder / "SegmentationObject"
         labels = folder / "labelmap.txt"
-        self.map = read_class_map(labels, ignored=(255,)) if labels.is_file() else voc_map()
+        self.map = with_voc_border(read_class_map(labels)) if labels.is_file() else voc_map()
 
     def names(self) -> list[str]:
         """Every image that has an annotation or a mask, or those of the split.
@@ -187,12 +187,13 @@ def _shape(thing: ElementTree.Element, size: list[int] | None) -> Shape:
 
 
 def _box(thing: ElementTree.Element, size: list[int] | None) -> Target:
-    """VOC counts pixels from 1, and the last ones are inside; tools that write fractions count edges from 0."""
+    """VOC counts pixels from 1, and the last ones are inside; tools that write decimals (CVAT) count edges from 0."""
     found = thing.find("bndbox")
     if found is None:
         raise ValueError("an object without <bndbox>")
-    edges = [float(found.findtext(side) or "nan") for side in _SIDES]
-    whole = all(edge.is_integer() for edge in edges)
+    texts = [(found.findtext(side) or "").strip() for side in _SIDES]
+    edges = [float(text or "nan") for text in texts]
+    whole = all(text.isdigit() for text in texts)
     x0, y0, x1, y1 = (edges[0] - 1, edges[1] - 1, *edges[2:]) if whole and min(edges[:2]) >= 1 else edges
     if not (x0 < x1 and y0 < y1):
         raise ValueError(f"the box {dict(zip(_SIDES, edges, strict=True))} covers nothing")

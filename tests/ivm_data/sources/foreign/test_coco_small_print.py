@@ -95,10 +95,26 @@ def test_a_number_and_its_text_are_one_id_and_a_whole_float_too(coco):
 
 @pytest.mark.parametrize("value", [1.5, float("nan"), True, None, [], "", 2**70])
 def test_other_ids_are_refused_and_never_cut_to_whole_numbers(value, coco):
-    pairs, (bad,) = coco(annotation(1), annotation(value))
-    assert len(pairs) == 1
-    assert bad.where == "c.json: annotations[1]"
-    assert "an id must be" in bad.why
+    pairs, bad = coco(
+        annotation(1), annotation(value, image_id=2), images=[IMAGE, IMAGE | {"id": 2, "file_name": "b.png"}]
+    )
+    assert [pair.image for pair in pairs] == ["a.png"]
+    assert [record.where for record in bad] == ["c.json: annotations[1]"]
+    assert "an id must be" in bad[0].why
+
+
+def test_annotations_of_one_id_are_targets_each(coco):
+    cups = [{"id": 1, "name": "cup"}, {"id": 2, "name": "ring"}]
+    other = annotation(1, [[edge + 20 for edge in SQUARE]])
+    pairs, bad = coco(annotation(1), other, annotation(1, category_id=2), categories=cups)
+    assert ([len(pair.targets) for pair in pairs], bad) == ([2, 1], [])
+
+
+def test_a_category_of_which_an_annotation_cannot_be_used_is_lost_whole(coco):
+    cups = [{"id": 1, "name": "cup"}, {"id": 2, "name": "ring"}]
+    pairs, bad = coco(annotation(1), annotation(1.5), annotation(2, category_id=2), categories=cups)
+    assert [pair.instruction for pair in pairs] == ["Find every ring."]
+    assert [record.where for record in bad] == ["c.json: annotations[1]", "c.json: image 1, category 1"]
 
 
 def test_dangling_ids_are_named(coco):

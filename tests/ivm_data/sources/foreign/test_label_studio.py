@@ -234,6 +234,7 @@ def test_json_min_does_not_say_that_nothing_is_there(write, records):
         ("/data/local-files/?d=photos/a%20b.png", "sets/photos/a b.png"),
         ("/data/upload/3/1f2e-a%20b.png", "sets/1f2e-a b.png"),
         ("s3://bucket/deep/a.png", "sets/a.png"),
+        ("C:\\photos\\a.png", "sets/a.png"),
     ],
 )
 def test_images_are_found_by_what_a_task_calls_them(reference, file, write, records):

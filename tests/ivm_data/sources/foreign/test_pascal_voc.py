@@ -69,16 +69,14 @@ def samples(folder, **options):
 
 
 def test_boxes_count_pixels_from_one_and_the_last_ones_are_inside(voc):
-    (voc / "Annotations" / "a.xml").write_text(
-        xml(
-            ("cat", (11, 11, 30, 20)), ("cat", (1, 1, 64, 48)), ("dog", (40.5, 30.0, 60.0, 40.0)), ("cow", (0, 0, 9, 9))
-        )
-    )
-    (cat, dog, cow), counts = samples(voc)
+    boxes = [("cat", (11, 11, 30, 20)), ("cat", (1, 1, 64, 48)), ("dog", (40.5, 30.0, 60.0, 40.0))]
+    zero_based = [("cow", (0, 0, 9, 9)), ("bus", ("1.0", "1.0", "9.0", "9.0"))]
+    (voc / "Annotations" / "a.xml").write_text(xml(*boxes, *zero_based))
+    (cat, dog, cow, bus), counts = samples(voc)
     assert (cat.image_uri, cat.instruction, counts.bad) == ("JPEGImages/a.png", "Find every cat.", 0)
     assert cat.human_boxes == (Box(10, 10, 30, 20), Box(0, 0, 64, 48))
     assert dog.human_boxes == (Box(40.5, 30, 60, 40),)
-    assert cow.human_boxes == (Box(0, 0, 9, 9),)
+    assert (cow.human_boxes, bus.human_boxes) == ((Box(0, 0, 9, 9),), (Box(1, 1, 9, 9),))
 
 
 @pytest.mark.parametrize("form", ["P", "RGB"])
@@ -116,6 +114,14 @@ def test_the_masks_of_cvat_are_named_by_its_labelmap(voc, values):
     Image.fromarray(colour_HW3).save(voc / "SegmentationClass" / "a.png")
     found = {sample.instruction: rle.area(sample.human_mask) for sample in samples(voc)[0]}
     assert found == {"Find every cup.": 200, "Find every ring.": 200}
+
+
+def test_a_labelmap_without_colours_numbers_the_palette_of_voc(voc, values):
+    names = ["background", *(f"thing {number}" for number in range(1, 21))]
+    (voc / "labelmap.txt").write_text("# label:color_rgb:parts:actions\n" + "".join(f"{name}:::\n" for name in names))
+    save_mask(voc / "SegmentationClass" / "a.png", values, "RGB")
+    found = {sample.instruction: rle.area(sample.human_mask) for sample in samples(voc)[0]}
+    assert found == {f"Find every thing {CAT}.": 200, f"Find every thing {DOG}.": 200}
 
 
 def test_a_value_that_no_class_has_loses_the_image(voc, values):
