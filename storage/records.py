@@ -27,9 +27,9 @@ class Status(StrEnum):
 
 REASONS: dict[str, str] = {
     "ok": "every rule passed",
-    "bad_manifest_line": "the manifest line is not a JSON object with 'image' and 'instruction'",
+    "bad_manifest_line": "the manifest line is no object with 'image' and 'instruction', or would be misread",
     "bad_source_record": "a record of the foreign data set could not be read at import",
-    "bad_human_mask": "the human mask or box cannot be read or does not fit the image",
+    "bad_human_mask": "the human mask or box cannot be read, does not fit the image, or covers no pixel of it",
     "image_missing": "no file at the image's path",
     "image_not_fetched": "the image's URL may not be fetched, or gave no file",
     "image_outside_root": "the image's path leaves the manifest's folder",
