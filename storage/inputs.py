@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from storage import layout
 from storage.counting import ATTEMPT, scratch
-from storage.records import HUMAN, UNKNOWN, UNSTATED, Box, Rle
+from storage.records import HUMAN, OF_OTHER_RECORDS, UNKNOWN, UNSTATED, Box, Rle
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,7 +26,8 @@ class State(IntEnum):
     """What is known of a record.
 
     NEW: nothing. STALE: it was taken in, and its pair's outcome is of a record that says something else of it, or is
-    gone. DUPLICATE: it was taken in as the repetition of an earlier record. KNOWN: its pair has its outcome.
+    gone. DUPLICATE: it was taken in as one that repeats or
+    contradicts another record. KNOWN: its pair has its outcome.
     """
 
     NEW = 0
@@ -186,7 +187,7 @@ class EndedRecords:
 _ENDED = f"""
     SELECT part, position, sample_id, {ATTEMPT} AS attempt, outcome = 'label' OR stage <> 'ingest' AS sampled
     FROM read_parquet($lights) ANTI JOIN superseded USING (recipe, part, position)
-    WHERE (list_contains($reasons, reason) OR list_contains($stages, stage)) AND reason <> 'duplicate'"""
+    WHERE (list_contains($reasons, reason) OR list_contains($stages, stage)) AND NOT list_contains($others, reason)"""
 
 
 def ended(data: DataSet, recipe: str, reasons: Sequence[str], stages: Sequence[str]) -> EndedRecords:
@@ -195,6 +196,7 @@ def ended(data: DataSet, recipe: str, reasons: Sequence[str], stages: Sequence[s
         if connection is None:
             return EndedRecords({}, {})
         options = {"lights": _lights(data, recipe), "reasons": list(reasons), "stages": list(stages)}
+        options["others"] = sorted(OF_OTHER_RECORDS)
         connection.execute(f"CREATE TABLE ended AS {_ENDED}", options)
         by_place = connection.execute("SELECT part, position, sample_id, attempt, sampled FROM ended").fetchall()
         by_record = connection.execute(

@@ -28,9 +28,9 @@ class Status(StrEnum):
 
 REASONS: dict[str, str] = {
     "ok": "every rule passed",
-    "bad_manifest_line": "the manifest line is not a JSON object with 'image' and 'instruction'",
+    "bad_manifest_line": "the manifest line is no object with 'image' and 'instruction', or would be misread",
     "bad_source_record": "a record of the foreign data set could not be read at import",
-    "bad_human_mask": "the human mask or box cannot be read or does not fit the image",
+    "bad_human_mask": "the human mask or box cannot be read, does not fit the image, or covers no pixel of it",
     "image_missing": "no file at the image's path",
     "image_not_fetched": "the image's URL may not be fetched, or gave no file",
     "image_outside_root": "the image's path leaves the manifest's folder",
@@ -39,7 +39,8 @@ REASONS: dict[str, str] = {
     "image_too_small": "the image is narrower or lower than the limit",
     "instruction_empty": "the instruction has no words",
     "instruction_too_long": "the instruction has more characters than the limit",
-    "duplicate": "the same image and instruction came earlier",
+    "duplicate": "another record with the same image and instruction counts",
+    "conflicting_targets": "records with the same image and instruction have different targets, so none of them counts",
     "expert_failed": "an expert raised an error on this sample alone",
     "not_rewritten": "the rewriter's answer names no target phrase",
     "not_understood": "too few of the instruction's words are known to the rewriter",
@@ -53,6 +54,9 @@ REASONS: dict[str, str] = {
     "incomplete": "the grounder found a box for some of the phrases only",
     "experts_disagree": "the proposals overlap too little",
 }
+
+OF_OTHER_RECORDS = frozenset({"duplicate", "conflicting_targets"})
+"""Reasons that lie in other records of the manifest: they say nothing of a stage, and go when the others change."""
 """Closed set of reason codes of rejections and gate decisions, with their meaning."""
 
 
@@ -402,7 +406,7 @@ class Input:
         sample_id: as of the sample, or of the rejection where no sample could be made.
         facts: hash of human mask, human boxes and held_out, 64 bits; `UNKNOWN` where no sample could be made.
         words: hash of source, kind and difficulty as the record states them, 64 bits; `UNSTATED` where it states none.
-        duplicate: an earlier record of the manifest names the same pair.
+        duplicate: another record of the manifest counts instead, or contradicts this one.
         replaces: `sample_id` of the rejection that the record ended as before, where it ends as another sample now.
     """
 

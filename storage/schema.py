@@ -151,7 +151,7 @@ INPUTS = _schema(
     _field("sample_id", pa.string(), "the outcome that the record stands for, in this part or in another"),
     _field("facts", pa.uint64(), "hash of human mask, boxes and held_out as the record gives them; 0: not known"),
     _field("words", pa.uint64(), "hash of source, kind and difficulty as stated; 0: not known, 1: none stated"),
-    _field("duplicate", pa.bool_(), "an earlier record of the manifest names the same pair"),
+    _field("duplicate", pa.bool_(), "another record of the manifest counts instead, or contradicts this one"),
     _field("replaces", pa.string(), "sample_id of the rejection that the record ended as before, or empty"),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from ivm_data.cli.console import say, show, warn
 from ivm_data.cli.labels import BAD_INPUT_STATUS
 from ivm_data.cli.options import parse_changes
 from storage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ivm_data.sources.foreign.manifest_writer import Written
 
 
 def import_(
@@ -23,7 +26,7 @@ def import_(
 ) -> None:
     """Read a foreign data set: `ivm import coco --set instances=instances_val2017.json --out coco.jsonl`."""
     from ivm_data.outputs import check
-    from ivm_data.sources.foreign.foreign_reader import write_manifest
+    from ivm_data.sources.foreign.manifest_writer import write_manifest
     from ivm_data.sources.foreign.readers import describe, names, read
 
     if not name:
@@ -37,8 +40,29 @@ def import_(
             f"or may have ({', '.join(known.options)})"
         )
     check("manifest", out)
-    written = write_manifest(read(name, parse_changes(options)), out, source or name)
-    say(f"{out}: {written.pairs} pairs, {written.labeled} of them labeled")
+    _report(out, write_manifest(read(name, parse_changes(options)), out, source or name))
+
+
+def _report(out: Path, written: Written) -> None:
+    """Say what became what; records that cannot be used end the command with a status of their own."""
+    told = f"{written.labeled} of them labeled ({written.absent} with nothing to find), {written.held_out} held out"
+    say(f"{out}: {written.pairs} pairs, {told}, {written.bad} bad records")
+    more = {
+        f"{written.united} pairs united with one of the same image and instruction": written.united,
+        f"{written.duplicates} pairs repeat another one; 'ivm label' takes one of each": written.duplicates,
+        f"left out: {', '.join(f'{count} {kind}' for kind, count in written.left_out.most_common())}": written.left_out,
+    }
+    for text in (text for text, count in more.items() if count):
+        say(text)
+    if written.conflicts:
+        warn(
+            f"{written.conflicts} pairs contradict another one of the same image and instruction; 'ivm label' makes "
+            "each a rejection 'conflicting_targets'"
+        )
     if written.bad:
-        warn(f"{written.bad} records could not be used; 'ivm label' makes each a rejection 'bad_source_record'")
+        warn(
+            f"{written.bad} records could not be used; 'ivm label' makes each a rejection 'bad_source_record'; the "
+            f"first: {written.first_bad}"
+        )
+    if written.bad or written.conflicts:
         raise typer.Exit(BAD_INPUT_STATUS)

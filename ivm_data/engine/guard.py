@@ -15,14 +15,12 @@ from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Sus
 from ivm_data.engine.pipeline import STAGES
 from storage.display import one_line
 from storage.errors import ConfigError, IvmError
-from storage.records import PartResult, Rejection
+from storage.records import OF_OTHER_RECORDS, PartResult, Rejection
 
 INPUT_STAGE = "ingest"
 ORDER = (INPUT_STAGE, *STAGES, "gate")
 """Stages as an input passes them."""
 
-OF_THE_DATA = frozenset({"duplicate"})
-"""Reasons that say nothing of a stage, however many inputs have them: the manifest names a pair twice."""
 
 IN_A_ROW = 3
 """Refused parts after which a run that had gone well before stops."""
@@ -101,12 +99,12 @@ def find(results: Sequence[PartResult], config: GuardConfig) -> Finding | None:
                 rejections[outcome.stage, outcome.reason].append(outcome)
     for stage in ORDER:
         here = {reason: found for (of, reason), found in rejections.items() if of == stage}
-        reached -= sum(len(found) for reason, found in here.items() if reason in OF_THE_DATA)
+        reached -= sum(len(found) for reason, found in here.items() if reason in OF_OTHER_RECORDS)
         least = config.input_rows if stage == INPUT_STAGE else config.rows
         for reason, found in here.items():
-            if reason not in OF_THE_DATA and reached >= least and len(found) >= config.share * reached:
+            if reason not in OF_OTHER_RECORDS and reached >= least and len(found) >= config.share * reached:
                 return Finding(stage, reason, len(found), reached, tuple(found[:_SHOWN]))
-        reached -= sum(len(found) for reason, found in here.items() if reason not in OF_THE_DATA)
+        reached -= sum(len(found) for reason, found in here.items() if reason not in OF_OTHER_RECORDS)
     return None
 
 

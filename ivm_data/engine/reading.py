@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ivm_data.sources.manifest import ManifestRecord
 from ivm_data.sources.manifest_parts import ManifestPart
 from storage.inputs import KnownPairs, facts
-from storage.records import UNKNOWN, Input, Rejection, Sample
+from storage.records import OF_OTHER_RECORDS, UNKNOWN, Input, Rejection, Sample
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,6 @@ def _input(record: ManifestRecord, was: str) -> Input:
     item = record.item
     if isinstance(item, Rejection):
         replaces = was if was != item.sample_id else ""
-        return Input(record.record, item.sample_id, UNKNOWN, record.words, item.reason == "duplicate", replaces)
+        return Input(record.record, item.sample_id, UNKNOWN, record.words, item.reason in OF_OTHER_RECORDS, replaces)
     said = facts(item.human_mask, item.human_boxes, item.held_out)
     return Input(record.record, item.id, said, record.words, replaces=was)

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ivm_data.exports.export_format import Category, Counts, ImageFolder, Item, coco_rle, join_lists, json_list
+from ivm_data.exports.export_format import (
+    Category,
+    Counts,
+    ImageFolder,
+    Item,
+    coco_rle,
+    join_lists,
+    json_list,
+)
 from ivm_data.exports.outlines import polygons
 from storage import rle
 from storage.validation import Checked, NotNegative
@@ -34,13 +42,13 @@ def write_coco(items: Iterable[Item], folder: Path, options: CocoOptions) -> Cou
 
     Loses: proposals, heatmap; to readers of COCO an absent target is but an image without annotation
     """
-    return write_instances(items, folder, options, "instances.json", "images")
+    return write_instances(items, folder / "instances.json", ImageFolder(folder / "images"), options)
 
 
-def write_instances(items: Iterable[Item], folder: Path, options: CocoOptions, name: str, images: str) -> Counts:
-    """Write a COCO document of a given name beside a folder of images."""
-    counts, classes, files = Counts(), dict[str, int](), ImageFolder(folder / images)
-    lists = {key: folder / f"{key}.part" for key in ("images", "annotations", "no_target")}
+def write_instances(items: Iterable[Item], document: Path, files: ImageFolder, options: CocoOptions) -> Counts:
+    """Write a COCO document, and the images into a folder."""
+    counts, classes = Counts(), dict[str, int]()
+    lists = {key: document.with_name(f"{key}.part") for key in ("images", "annotations", "no_target")}
     with ExitStack() as stack:
         append = {key: stack.enter_context(json_list(path)) for key, path in lists.items()}
         for item in items:
@@ -57,7 +65,7 @@ def write_instances(items: Iterable[Item], folder: Path, options: CocoOptions, n
             counts.add(item)
     categories = [{"id": number, "name": name, "supercategory": ""} for name, number in classes.items()]
     members = {"info": {"description": "instruction-guided masks"}, "licenses": [], "categories": categories}
-    join_lists(folder / name, members, lists)
+    join_lists(document, members, lists)
     counts.images = len(files)
     return counts
 

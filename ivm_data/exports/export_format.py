@@ -1,6 +1,6 @@
 """What a format is, and what the formats share.
 
-A format is one file in this package and one line in `registry.FORMATS`:
+A format is one file in this package and one line in `formats.FORMATS`:
 
     @dataclass(frozen=True)
     class YoloOptions:
@@ -12,10 +12,10 @@ A format is one file in this package and one line in `registry.FORMATS`:
         Loses: status, quality
         \"""
 
-The docstring is what `ivm export` shows. A writer gets the labels one at a time and an empty folder, and holds no more
-than names in memory; the folder gets its real name when it is whole. Equal labels and options make equal bytes: no
-time, no random id, no path of this machine. What a format has no place for is counted as `left_out`. Heavy imports
-belong inside functions.
+The docstring is what `ivm export` shows. A writer gets the labels one at a time, each sample once, and an empty folder,
+and holds no more than names in memory; the folder gets its real name when it is whole. Equal labels and options make
+equal bytes: no time, no random id, no path of this machine. What a format has no place for is counted as `left_out`.
+Heavy imports belong inside functions.
 """
 
 from __future__ import annotations
@@ -38,7 +38,31 @@ from storage.records import Label, Rle
 Category = Literal["instruction", "phrase", "target"]
 """What a class is in a format that has classes: the instruction, its target phrases, or one class for everything."""
 
-_SUFFIXES = {"jpeg": "jpg", "tiff": "tif"}
+_SUFFIXES = {"jpeg": "jpg", "mpo": "jpg", "tiff": "tif"}
+"""File endings that are not the name of their format. Of a photo of several pictures (MPO) the first is a JPEG."""
+_PLAIN_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
+"""Pillow's names of pixels of 8 bits that every tool shows alike."""
+
+
+@dataclass(frozen=True)
+class Opens:
+    """Image files that a tool opens; others become a PNG of the same pixels.
+
+    Attributes:
+        formats: Pillow's names of them.
+        every_mode: also 16 bits, CMYK, and files of several pictures.
+    """
+
+    formats: frozenset[str]
+    every_mode: bool = False
+
+
+EVERYWHERE = Opens(frozenset({"JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM"}))
+"""Files that both Pillow, in all its versions, and OpenCV read."""
+BROWSERS = Opens(frozenset({"JPEG", "PNG", "BMP", "WEBP", "GIF"}))
+"""Files that a web page shows."""
+PILLOW = Opens(frozenset(images.FORMATS), every_mode=True)
+"""Files that the Pillow of today reads."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +138,10 @@ class Stored(NamedTuple):
 
 
 class ImageFolder:
-    """A folder with each image once, named by its hash."""
+    """A folder with each image once, named by its hash, as a file that a tool opens."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, opens: Opens = EVERYWHERE) -> None:
+        self.folder, self.opens = folder, opens
         self._stored: dict[str, Stored] = {}
         folder.mkdir(parents=True)
 
@@ -129,26 +153,28 @@ class ImageFolder:
         sha = item.label.sample.image_sha
         if sha in self._stored:
             return self._stored[sha]
-        data, suffix = upright(item.label.sample.image)
+        data, suffix = fitting(item.label.sample.image, self.opens)
         stored = Stored(f"{sha}.{suffix}", len(self), fresh=True)
         (self.folder / stored.name).write_bytes(data)
         self._stored[sha] = stored._replace(fresh=False)
         return stored
 
 
-def upright(image: bytes) -> tuple[bytes, str]:
-    """(the encoded image, suffix of its format), the same bytes where EXIF does not turn it.
+def fitting(image: bytes, opens: Opens) -> tuple[bytes, str]:
+    """(the encoded image, suffix of its format), the same bytes where a tool opens them and EXIF does not turn them.
 
     Masks are in the frame after EXIF rotation, and most readers do not turn: a turned image becomes a PNG that needs
-    no turning.
+    no turning. So does one that the tool does not open: the pixels are those that were labeled.
     """
     with Image.open(io.BytesIO(image), formats=images.FORMATS) as opened:
-        if images.is_upright(opened):
-            name = str(opened.format).lower()
-            return image, _SUFFIXES.get(name, name)
-        stream = io.BytesIO()
-        images.upright(opened).save(stream, "PNG")
-        return stream.getvalue(), "png"
+        form = str(opened.format)
+        several = form != "MPO" and getattr(opened, "n_frames", 1) > 1
+        plain = opens.every_mode or (opened.mode in _PLAIN_MODES and not several)
+        if images.is_upright(opened) and plain and ("JPEG" if form == "MPO" else form) in opens.formats:
+            return image, _SUFFIXES.get(form.lower(), form.lower())
+    stream = io.BytesIO()
+    Image.fromarray(images.decode(image)).save(stream, "PNG")
+    return stream.getvalue(), "png"
 
 
 def mask_png(mask: Rle) -> bytes:

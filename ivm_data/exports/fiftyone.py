@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivm_data.exports.coco import CocoOptions, write_instances
-from ivm_data.exports.export_format import Category, Counts, Item
+from ivm_data.exports.export_format import BROWSERS, Category, Counts, ImageFolder, Item
 
 
 @dataclass(frozen=True)
@@ -30,4 +30,6 @@ def write_fiftyone(items: Iterable[Item], folder: Path, options: FiftyOneOptions
 
     Loses: proposals, heatmap; an absent target is a sample without detections
     """
-    return write_instances(items, folder, CocoOptions(category=options.category), "labels.json", "data")
+    return write_instances(
+        items, folder / "labels.json", ImageFolder(folder / "data", BROWSERS), CocoOptions(category=options.category)
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -66,7 +66,16 @@ def writer(name: str, options: Mapping[str, Any]) -> Callable[[Iterable[Item], P
     """
     function, options_class = _load(name)
     chosen = build(options_class, options, where=f"format {name!r}")
-    return lambda items, folder: function(items, folder, chosen)
+    return lambda items, folder: function(_once(items), folder, chosen)
+
+
+def _once(items: Iterable[Item]) -> Iterator[Item]:
+    """Each sample once, also of a data set that holds it twice: a folder and a shard have one file of a name."""
+    seen: set[str] = set()
+    for item in items:
+        if item.label.sample.id not in seen:
+            seen.add(item.label.sample.id)
+            yield item
 
 
 def _load(name: str) -> tuple[Any, type]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
+from ivm_data.exports.export_format import PILLOW, Counts, Item, coco_rle, fitting, mask_png
 from storage.extras import extra
 from storage.validation import Checked, Count
 
@@ -73,7 +73,7 @@ def _features() -> Features:
 
 
 def _row(item: Item, counts: Counts, seen: set[str]) -> dict[str, Any]:
-    data, suffix = upright(item.label.sample.image)
+    data, suffix = fitting(item.label.sample.image, PILLOW)
     name = item.label.sample.image_sha
     seen.add(name)
     counts.add(item)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ivm_data.exports.export_format import Counts, ImageFolder, Item, json_list
+from ivm_data.exports.export_format import BROWSERS, Counts, ImageFolder, Item, json_list
 from ivm_data.sources.foreign import brush
 from storage import rle
 
@@ -40,7 +40,7 @@ def write_label_studio(items: Iterable[Item], folder: Path, options: LabelStudio
 
     Loses: proposals, heatmap
     """
-    counts, files = Counts(), ImageFolder(folder / "images")
+    counts, files = Counts(), ImageFolder(folder / "images", BROWSERS)
     with json_list(folder / "tasks.json") as append:
         for item in items:
             data = {"image": f"{options.prefix}images/{files.add(item).name}", **item.facts()}

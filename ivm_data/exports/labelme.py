@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ivm_data.exports.export_format import Counts, ImageFolder, Item, mask_png
+from ivm_data.exports.export_format import Counts, ImageFolder, Item, Opens, mask_png
 from ivm_data.exports.outlines import polygons
 from ivm_data.sources.foreign.labelme import NO_TARGET
 from storage import rle
 from storage.validation import Checked, NotNegative
 
+_OPENS = Opens(frozenset({"JPEG", "PNG", "BMP", "WEBP", "TIFF"}))
 _VERSION = "5.5.0"
 """Of LabelMe, which warns where the first number is not its own; shapes of type `mask` came with 5.2."""
 
@@ -39,7 +40,7 @@ def write_labelme(items: Iterable[Item], folder: Path, options: LabelmeOptions) 
 
     Loses: proposals, heatmap; of an absent target all but the instruction
     """
-    counts, files = Counts(), ImageFolder(folder / "images")
+    counts, files = Counts(), ImageFolder(folder / "images", _OPENS)
     for item in items:
         image = files.add(item)
         path = (files.folder / image.name).with_suffix(".json")

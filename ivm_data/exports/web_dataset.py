@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivm_data.exports.export_format import Counts, Item, coco_rle, mask_png, upright
+from ivm_data.exports.export_format import Counts, Item, Opens, coco_rle, fitting, mask_png
 from storage.extras import extra
 from storage.validation import Checked, Count
+
+_OPENS = Opens(frozenset({"JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM"}))
+"""By the endings that the library's decoder knows; it does not know avif and mpo."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def write_web_dataset(items: Iterable[Item], folder: Path, options: WebDatasetOp
     limits = {"maxcount": options.samples, "maxsize": options.megabytes * 1e6}
     with ShardWriter(pattern, **limits, verbose=0, mtime=0, user="ivm", group="ivm", encoder=False) as shards:
         for item in items:
-            image, suffix = upright(item.label.sample.image)
+            image, suffix = fitting(item.label.sample.image, _OPENS)
             facts = {**item.facts(), "mask_rle": coco_rle(item.mask)}
             text = json.dumps(facts, ensure_ascii=False).encode()
             key = item.label.sample.id

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ivm_data.exports.export_format import Category, Counts, Item, upright
+from ivm_data.exports.export_format import Category, Counts, Item, Opens, fitting
 from ivm_data.exports.outlines import join, polygons
 from storage.validation import Checked, NotNegative
+
+_OPENS = Opens(frozenset({"JPEG", "PNG", "BMP", "WEBP", "TIFF"}))
+"""What both ultralytics (IMG_FORMATS) and supervision list; files of other formats are silently not trained on."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def write_yolo(items: Iterable[Item], folder: Path, options: YoloOptions) -> Cou
 def _write_image(item: Item, folder: Path, sha: str) -> Path:
     """Write the image; returns the path of its label file."""
     split = "val" if item.label.sample.held_out else "train"
-    data, suffix = upright(item.label.sample.image)
+    data, suffix = fitting(item.label.sample.image, _OPENS)
     for kind in ("images", "labels"):
         (folder / kind / split).mkdir(parents=True, exist_ok=True)
     (folder / "images" / split / f"{sha}.{suffix}").write_bytes(data)

@@ -6,6 +6,8 @@ A reference is one of
 - a member of an archive below the root, in fsspec's words: `zip://train2017/1.jpg::coco/train2017.zip`, or `tar://`. It
   is read in place, never extracted; a tar must not be compressed, since one cannot jump in it;
 - an `http://` or `https://` URL, only where the reader was given a `Fetcher`.
+
+A name that is written another way than the file system writes it is found too, see `ivm_data.sources.near_names`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from ivm_data.sources.fetch import Fetcher, is_url
+from ivm_data.sources.near_names import Names, near_path, spellings
 from storage.errors import InputError, TransientError
 
 _MEMBER = re.compile(r"(zip|tar)://(.+)::(.+)", re.DOTALL)
@@ -80,13 +83,13 @@ class _Zip:
     """An open zip. What a member unpacks to is known before it is: zipfile reads no more than the directory says."""
 
     def __init__(self, name: str, path: Path) -> None:
-        self.name, self._file = name, zipfile.ZipFile(path)
+        self._file = zipfile.ZipFile(path)
+        self._names = Names(name, self._file.NameToInfo)
 
     def read(self, member: str, max_bytes: int) -> bytes:
-        if member not in self._file.NameToInfo:
-            raise InputError("image_missing", f"'{member}' is not in '{self.name}'")
-        _check_size(self._file.getinfo(member).file_size, member, max_bytes)
-        return self._file.read(member)
+        found = self._names.find(member)
+        _check_size(self._file.getinfo(found).file_size, member, max_bytes)
+        return self._file.read(found)
 
     def close(self) -> None:
         self._file.close()
@@ -98,11 +101,12 @@ class _Tar:
     def __init__(self, name: str, path: Path) -> None:
         self.name, self._file = name, tarfile.open(path, "r:")  # noqa: SIM115 - closed with the part
         self._members = {member.name.removeprefix("./"): member for member in self._file}
+        self._names = Names(name, self._members)
 
     def read(self, member: str, max_bytes: int) -> bytes:
-        found = self._members.get(member.removeprefix("./"))
-        data = self._file.extractfile(found) if found and found.isreg() else None  # a link could lead anywhere
-        if found is None or data is None:
+        found = self._members[self._names.find(member.removeprefix("./"))]
+        data = self._file.extractfile(found) if found.isreg() else None  # a link could lead anywhere
+        if data is None:
             raise InputError("image_missing", f"'{member}' is no file in '{self.name}'")
         _check_size(found.size, member, max_bytes)
         return data.read()
@@ -158,6 +162,26 @@ def _explained(reference: str, root: Path) -> Iterator[None]:
 
 
 def _resolve(root: Path, reference: str) -> Path:
+    """The file that a reference means: the one of that very name, or else of another spelling of it.
+
+    Raises:
+        InputError: `image_outside_root`, or `image_missing` with the nearest name that is there.
+    """
+    found = _inside(root, reference)
+    for spelling in () if found else spellings(reference):
+        try:
+            found = found or _inside(root, spelling)
+        except InputError:  # decoded it leads out of the root, which the reference as it is does not
+            continue
+    if found:
+        return found
+    near = near_path(root, reference)
+    hint = f"; '{near}' is there, correct the name or rename the file" if near else ""
+    raise InputError("image_missing", f"'{reference[:200]}' is not a file under the root{hint}")
+
+
+def _inside(root: Path, reference: str) -> Path | None:
+    """The regular file of that name below the root; None where there is none."""
     parts = PurePosixPath(reference)
     if parts.is_absolute() or ".." in parts.parts:
         raise InputError("image_outside_root", f"'{reference}' must be a relative path without '..'")
@@ -165,9 +189,8 @@ def _resolve(root: Path, reference: str) -> Path:
         path = (root / reference).resolve()
         if not path.is_relative_to(root.resolve()):
             raise InputError("image_outside_root", f"'{reference}' is a link out of the root")
-        is_file = path.is_file()
-    except (OSError, RuntimeError) as error:  # a name too long, or a loop of links
+        return path if path.is_file() else None
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a loop of links, a NUL
         raise InputError("image_missing", f"'{reference[:200]}': {error}") from error
-    if not is_file:
-        raise InputError("image_missing", f"'{reference}' is not a file under the root")
-    return path

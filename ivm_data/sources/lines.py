@@ -26,7 +26,7 @@ def whole_manifest(out: Path) -> Iterator[TextIO]:
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(out.name + ".part")
     try:
-        with unfinished.open("w", encoding="utf-8") as lines:
+        with unfinished.open("w+", encoding="utf-8") as lines:
             yield lines
             lines.flush()
             os.fsync(lines.fileno())

@@ -3,8 +3,9 @@
 A JSONL line is an object with `image` (a reference, see `ivm_data.sources.files`) and `instruction`, and optionally
 `source` (a string, or an object with `dataset`), `kind`, `difficulty`, `held_out`, `targets` (objects as in
 `ivm_data.sources.human_mask`) and `mask` (a path of a PNG, or an RLE object `{size, counts}`). A CSV has the columns
-image, instruction, and optionally source, kind, difficulty, mask. Other keys are ignored. The human mask is the union
-of all masks given; `"targets": []` says that a person found nothing to mask. A line with `error` is a record that an
+image, instruction, and optionally source, kind, difficulty, held_out, mask (a path), targets (JSON). Other keys are the
+owner's and are not read, but one that looks like a key that bears a label is refused. The human mask is the union of
+all masks given; `"targets": []` says that a person found nothing to mask. A line with `error` is a record that an
 import could not read.
 """
 
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ivm_data.sources import manifest_parts as parts
 from ivm_data.sources import manifest_rows as rows
 from ivm_data.sources.fetch import FetchConfig, Fetcher
@@ -22,6 +25,7 @@ from ivm_data.sources.files import ImageFiles
 from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
 from ivm_data.sources.manifest_rows import MAX_INSTRUCTION, ManifestRow
+from ivm_data.sources.repeated_pairs import UNLABELED, Identity, label_hash, pair_key, settle, short_hash
 from storage.errors import ConfigError, InputError
 from storage.images import DEFAULT_LIMITS, ImageLimits, decode
 from storage.inputs import words
@@ -55,7 +59,7 @@ def plan(manifest: Path, part_size: int = 64) -> list[ManifestPart]:
 
 
 def plan_records(manifest: Path, part_size: int = 64, root: Path | None = None) -> ManifestPlan:
-    """Cut a manifest into parts and find the pairs of image reference and instruction that came earlier in it.
+    """Cut a manifest into parts and find the records that repeat or contradict another one of image and instruction.
 
     Equal image bytes under two names are found within a part only, where the bytes are at hand.
 
@@ -64,14 +68,15 @@ def plan_records(manifest: Path, part_size: int = 64, root: Path | None = None) 
     """
     parse = rows.parser(manifest)
 
-    def key(raw: bytes) -> bytes | None:
+    def identify(raw: bytes) -> Identity | None:
         try:
             row = parse(raw)
         except InputError:
             return None
-        return None if row.error else f"{row.image}\x00{row.instruction}".encode()
+        label = label_hash(row.targets, row.mask, row.ignore)
+        return None if row.error else Identity(pair_key(row.image, row.instruction), label, row.held_out)
 
-    return parts.split(manifest, part_size, key, root)
+    return parts.split(manifest, part_size, identify, root)
 
 
 def read_part(
@@ -101,19 +106,18 @@ def read_records(
     parse = rows.parser(manifest)
     raws, frame = parts.read(part), parts.frame(manifest, root)
     found = [_parsed(parse, raw) for raw in raws]
-    records: list[ManifestRecord] = []
-    seen: set[str] = set()
     with ImageFiles(root, Fetcher(fetch) if fetch else None) as files:
         files.prepare((row.image for row in found if isinstance(row, ManifestRow)), limits.max_bytes)
         images = _Images(files, limits)
-        for position, raw, row in zip(part.positions, raws, found, strict=True):
-            item: Sample | Rejection
-            try:
-                item = _outcome(part, position, row, images, seen)
-            except InputError as error:
-                item = _rejection(part, position, row if isinstance(row, ManifestRow) else None, error)
-            records.append(ManifestRecord(item, parts.record_hash(frame, raw), _words(part, row)))
-    return records
+        outcomes = [_outcome(part, at, row, images) for at, row in zip(part.positions, found, strict=True)]
+    return [
+        ManifestRecord(
+            outcome if isinstance(outcome, Sample) else _rejection(part, position, row, outcome),
+            parts.record_hash(frame, raw),
+            _words(part, row),
+        )
+        for position, raw, row, outcome in zip(part.positions, raws, found, _without_twins(outcomes), strict=True)
+    ]
 
 
 def _words(part: ManifestPart, row: ManifestRow | InputError) -> int:
@@ -131,22 +135,47 @@ def _parsed(parse: Callable[[bytes], ManifestRow], raw: bytes) -> ManifestRow | 
         return error
 
 
-def _outcome(
-    part: ManifestPart, position: int, row: ManifestRow | InputError, images: _Images, seen: set[str]
-) -> Sample:
-    """The record's sample, or the InputError that makes it a rejection; `seen` grows by its id."""
+def _outcome(part: ManifestPart, position: int, row: ManifestRow | InputError, images: _Images) -> Sample | InputError:
+    """The record's sample, or why there is none."""
     if isinstance(row, InputError):
-        raise row
+        return row
     if row.error:
-        raise InputError("bad_source_record", row.error)
-    rows.check_instruction(row.instruction)
+        return InputError("bad_source_record", row.error)
     if position in part.duplicates:
-        raise InputError("duplicate", f"'{row.image}' with this instruction came earlier in the manifest")
-    sample = _sample(row, images)
-    if sample.id in seen:
-        raise InputError("duplicate", f"'{row.image}' has the bytes of an earlier image with this instruction")
-    seen.add(sample.id)
-    return sample
+        return InputError("duplicate", f"'{row.image}' with this instruction is another record too, which counts")
+    if position in part.conflicts:
+        return InputError("conflicting_targets", f"records of '{row.image}' with this instruction have other targets")
+    try:
+        rows.check_instruction(row.instruction)
+        return _sample(row, images)
+    except InputError as error:
+        return error
+
+
+def _without_twins(outcomes: list[Sample | InputError]) -> list[Sample | InputError]:
+    """Samples of one image and instruction, whatever the image is called, are one, or contradict each other."""
+    samples = [(place, outcome) for place, outcome in enumerate(outcomes) if isinstance(outcome, Sample)]
+    verdicts = settle(
+        np.array([int(sample.id[:16], 16) or 1 for _, sample in samples], np.uint64),
+        np.array([_said(sample) for _, sample in samples], np.uint64),
+        np.array([sample.held_out for _, sample in samples], bool),
+    )
+    settled = list(outcomes)
+    for (place, sample), duplicate, conflict in zip(samples, verdicts.duplicate_N, verdicts.conflict_N, strict=True):
+        if duplicate:
+            seen = f"'{sample.image_uri}' has the bytes of another record's image with this instruction, which counts"
+            settled[place] = InputError("duplicate", seen)
+        elif conflict:
+            seen = f"'{sample.image_uri}' has the bytes of another record's image; with this instruction targets differ"
+            settled[place] = InputError("conflicting_targets", seen)
+    return settled
+
+
+def _said(sample: Sample) -> int:
+    """Hash of a sample's label."""
+    if sample.human_mask is None and not sample.human_boxes:
+        return UNLABELED
+    return short_hash(repr((sample.human_mask, sample.human_boxes)).encode())
 
 
 class _Images:
@@ -192,16 +221,16 @@ def _sample(row: ManifestRow, images: _Images) -> Sample:
     )
 
 
-def _rejection(part: ManifestPart, position: int, row: ManifestRow | None, error: InputError) -> Rejection:
-    record = part.first + position
+def _rejection(part: ManifestPart, position: int, row: ManifestRow | InputError, error: InputError) -> Rejection:
+    record, known = part.first + position, row if isinstance(row, ManifestRow) else None
     return Rejection(
         sample_id=hashlib.blake2b(f"{part.digest}/{record}".encode(), digest_size=16).hexdigest(),
         stage="ingest",
         reason=error.reason,
         detail=f"record {record + 1}: {error.detail}",
-        source=row.source if row else parts.dataset_name(Path(part.manifest)),
-        image_uri=row.image if row else "",
-        instruction=row.instruction[:MAX_INSTRUCTION] if row else "",
-        kind=row.kind if row else "",
-        difficulty=row.difficulty if row else "",
+        source=known.source if known else parts.dataset_name(Path(part.manifest)),
+        image_uri=known.image if known else "",
+        instruction=known.instruction[:MAX_INSTRUCTION] if known else "",
+        kind=known.kind if known else "",
+        difficulty=known.difficulty if known else "",
     )

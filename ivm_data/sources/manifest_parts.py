@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ivm_data.sources.repeated_pairs import UNLABELED, Identity, Verdicts, settle, short_hash
 from storage.errors import ConfigError
 
 SUFFIXES = (".jsonl", ".csv")
@@ -33,7 +34,8 @@ class ManifestPart:
         content: hash of the bytes in the range; tells when the manifest was edited after planning.
         first: index of the first record within the manifest, from 0.
         records: number of records.
-        duplicates: positions in the part whose key an earlier record of the manifest has.
+        duplicates: positions in the part of records that repeat another one of the manifest, which counts.
+        conflicts: positions in the part of records that contradict another one of the manifest.
         taken: positions of the records that are read; None for all.
         before: of parts that are labeled again, what each record taken ended as: a sample id, or "" where it stays the
             same pair.
@@ -49,6 +51,7 @@ class ManifestPart:
     first: int
     records: int
     duplicates: tuple[int, ...] = ()
+    conflicts: tuple[int, ...] = ()
     taken: tuple[int, ...] | None = None
     before: tuple[str, ...] = ()
     attempt: int = 0
@@ -84,7 +87,7 @@ class ManifestPlan:
     Attributes:
         record_N: hash of each record, 16 bytes: of its bytes without blanks at the ends, a CSV's header, and the folder
             that its paths are relative to.
-        repeat_N: bool: an earlier record has the same key.
+        repeat_N: bool: it repeats or contradicts another record, and is not labeled.
     """
 
     parts: list[ManifestPart]
@@ -119,19 +122,19 @@ def header(manifest: Path) -> list[str]:
         return []
     with manifest.open("rb") as lines:
         first = next(_csv_records(lines), b"")
-    return next(csv.reader([first.decode("utf-8-sig", "replace")]), [])
+    return [name.strip() for name in next(csv.reader([first.decode("utf-8-sig", "replace")]), [])]
 
 
 def split(
-    manifest: Path, part_size: int, key: Callable[[bytes], bytes | None], root: Path | None = None
+    manifest: Path, part_size: int, identify: Callable[[bytes], Identity | None], root: Path | None = None
 ) -> ManifestPlan:
     """Cut a manifest into parts of `part_size` records, in one pass.
 
-    Duplicates are found by an 8-byte hash of each record's key: with the hash of the record 24 MB a million records,
-    and some 40 MB more for the sort at the end. Among a million different keys two collide with probability 3e-8.
+    Repeated records are found by 8-byte hashes of each record's key and label: with the hash of the record 33 MB a
+    million records, and some 40 MB more for the sort at the end; see `repeated_pairs` for which of them counts.
 
     Args:
-        key: what makes a record unique, or None for a record that cannot be read.
+        identify: what a record is about and what it says, or None for a record that cannot be read.
         root: folder that paths in the records are relative to; the manifest's by default.
 
     Raises:
@@ -142,12 +145,12 @@ def split(
     scan = _Scan(part_size, bool(header(manifest)), frame(manifest, manifest.parent if root is None else root))
     with manifest.open("rb") as lines:
         for raw in _records(lines, manifest.suffix):
-            scan.add(raw, key)
+            scan.add(raw, identify)
     if not scan.keys:
         raise ConfigError(f"manifest '{manifest}' has no records; each line needs 'image' and 'instruction'")
     digest, name = scan.whole.hexdigest(), dataset_name(manifest)
     planned = hashlib.blake2b(f"{digest}/{part_size}".encode(), digest_size=4).hexdigest()
-    repeat_N = _repeats(np.frombuffer(scan.keys, np.uint64))
+    verdicts = scan.verdicts()
     cut = [
         ManifestPart(
             manifest=str(manifest),
@@ -158,11 +161,12 @@ def split(
             content=content.hexdigest(),
             first=index * part_size,
             records=min(part_size, len(scan.keys) - index * part_size),
-            duplicates=tuple(np.flatnonzero(repeat_N[index * part_size : (index + 1) * part_size]).tolist()),
+            duplicates=tuple(np.flatnonzero(verdicts.duplicate_N[index * part_size :][:part_size]).tolist()),
+            conflicts=tuple(np.flatnonzero(verdicts.conflict_N[index * part_size :][:part_size]).tolist()),
         )
         for index, (start, stop, content) in enumerate(scan.ranges())
     ]
-    return ManifestPlan(cut, np.frombuffer(scan.records, "S16"), repeat_N)
+    return ManifestPlan(cut, np.frombuffer(scan.records, "S16"), verdicts.duplicate_N | verdicts.conflict_N)
 
 
 def frame(manifest: Path, root: Path) -> bytes:
@@ -176,27 +180,35 @@ def record_hash(frame: bytes, raw: bytes) -> bytes:
 
 
 class _Scan:
-    """What one pass over a manifest remembers: hashes, where each part starts, and 24 bytes a record."""
+    """What one pass over a manifest remembers: hashes, where each part starts, and 33 bytes a record."""
 
     def __init__(self, part_size: int, skip_first: bool, frame: bytes) -> None:
         self.part_size, self.skip, self.records = part_size, skip_first, bytearray()
         self.frame = frame
-        self.whole, self.keys, self.offset = hashlib.blake2b(digest_size=16), array("Q"), 0
+        self.whole, self.offset = hashlib.blake2b(digest_size=16), 0
+        self.keys, self.labels, self.held_out = array("Q"), array("Q"), array("B")
         self.starts: list[int] = []
         self.contents: list[hashlib.blake2b] = []
 
-    def add(self, raw: bytes, key: Callable[[bytes], bytes | None]) -> None:
+    def add(self, raw: bytes, identify: Callable[[bytes], Identity | None]) -> None:
         self.whole.update(raw)
         if raw.strip() and not self.skip:
             if len(self.keys) % self.part_size == 0:
                 self.starts.append(self.offset)
                 self.contents.append(hashlib.blake2b(digest_size=8))
-            self.keys.append(_short_hash(key(raw)))
+            found = identify(raw)
+            self.keys.append(0 if found is None else short_hash(found.key))
+            self.labels.append(UNLABELED if found is None else found.label)
+            self.held_out.append(found is not None and found.held_out)
             self.records += record_hash(self.frame, raw)
         self.skip = False
         self.offset += len(raw)
         if self.contents:
             self.contents[-1].update(raw)
+
+    def verdicts(self) -> Verdicts:
+        columns = (self.keys, np.uint64), (self.labels, np.uint64), (self.held_out, np.bool_)
+        return settle(*(np.frombuffer(column, dtype) for column, dtype in columns))
 
     def ranges(self) -> Iterator[tuple[int, int, hashlib.blake2b]]:
         return zip(self.starts, [*self.starts[1:], self.offset], self.contents, strict=True)
@@ -242,14 +254,3 @@ def _csv_records(lines: Iterable[bytes]) -> Iterator[bytes]:
             pass
         yield b"".join(taken)
         taken.clear()
-
-
-def _short_hash(key: bytes | None) -> int:
-    return 0 if key is None else int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())
-
-
-def _repeats(key_N: np.ndarray) -> np.ndarray:
-    """(N,) bool: an earlier record has the same key; 0 is no key."""
-    repeat_N = key_N != 0
-    repeat_N[np.unique(key_N, return_index=True)[1]] = False
-    return repeat_N

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ivm_data.sources import manifest_parts as parts
+from ivm_data.sources.manifest_keys import TABLE_KEYS, misnamed, truth
 from storage.errors import ConfigError, InputError
 
 MAX_INSTRUCTION = 2000
@@ -19,7 +20,7 @@ MAX_INSTRUCTION = 2000
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """A readable record; `targets` and `mask` stay as given, None where absent.
+    """A readable record; `targets`, `mask` and `ignore` stay as given, None where absent.
 
     With `error` it stands for a record that an import could not read, and has neither image nor instruction.
     `instruction` is in Unicode's NFC, so that one text in two encodings is one instruction, without blanks at its ends.
@@ -33,6 +34,7 @@ class ManifestRow:
     held_out: bool = False
     targets: Any = None
     mask: Any = None
+    ignore: Any = None
     error: str = ""
 
 
@@ -40,11 +42,11 @@ def parser(manifest: Path) -> Callable[[bytes], ManifestRow]:
     """A function from a record's bytes to its `ManifestRow`, which raises InputError `bad_manifest_line`.
 
     Raises:
-        ConfigError: no usable manifest, or a CSV without the columns image and instruction.
+        ConfigError: no usable manifest, or a CSV whose columns are not all that is needed, or look like a key.
     """
     columns, source = parts.header(manifest), parts.dataset_name(manifest)
-    if manifest.suffix == ".csv" and not {"image", "instruction"} <= set(columns):
-        raise ConfigError(f"'{manifest}' has the columns {columns}; its first line must name 'image' and 'instruction'")
+    if manifest.suffix == ".csv":
+        _check_columns(manifest, columns)
 
     def parse(raw: bytes) -> ManifestRow:
         try:
@@ -59,34 +61,64 @@ def parser(manifest: Path) -> Callable[[bytes], ManifestRow]:
     return parse
 
 
+def tidy_instruction(text: str) -> str:
+    """An instruction as it is kept: in Unicode's NFC, without blanks at its ends."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _check_columns(manifest: Path, columns: list[str]) -> None:
+    if not {"image", "instruction"} <= set(columns):
+        raise ConfigError(f"'{manifest}' has the columns {columns}; its first line must name 'image' and 'instruction'")
+    if len(set(columns)) < len(columns):
+        raise ConfigError(f"'{manifest}' has the columns {columns}; each name may come once")
+    if problem := misnamed(columns):
+        raise ConfigError(f"'{manifest}': {problem}")
+    if unread := {"ignore", "error"} & set(columns):
+        raise ConfigError(
+            f"'{manifest}' has the column {min(unread)!r}, which only JSONL can hold; a CSV has {', '.join(TABLE_KEYS)}"
+        )
+
+
 def _csv_fields(text: str, columns: list[str]) -> dict[str, Any]:
     (values,) = csv.reader([text])
     if len(values) != len(columns):
         raise ValueError(f"{len(values)} fields for {len(columns)} columns; put fields with commas in double quotes")
     given = dict(zip(columns, values, strict=True))
-    read = ("image", "instruction", "source", "kind", "difficulty", "mask")
-    return {name: given[name] for name in read if name in given and (given[name] or name != "mask")}
+    fields: dict[str, Any] = {name: given[name] for name in TABLE_KEYS if name in given}
+    for name in ("mask", "targets"):
+        if not fields.get(name, "").strip():
+            fields.pop(name, None)
+    if "targets" in fields:
+        fields["targets"] = json.loads(fields["targets"])
+    return fields
 
 
 def _row(fields: dict[str, Any], source: str) -> ManifestRow:
     origin = fields.get("source") or source
-    held_out = fields.get("held_out", False)
-    if not isinstance(held_out, bool):
-        raise InputError("bad_manifest_line", f"'held_out' must be true or false, got {held_out!r}")
     if fields.get("error"):
         return ManifestRow("", "", _source(origin, source), error=_text("error", fields["error"]))
+    if problem := misnamed(fields):
+        raise InputError("bad_manifest_line", problem)
     if not fields.get("image"):
         raise InputError("bad_manifest_line", f"'image' is missing; the keys are {', '.join(map(repr, fields))[:200]}")
     return ManifestRow(
         image=_text("image", fields["image"]),
-        instruction=unicodedata.normalize("NFC", _text("instruction", fields.get("instruction"))).strip(),
+        instruction=tidy_instruction(_text("instruction", fields.get("instruction"))),
         source=_source(origin, source),
         kind=_text("kind", fields.get("kind") or ""),
         difficulty=_text("difficulty", fields.get("difficulty") or ""),
-        held_out=held_out,
+        held_out=_held_out(fields),
         targets=fields.get("targets"),
         mask=fields.get("mask"),
+        ignore=fields.get("ignore"),
     )
+
+
+def _held_out(fields: dict[str, Any]) -> bool:
+    try:
+        return truth("held_out", fields.get("held_out"))
+    except ValueError as error:
+        raise InputError("bad_manifest_line", str(error)) from error
 
 
 def _source(origin: object, default: str) -> str:

@@ -3,15 +3,13 @@
 Shares are of the mixture: with 0.5, 0.3 and 0.2 every second line is of the first. Without a size the mixture ends
 where the first source has no more lines. A source with a cap stops there, and the others go on.
 
-No manifest is held in memory, but some 50 bytes for each of its lines.
+No manifest is held in memory, but some 60 bytes for each of its lines.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import unicodedata
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +20,10 @@ import numpy as np
 
 from ivm_data.sources.files import moved
 from ivm_data.sources.lines import parse, read_lines, whole_manifest
+from ivm_data.sources.manifest_keys import misnamed, truth
 from ivm_data.sources.manifest_parts import dataset_name
+from ivm_data.sources.manifest_rows import tidy_instruction
+from ivm_data.sources.repeated_pairs import UNLABELED, Identity, label_hash, pair_key, settle, short_hash
 from storage.errors import ConfigError
 from storage.validation import Checked, Natural, Positive
 
@@ -82,8 +83,9 @@ def parse_source(text: str) -> Source:
 def mix(sources: Sequence[Source], out: Path, config: MixConfig) -> Mixture:
     """Write the mixture; equal sources, size and seed make the same file.
 
-    Bad lines are left out, and of lines with one image and instruction all but the first, whichever source they are of.
-    Within a source lines keep their order; sources are interleaved evenly. Each line names its `source`.
+    Bad lines are left out. So are, of lines with one image and instruction, all but the one that counts, whichever
+    source they are of, and all where they contradict each other (see `repeated_pairs`). Within a source lines keep
+    their order; sources are interleaved evenly. Each line names its `source`.
 
     Raises:
         ConfigError: a manifest that is not there or holds no pair, one given twice, or a size too large for a source.
@@ -119,26 +121,33 @@ def _check(sources: Sequence[Source], out: Path) -> None:
 
 
 def _usable(sources: Sequence[Source], below: Sequence[str]) -> list[np.ndarray]:
-    """For each source, (lines,) bool: a pair, and no earlier line of any source has its image and instruction."""
-    keys, sizes = array("Q"), []
+    """For each source, (lines,) bool: a pair that counts among all sources."""
+    keys, labels, held_out, sizes = array("Q"), array("Q"), array("B"), []
     for source, folder in zip(sources, below, strict=True):
         before = len(keys)
-        keys.extend(_key(parse(line), folder) for line in read_lines(source.manifest))
+        for line in read_lines(source.manifest):
+            found = _identity(parse(line), folder)
+            keys.append(0 if found is None else short_hash(found.key))
+            labels.append(UNLABELED if found is None else found.label)
+            held_out.append(found is not None and found.held_out)
         sizes.append(len(keys) - before)
     key_N = np.frombuffer(keys, np.uint64)
-    usable_N = np.zeros(len(key_N), bool)
-    usable_N[np.unique(key_N, return_index=True)[1]] = True
-    usable_N &= key_N != 0
+    verdicts = settle(key_N, np.frombuffer(labels, np.uint64), np.frombuffer(held_out, np.bool_))
+    usable_N = (key_N != 0) & ~verdicts.duplicate_N & ~verdicts.conflict_N
     return np.split(usable_N, np.cumsum(sizes)[:-1])
 
 
-def _key(row: dict[str, Any] | None, folder: str) -> int:
-    """8 bytes of a hash; 0 for a line that is no pair."""
-    if row is None:
-        return 0
-    instruction = unicodedata.normalize("NFC", row["instruction"]).strip()
-    text = f"{moved(row['image'], folder)}\x00{instruction}"
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
+def _identity(row: dict[str, Any] | None, folder: str) -> Identity | None:
+    """What a line is about and says, seen from the mixture's root; None for one that `ivm label` would refuse."""
+    if row is None or misnamed(row):
+        return None
+    try:
+        held_out = truth("held_out", row.get("held_out"))
+    except ValueError:
+        return None
+    row = _moved(row, folder)
+    label = label_hash(row.get("targets"), row.get("mask"), row.get("ignore"))
+    return Identity(pair_key(row["image"], tidy_instruction(row["instruction"])), label, held_out)
 
 
 def _wanted(sources: Sequence[Source], usable: Sequence[int], size: int) -> list[int]:
@@ -150,7 +159,7 @@ def _wanted(sources: Sequence[Source], usable: Sequence[int], size: int) -> list
     """
     for source, number in zip(sources, usable, strict=True):
         if not number:
-            raise ConfigError(f"'{source.manifest}' holds no pair that is not in an earlier source; leave it out")
+            raise ConfigError(f"'{source.manifest}' holds no pair that counts beside the other sources; leave it out")
     shares = np.array([source.share for source in sources]) / sum(source.share for source in sources)
     caps = np.array([source.cap or np.inf for source in sources])
     if size:
@@ -195,10 +204,11 @@ def _taken(source: Source, folder: str, chosen_N: np.ndarray) -> Iterator[str]:
 
 def _moved(row: dict[str, Any], folder: str) -> dict[str, Any]:
     """The row with the references of its image and masks as seen from a root that holds theirs as `folder`."""
-    targets = row.get("targets")
-    if isinstance(targets, list):
-        row["targets"] = [_with_mask(target, folder) for target in targets]
-    return _with_mask(row, folder) | {"image": moved(row["image"], folder)}
+    new = _with_mask(row, folder) | {"image": moved(row["image"], folder)}
+    for name in ("targets", "ignore"):
+        if isinstance(row.get(name), list):
+            new[name] = [_with_mask(target, folder) for target in row[name]]
+    return new
 
 
 def _with_mask(thing: Any, folder: str) -> Any:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, Target, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
 
 _PHRASE = re.compile(r"\[/EN#(\d+)(/\S+) ([^\]]+)\]")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -32,7 +33,7 @@ class Flickr30kConfig:
     held_out: bool = False
 
 
-def read_flickr30k(config: Flickr30kConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_flickr30k(config: Flickr30kConfig) -> Iterator[Record]:
     """Flickr30k Entities: a phrase of a caption is an instruction, the boxes of what it names are the label.
 
     Reads: Sentences/*.txt, Annotations/*.xml
@@ -45,14 +46,14 @@ def read_flickr30k(config: Flickr30kConfig) -> Iterator[ForeignPair | BadRecord]
 
 def _ids(config: Flickr30kConfig, sentences: Path) -> list[str]:
     if config.ids:
-        return existing(config.ids, "ids").read_text(encoding="utf-8", errors="replace").split()
+        return existing(config.ids, "ids").read_text(encoding="utf-8-sig", errors="replace").split()
     return sorted(path.stem for path in sentences.glob("*.txt"))
 
 
 def _pairs(name: str, sentences: Path, annotations: Path, config: Flickr30kConfig) -> Iterator[ForeignPair]:
     """One pair for each phrase that has a box: "not visual" (chain 0), whole scenes and things not drawn have none."""
     try:
-        captions = (sentences / f"{name}.txt").read_text(encoding="utf-8")
+        captions = (sentences / f"{name}.txt").read_text(encoding="utf-8-sig")
         boxes = _boxes(ElementTree.parse(annotations / f"{name}.xml").getroot())
     except (OSError, ElementTree.ParseError) as error:
         raise ValueError(str(error).replace(f"{config.entities}/", "")) from error
@@ -75,10 +76,12 @@ def _pairs(name: str, sentences: Path, annotations: Path, config: Flickr30kConfi
 def _boxes(root: ElementTree.Element) -> dict[str, list[Target]]:
     """Boxes by chain. The file's pixels count from 1, with the right and bottom ones inside."""
     boxes: dict[str, list[Target]] = defaultdict(list)
+    sides = [int(root.findtext(f"size/{side}") or 0) for side in ("height", "width")]
+    sized = {"size": sides} if all(sides) else {}
     for thing in root.iter("object"):
         box = thing.find("bndbox")
         if box is not None:
             x0, y0, x1, y1 = (int(box.findtext(side, "")) for side in _SIDES)
             for chain in thing.findall("name"):
-                boxes[chain.text or ""].append({"box": [x0 - 1, y0 - 1, x1, y1]})
+                boxes[chain.text or ""].append({"box": [x0 - 1, y0 - 1, x1, y1]} | sized)
     return dict(boxes)

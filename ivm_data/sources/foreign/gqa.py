@@ -8,15 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ivm_data.sources.foreign.foreign_reader import (
-    BadRecord,
-    ForeignPair,
-    Target,
-    box_target,
-    checked,
-    existing,
-    image_path,
-)
+from ivm_data.sources.foreign.coco_target import image_size
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, Target, box_target, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
 from ivm_data.sources.foreign.json_stream import read_at, stream
 
 GRAPHS_IN_MEMORY = 1000
@@ -39,7 +33,7 @@ class GqaConfig:
     held_out: bool = False
 
 
-def read_gqa(config: GqaConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_gqa(config: GqaConfig) -> Iterator[Record]:
     """GQA: a question is the instruction; the boxes of its annotated objects, or their absence, are the label.
 
     Reads: *_questions.json, *_sceneGraphs.json
@@ -55,11 +49,13 @@ class _SceneGraphs:
 
     def __init__(self, path: Path) -> None:
         self.path, self.places = path, {node.key: (node.start, node.stop) for node in stream(path)}
-        self.objects = lru_cache(GRAPHS_IN_MEMORY)(self._objects)
+        self.graph = lru_cache(GRAPHS_IN_MEMORY)(self._graph)
 
-    def _objects(self, image: str) -> dict[str, Any]:
+    def _graph(self, image: str) -> dict[str, Any]:
+        if image not in self.places:
+            raise ValueError(f"the scene graphs have no image {image!r:.40}")
         with self.path.open("rb") as file:
-            return dict(read_at(file, *self.places[image])["objects"])
+            return dict(read_at(file, *self.places[image]))
 
 
 def _pairs(question: dict[str, Any], graphs: _SceneGraphs | None, config: GqaConfig) -> Iterator[ForeignPair]:
@@ -84,8 +80,12 @@ def _targets(question: dict[str, Any], graphs: _SceneGraphs | None) -> tuple[Tar
         return () if absent else None
     if graphs is None:
         return None
-    things = graphs.objects(question["imageId"])
-    return tuple(box_target(*(things[name][side] for side in "xywh")) for name in dict.fromkeys(named))
+    graph = graphs.graph(question["imageId"])
+    things, size = graph["objects"], image_size(graph)
+    if missing := [name for name in named if name not in things]:
+        raise ValueError(f"the scene graph of image {question['imageId']} has no object {missing[0]!r}")
+    sized = {"size": list(size)} if size else {}
+    return tuple(box_target(*(things[name][side] for side in "xywh")) | sized for name in dict.fromkeys(named))
 
 
 def _annotated(question: dict[str, Any], part: str) -> list[str]:

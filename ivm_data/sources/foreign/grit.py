@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, Target, checked
+from ivm_data.sources.foreign.tables import parquet_files
 from storage.errors import ConfigError
 
 ROWS_IN_MEMORY = 1024
@@ -32,7 +32,7 @@ class GritConfig:
     noun_chunks: bool = True
 
 
-def read_grit(config: GritConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_grit(config: GritConfig) -> Iterator[Record]:
     """GRIT: a grounded phrase of a caption is an instruction, its boxes the label if wanted; images stay URLs.
 
     Reads: *.parquet
@@ -40,7 +40,7 @@ def read_grit(config: GritConfig) -> Iterator[ForeignPair | BadRecord]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for path in _tables(Path(config.table)):
+    for path in parquet_files(config.table, "table"):
         position = 0
         try:
             with pq.ParquetFile(path) as file:
@@ -48,15 +48,8 @@ def read_grit(config: GritConfig) -> Iterator[ForeignPair | BadRecord]:
                     for row in batch.to_pylist():
                         yield from checked(f"{path.name}: row {position}", _pairs, row, config)
                         position += 1
-        except (pa.ArrowException, OSError) as error:
-            raise ConfigError(f"'{path}' is no Parquet with {', '.join(_COLUMNS)}: {error}") from error
-
-
-def _tables(path: Path) -> list[Path]:
-    tables = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    if not tables or not tables[0].is_file():
-        raise ConfigError(f"'{path}' is no Parquet file nor a folder of them; set table to what the owner publishes")
-    return tables
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise ConfigError(f"'{path}' is no Parquet with {', '.join(_COLUMNS)}: {str(error)[:300]}") from error
 
 
 def _pairs(row: dict[str, Any], config: GritConfig) -> Iterator[ForeignPair]:

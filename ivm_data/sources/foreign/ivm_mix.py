@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, Target, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
 from storage.validation import Checked, within
 
 
@@ -34,7 +35,7 @@ class IvmMixConfig(Checked):
     held_out: bool = False
 
 
-def read_ivm_mix(config: IvmMixConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_ivm_mix(config: IvmMixConfig) -> Iterator[Record]:
     """IVM-Mix-1M: each instruction of a row is one, the soft mask above a threshold is the label.
 
     Reads: a set's JSONL, mask_*.jpg

@@ -18,6 +18,8 @@ CHUNK = 1 << 20
 MAX_RECORD = 1 << 26
 """Characters that one record may have."""
 
+_MARK = "\ufeff"
+"""The byte order mark that some editors put before UTF-8."""
 _BLANK = re.compile(r"[ \t\r\n]*")
 _DELIMITERS = set(",:]} \t\r\n")
 _decode = json.JSONDecoder().raw_decode
@@ -43,6 +45,8 @@ def stream(path: Path) -> Iterator[Node]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             cursor = _Cursor(file)
+            if cursor.peek() == _MARK:
+                cursor.skip_mark()
             if cursor.peek() == "[":
                 yield from _elements(cursor, "")
             else:
@@ -97,6 +101,10 @@ class _Cursor:
             if self.at < len(self.text) or self.ended:
                 return self.text[self.at : self.at + 1]
             self._more()
+
+    def skip_mark(self) -> None:
+        """Go on behind the byte order mark that is next."""
+        self._advance(self.at + 1)
 
     def take(self, character: str) -> None:
         if (seen := self.peek()) != character:

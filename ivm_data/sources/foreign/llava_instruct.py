@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
 from ivm_data.sources.foreign.json_stream import stream
 from storage.validation import Checked, Natural
 
@@ -27,7 +28,7 @@ class LlavaInstructConfig(Checked):
     turns: Natural = 1
 
 
-def read_llava_instruct(config: LlavaInstructConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_llava_instruct(config: LlavaInstructConfig) -> Iterator[Record]:
     """LLaVA-Instruct: what the human says of an image is the instruction; nothing is labeled.
 
     Reads: llava_instruct_150k.json, llava_v1_5_mix665k.json

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import duckdb
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Record, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
 from ivm_data.sources.foreign.wording import Template
 from storage.errors import ConfigError
 from storage.validation import Checked
@@ -45,7 +46,7 @@ class OpenImagesConfig(Checked):
     held_out: bool = False
 
 
-def read_openimages(config: OpenImagesConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_openimages(config: OpenImagesConfig) -> Iterator[Record]:
     """OpenImages: each class of an image is an instruction, all its mask files are the masks.
 
     Reads: *-annotations-object-segmentation.csv, class-descriptions-boxable.csv, mask PNGs
@@ -65,17 +66,24 @@ def _pairs(
 ) -> Iterator[ForeignPair]:
     yield ForeignPair(
         image=image_path(config.images, f"{image}.jpg"),
-        instruction=config.instruction.format(name=names[label]),
+        instruction=config.instruction.format(name=_name(names, label)),
         kind="all",
         held_out=config.held_out,
+        unite=True,
         targets=tuple({"mask": image_path(config.masks, mask), "resize": True} for mask in masks),
     )
+
+
+def _name(names: dict[str, str], label: str) -> str:
+    if label not in names:
+        raise ValueError(f"the classes have no label {label!r:.40}")
+    return names[label]
 
 
 def _class_names(path: Path) -> dict[str, str]:
     """Label -> name, in lower case as one speaks; V7's file has a header line, which is no label's."""
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
             return {row[0]: row[1].lower() for row in csv.reader(lines) if len(row) == 2}
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"'{path}' is no CSV of labels and names: {error}") from error

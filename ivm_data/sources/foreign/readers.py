@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any, NamedTuple, get_type_hints
 
 from ivm_data.config import build
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair
-from storage.errors import ConfigError
+from ivm_data.sources.foreign.foreign_reader import Record, reason
+from storage.errors import ConfigError, IvmError
 
 READERS = {
     "coco": "coco:read_coco",
@@ -32,6 +32,12 @@ READERS = {
     "labelme": "labelme:read_labelme",
     "parquet": "tables:read_parquet",
     "hf-dataset": "tables:read_hf_dataset",
+    "yolo": "yolo:read_yolo",
+    "pascal-voc": "pascal_voc:read_pascal_voc",
+    "cvat": "cvat:read_cvat",
+    "mask-folder": "mask_folder:read_mask_folder",
+    "webdataset": "web_dataset:read_web_dataset",
+    "folder": "image_folder:read_folder",
 }
 """Name -> module in this package and function. Its config class is the type of the function's `config`."""
 
@@ -72,14 +78,28 @@ def describe(name: str) -> Reader:
     return Reader(name, makes.strip(), reads.strip(), needs, options)
 
 
-def read(name: str, options: Mapping[str, Any]) -> Iterator[ForeignPair | BadRecord]:
+def read(name: str, options: Mapping[str, Any]) -> Iterator[Record]:
     """The records of a foreign data set.
 
     Raises:
-        ConfigError: an unknown name, an option that the reader does not have, or one that is missing.
+        ConfigError: an unknown name, an option that the reader does not have, or one that is missing; or files that are
+            not as their owner writes them, so that they cannot be read on.
     """
     function, config_class = _load(name)
-    return function(build(config_class, options, where=f"source {name!r}"))
+    records: Iterator[Record] = function(build(config_class, options, where=f"source {name!r}"))
+    return _explained(name, records)
+
+
+def _explained(name: str, records: Iterator[Record]) -> Iterator[Record]:
+    """What foreign bytes make a reader raise between its records, in the engine's words."""
+    try:
+        yield from records
+    except (IvmError, MemoryError):
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"the files of source {name!r} are not as their owner writes them: {reason(error)}"
+        ) from error
 
 
 def _load(name: str) -> tuple[Any, type]:

@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, Target, checked, existing, image_path
-from storage import images, rle
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, Target, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
+from ivm_data.sources.foreign.shapes import mask_target
+from storage import images
 
 _IGNORE = 255
 
@@ -33,7 +35,7 @@ class ReasonSegConfig:
     held_out: bool = False
 
 
-def read_reasonseg(config: ReasonSegConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_reasonseg(config: ReasonSegConfig) -> Iterator[Record]:
     """ReasonSeg: each text of an image is an instruction; its outlines, less what is to be ignored, are the mask.
 
     Reads: *.json, *.jpg
@@ -94,8 +96,7 @@ def _marked(
 
 def _target(mask_HW: np.ndarray) -> tuple[Target, ...]:
     """One target; none for an empty mask."""
-    mask = rle.encode(mask_HW)
-    return ({"mask_rle": {"size": [mask.height, mask.width], "counts": mask.counts.decode()}},) * bool(mask_HW.any())
+    return (mask_target(mask_HW),) if mask_HW.any() else ()
 
 
 def _painted(mask_HW: np.ndarray, point_N2: np.ndarray, value: int) -> np.ndarray:

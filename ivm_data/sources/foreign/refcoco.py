@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from ivm_data.sources.foreign.coco_index import CocoIndex
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
 from ivm_data.sources.foreign.json_stream import stream
 from ivm_data.sources.foreign.plain_pickle import load_plain
+from ivm_data.sources.foreign.record_ids import record_id
 from storage.errors import ConfigError
+
+_NONE = -1
+"""The annotation of a sentence that means nothing in the image."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class RefCocoConfig:
     splits: str = ""
 
 
-def read_refcoco(config: RefCocoConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_refcoco(config: RefCocoConfig) -> Iterator[Record]:
     """RefCOCO, RefCOCO+, RefCOCOg: each sentence is an instruction, its annotation is the mask.
 
     Reads: refs(unc|google|umd).p, instances.json
@@ -49,7 +54,7 @@ def read_refcoco(config: RefCocoConfig) -> Iterator[ForeignPair | BadRecord]:
     yield from _read(path, refs, config)
 
 
-def read_grefcoco(config: RefCocoConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_grefcoco(config: RefCocoConfig) -> Iterator[Record]:
     """gRefCOCO: each sentence is an instruction, its annotations are the masks; ann_id -1 says that there is none.
 
     Reads: grefs(unc).json, instances.json
@@ -58,7 +63,7 @@ def read_grefcoco(config: RefCocoConfig) -> Iterator[ForeignPair | BadRecord]:
     yield from _read(path, (node.value for node in stream(path)), config)
 
 
-def _read(path: Path, refs: Iterable[Any], config: RefCocoConfig) -> Iterator[ForeignPair | BadRecord]:
+def _read(path: Path, refs: Iterable[Any], config: RefCocoConfig) -> Iterator[Record]:
     with CocoIndex(existing(config.instances, "instances")) as coco:
         yield from coco.bad
         for position, ref in enumerate(refs):
@@ -70,10 +75,15 @@ def _pairs(ref: dict[str, Any], coco: CocoIndex, config: RefCocoConfig) -> Itera
     if config.splits and split not in config.splits.split():
         return
     ids = ref["ann_id"] if isinstance(ref["ann_id"], list) else [ref["ann_id"]]
-    targets = tuple(coco.target(annotation) for annotation in ids if annotation != -1)
+    image = coco.image(record_id(ref["image_id"]))
+    marks = coco.marks(image)
+    marked = [marks.add(coco.annotation(number)) for number in map(record_id, ids) if number != _NONE]
+    if len(marked) < len(ids) != 1 or not ids:
+        raise ValueError(f"'ann_id' must be annotations, or {_NONE} alone where there is none, got {ids}")
+    targets = tuple(marks.sized(target) for target in marked)
     for sentence in ref["sentences"]:
         yield ForeignPair(
-            image=image_path(config.images, coco.images[ref["image_id"]]),
+            image=image_path(config.images, image.name),
             instruction=sentence["sent"],
             kind=("none", "one")[len(targets)] if len(targets) < 2 else "several",
             difficulty=split,

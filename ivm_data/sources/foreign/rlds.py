@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, checked, existing
 from ivm_data.sources.foreign.robot_frames import language
 from storage.errors import ConfigError
 from storage.validation import Checked, Count
@@ -32,7 +32,7 @@ class RldsConfig(Checked):
     every: Count = 10
 
 
-def read_rlds(config: RldsConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_rlds(config: RldsConfig) -> Iterator[Record]:
     """Open X as RLDS: an episode's language is the instruction of every k-th frame, which is stored as it is.
 
     Reads: dataset_info.json, features.json, *.tfrecord-*

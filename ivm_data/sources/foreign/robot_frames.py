@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
 from storage.validation import Checked, Count
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -35,7 +36,7 @@ class RobotFramesConfig(Checked):
     every: Count = 10
 
 
-def read_robot_frames(config: RobotFramesConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_robot_frames(config: RobotFramesConfig) -> Iterator[Record]:
     """Robot frames: an episode's language is the instruction of every k-th frame; nothing is labeled.
 
     Reads: lang.txt, images0/im_*.jpg

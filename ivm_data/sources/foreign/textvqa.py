@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
 from ivm_data.sources.foreign.json_stream import stream
 
 
@@ -23,7 +24,7 @@ class TextVqaConfig:
     images: str = "textvqa/train_images"
 
 
-def read_textvqa(config: TextVqaConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_textvqa(config: TextVqaConfig) -> Iterator[Record]:
     """TextVQA: a question is the instruction; nothing is labeled.
 
     Reads: TextVQA_0.5.1_*.json

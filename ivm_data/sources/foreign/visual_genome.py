@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, box_target, checked, existing, image_path
+from ivm_data.sources.foreign.coco_target import image_size
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, Target, box_target, checked, existing
+from ivm_data.sources.foreign.image_references import end_of_url, image_path
 from ivm_data.sources.foreign.json_stream import stream
+from ivm_data.sources.foreign.record_ids import record_id
 from ivm_data.sources.foreign.wording import Template
+from ivm_data.sources.marked_size import Size
 from storage.errors import ConfigError
 from storage.validation import Checked
 
@@ -44,13 +46,21 @@ class VisualGenomeConfig(Checked):
             )
 
 
-def read_visual_genome(config: VisualGenomeConfig) -> Iterator[ForeignPair | BadRecord]:
+class _Image(NamedTuple):
+    name: str
+    size: Size | None
+
+    def box(self, x: float, y: float, width: float, height: float) -> Target:
+        return box_target(x, y, width, height) | ({"size": list(self.size)} if self.size else {})
+
+
+def read_visual_genome(config: VisualGenomeConfig) -> Iterator[Record]:
     """Visual Genome: a region's phrase is an instruction with its box; an object's name one with all boxes so named.
 
     Reads: image_data.json, region_descriptions.json, objects.json
     """
     image_data = existing(config.image_data, "image_data")
-    images: dict[int, str] = {}
+    images: dict[int, _Image] = {}
     for position, node in enumerate(stream(image_data)):
         yield from checked(f"{image_data.name}: [{position}]", _remember, images, node.value)
     if config.regions:
@@ -66,10 +76,17 @@ def read_visual_genome(config: VisualGenomeConfig) -> Iterator[ForeignPair | Bad
                 yield from checked(where, _objects, name, things, node.value, images, config)
 
 
-def _remember(images: dict[int, str], record: dict[str, Any]) -> list[ForeignPair]:
+def _remember(images: dict[int, _Image], record: dict[str, Any]) -> list[Record]:
     """Folder and file are the end of the URL: `.../VG_100K_2/1.jpg`."""
-    images[record["image_id"]] = "/".join(PurePosixPath(urlsplit(record["url"]).path).parts[-2:])
+    images[record_id(record["image_id"])] = _Image(end_of_url(record["url"], 2), image_size(record))
     return []
+
+
+def _image(images: dict[int, _Image], record: dict[str, Any]) -> _Image:
+    found = images.get(record_id(record["image_id"]))
+    if found is None:
+        raise ValueError(f"image_data.json has no image {record['image_id']!r:.40}")
+    return found
 
 
 def _list(record: Any, key: str) -> list[Any]:
@@ -77,13 +94,15 @@ def _list(record: Any, key: str) -> list[Any]:
     return found if isinstance(found, list) else [record]
 
 
-def _region(region: dict[str, Any], images: dict[int, str], config: VisualGenomeConfig) -> Iterator[ForeignPair]:
+def _region(region: dict[str, Any], images: dict[int, _Image], config: VisualGenomeConfig) -> Iterator[ForeignPair]:
+    image = _image(images, region)
     yield ForeignPair(
-        image=image_path(config.images, images[region["image_id"]]),
+        image=image_path(config.images, image.name),
         instruction=region["phrase"].strip(),
         kind="region",
         held_out=config.held_out,
-        targets=(box_target(region["x"], region["y"], region["width"], region["height"]),),
+        targets=(image.box(region["x"], region["y"], region["width"], region["height"]),),
+        unite=True,
     )
 
 
@@ -92,19 +111,21 @@ def _by_name(things: list[Any]) -> dict[str, list[Any]]:
     named: dict[str, list[Any]] = defaultdict(list)
     for thing in things:
         names = thing.get("names") if isinstance(thing, dict) else None
-        named[str(names[0]).strip() if names else ""].append(thing)
+        named[str(names[0]).strip() if isinstance(names, list) and names else ""].append(thing)
     return named
 
 
 def _objects(
-    name: str, things: list[Any], record: dict[str, Any], images: dict[int, str], config: VisualGenomeConfig
+    name: str, things: list[Any], record: dict[str, Any], images: dict[int, _Image], config: VisualGenomeConfig
 ) -> Iterator[ForeignPair]:
     if not name:
         raise ValueError(f"an object without a name: {str(things[0])[:60]}")
+    image = _image(images, record)
     yield ForeignPair(
-        image=image_path(config.images, images[record["image_id"]]),
+        image=image_path(config.images, image.name),
         instruction=config.instruction.format(name=name),
         kind="object",
         held_out=config.held_out,
-        targets=tuple(box_target(thing["x"], thing["y"], thing["w"], thing["h"]) for thing in things),
+        targets=tuple(image.box(thing["x"], thing["y"], thing["w"], thing["h"]) for thing in things),
+        unite=True,
     )

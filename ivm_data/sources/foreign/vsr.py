@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, existing, image_path
+from ivm_data.sources.foreign.foreign_reader import ForeignPair, Record, checked, existing
+from ivm_data.sources.foreign.image_references import image_path
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class VsrConfig:
     held_out: bool = False
 
 
-def read_vsr(config: VsrConfig) -> Iterator[ForeignPair | BadRecord]:
+def read_vsr(config: VsrConfig) -> Iterator[Record]:
     """VSR: a true caption is the instruction; nothing is labeled. False captions are left out.
 
     Reads: train.jsonl, dev.jsonl, test.jsonl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from storage.errors import ConfigError
 from storage.validation import Rule
 
 
@@ -15,5 +16,16 @@ def _takes_name(template: str) -> bool:
         return False
 
 
-Template = Annotated[str, Rule("hold {name} and no other braces", _takes_name)]
+TEMPLATE = Rule("hold {name} and no other braces", _takes_name)
+Template = Annotated[str, TEMPLATE]
 """Words around the name of a thing: "Find every {name}."."""
+
+
+def check_template(template: str) -> None:
+    """Refuse what is no `Template`, where that depends on other fields.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not TEMPLATE.holds(template):
+        raise ConfigError(f"'instruction' must {TEMPLATE.allowed}, got {template!r}")

@@ -40,7 +40,7 @@ def test_a_source_becomes_a_manifest_and_bad_records_show_in_the_exit_status(ivm
     assert "1 records could not be used" in warned
     pair, bad = map(json.loads, out.read_text().splitlines())
     assert (pair["image"], pair["source"]) == ("vsr/images/1.jpg", "mine")
-    assert bad == {"error": "train.jsonl: line 2: KeyError: 'label'", "source": "mine"}
+    assert bad == {"error": "train.jsonl: line 2: 'label' is missing", "source": "mine"}
 
 
 @pytest.mark.parametrize(

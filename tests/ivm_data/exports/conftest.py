@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ivm_data.exports.run import Selection, export
-from ivm_data.sources.foreign.foreign_reader import write_manifest
+from ivm_data.sources.foreign.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
 from storage import rle

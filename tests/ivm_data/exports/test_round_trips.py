@@ -23,6 +23,13 @@ TRIPS = {
     ),
     "parquet": ("hf", {}, "parquet", {"table": "data/train-00000.parquet"}),
     "datasets": ("hf", {"layout": "disk"}, "hf-dataset", {"folder": ""}),
+    "webdataset": ("webdataset", {"samples": 3}, "webdataset", {"shards": ""}),
+    "yolo": (
+        "yolo-seg",
+        {"category": "instruction", "tolerance": 0},
+        "yolo",
+        {"data": "data.yaml", "instruction": "{name}"},
+    ),
     "ivm-mix": (
         "ivm-mix",
         {},
@@ -30,8 +37,8 @@ TRIPS = {
         {"meta": "meta.jsonl", "label": "mask", "images": "images", "masks": "masks"},
     ),
 }
-PATHS = {"instances", "folder", "tasks", "table", "meta"}
-WITHOUT_ABSENT = {"coco", "ivm-mix"}
+PATHS = {"instances", "folder", "tasks", "table", "meta", "shards", "data"}
+WITHOUT_ABSENT = {"coco", "ivm-mix", "yolo-seg"}
 
 
 @pytest.mark.parametrize("trip", TRIPS)
@@ -47,7 +54,7 @@ def test_masks_and_instructions_come_back_identical(trip, exported, imported, or
         assert (found[text].width, found[text].height) == (64, 48)
 
 
-@pytest.mark.parametrize("trip", ["parquet", "datasets", "label studio"])
+@pytest.mark.parametrize("trip", ["parquet", "datasets", "label studio", "webdataset"])
 def test_source_and_kind_come_back_too(trip, exported, imported):
     name, options, source, needs = TRIPS[trip]
     out = exported(name, **options)

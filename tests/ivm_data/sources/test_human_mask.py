@@ -108,6 +108,52 @@ def test_a_mask_that_cannot_be_used_has_its_own_reason(tmp_path: Path, targets, 
     assert caught.value.reason == "bad_human_mask"
 
 
+NOTHING = {
+    "a polygon beside the image": {"polygons": [[12, 1, 16, 1, 16, 4]]},
+    "a polygon under a pixel": {"polygons": [[1.1, 1.1, 1.3, 1.1, 1.3, 1.3]]},
+    "points on one line": {"polygons": [[1, 1, 3, 1, 5, 1]]},
+    "one point thrice": {"polygons": [[1, 1, 1, 1, 1, 1]]},
+    "shares beside the image": {"polygons": [[1.2, 0.1, 1.6, 0.1, 1.6, 0.5]], "frame": "image"},
+    "run lengths without any": {"mask_rle": {"size": [6, 9], "counts": [54]}},
+    "a black picture": {"mask": "black.png"},
+    "a dark picture": {"mask": "black.png", "threshold": 1},
+    "an index that no pixel has": {"mask": "black.png", "index": 7},
+    "a box beside the image": {"box": [9, 1, 12, 4]},
+    "a box without width": {"box": [3, 1, 3, 4]},
+    "a box turned over": {"box": [5, 4, 3, 1]},
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_target_that_covers_nothing_does_not_say_that_nothing_is_there(tmp_path, name):
+    Image.new("L", SIZE[::-1]).save(tmp_path / "black.png")
+    for targets in ([NOTHING[name]], [target(2), NOTHING[name]]):
+        with pytest.raises(InputError, match=r"bad_human_mask.*covers no"):
+            human_label(targets, None, SIZE, tmp_path)
+
+
+def test_a_black_mask_of_a_record_covers_nothing_either(tmp_path):
+    Image.new("L", SIZE[::-1]).save(tmp_path / "black.png")
+    for mask in ("black.png", {"size": [6, 9], "counts": [54]}):
+        with pytest.raises(InputError, match=r"bad_human_mask.*covers no pixel"):
+            human_label(None, mask, SIZE, tmp_path)
+
+
+def test_parts_of_a_polygon_that_are_no_polygon_are_left_out_beside_others(tmp_path):
+    whole = [[1.0, 0.5, 7.25, 1.0, 3.0, 5.5]]
+    assert human_label([{"polygons": [*whole, [5, 5, 6, 6]]}], None, SIZE, tmp_path) == human_label(
+        [{"polygons": whole}], None, SIZE, tmp_path
+    )
+
+
+def test_polygons_may_be_in_shares_of_the_image(tmp_path):
+    shares = [[0, 0, 1 / 3, 0, 1 / 3, 0.5, 0, 0.5]]
+    mask = human_label([{"polygons": shares, "frame": "image"}], None, SIZE, tmp_path).mask
+    assert (rle.bbox(mask), rle.area(mask)) == (Box(0, 0, 3, 3), 9)
+    with pytest.raises(InputError, match="'frame' must be 'pixels' or 'image', got 'square'"):
+        human_label([{"polygons": shares, "frame": "square"}], None, SIZE, tmp_path)
+
+
 def test_polygons_are_filled_as_pycocotools_fills_them(tmp_path):
     polygons = [[1.0, 0.5, 7.25, 1.0, 3.0, 5.5], [6, 3, 11, 3, 11, 8, 6, 8]]
     theirs = oracle.merge(oracle.frPyObjects(polygons, *SIZE))
@@ -126,7 +172,7 @@ def test_boxes_are_no_mask_and_are_cut_to_the_image(tmp_path):
 
 
 def test_one_target_with_nothing_but_a_box_makes_boxes_of_all(tmp_path):
-    label = human_label([target(0, 1), {"box": [1, 2, 3, 4]}, target()], None, SIZE, tmp_path)
+    label = human_label([target(0, 1), {"box": [1, 2, 3, 4]}], None, SIZE, tmp_path)
     assert label == HumanLabel(boxes=(Box(0, 0, 9, 2), Box(1, 2, 3, 4)))
 
 
@@ -140,9 +186,9 @@ def test_the_most_exact_of_what_a_target_gives_counts(tmp_path):
     [
         ({"box": [0, 0, 1, 1], "frame": "square metre"}, "'frame' must be 'pixels', 'image' or 'square'"),
         ({"box": [1.1, 0, 2, 1], "frame": "image"}, "covers nothing"),
-        ({"mask": "a.jpg", "threshold": "128"}, "'threshold' a number"),
-        ({"mask": "a.jpg", "threshold": True}, "'threshold' a number"),
-        ({"mask": "a.jpg"}, "is not a PNG"),
+        ({"mask": "a.jpg", "threshold": "128"}, "'threshold' must be a number"),
+        ({"mask": "a.jpg", "threshold": True}, "'threshold' must be a number"),
+        ({"mask": "a.jpg"}, 'lossy.*"threshold": 128'),
     ],
 )
 def test_frames_and_thresholds_that_do_not_fit_are_told(tmp_path, target, message):

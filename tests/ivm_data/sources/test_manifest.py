@@ -90,7 +90,11 @@ BAD_LINES = {
     "escaped NUL": ({"image": "a.png", "instruction": "a\x00b"}, "bad_manifest_line"),
     "NUL in image": ({"image": "a\x00.png", "instruction": ASK}, "bad_manifest_line"),
     "half surrogate": (b'{"image": "a.png", "instruction": "cup \\ud800"}', "bad_manifest_line"),
-    "held_out a word": ({**GOOD, "held_out": "yes"}, "bad_manifest_line"),
+    "held_out a word": ({**GOOD, "held_out": "maybe"}, "bad_manifest_line"),
+    "held_out a number": ({**GOOD, "held_out": 2}, "bad_manifest_line"),
+    "held_out misspelled": ({**GOOD, "heldout": True}, "bad_manifest_line"),
+    "targets misspelled": ({**GOOD, "target": []}, "bad_manifest_line"),
+    "a target's key alone": ({**GOOD, "polygons": [[1, 1, 9, 1, 9, 9]]}, "bad_manifest_line"),
     "source a number": ({**GOOD, "source": 4}, "bad_manifest_line"),
     "empty": ({"image": "a.png", "instruction": ""}, "instruction_empty"),
     "blank": ({"image": "a.png", "instruction": " \t\u3000\n"}, "instruction_empty"),
@@ -151,6 +155,46 @@ def test_the_same_bytes_under_another_name_are_a_duplicate(tmp_path, photos):
     assert [getattr(o, "reason", "sample") for o in outcomes] == ["sample", "duplicate", "duplicate"]
 
 
+BOX, OTHER = {"targets": [{"box": [1, 2, 9, 9]}]}, {"targets": [{"box": [2, 2, 9, 9]}]}
+HELD = {"held_out": True}
+TWINS = {
+    "equal": ((BOX, BOX), ("sample", "duplicate")),
+    "different": ((BOX, OTHER), ("conflicting_targets", "conflicting_targets")),
+    "absent and there": (({"targets": []}, BOX), ("conflicting_targets", "conflicting_targets")),
+    "unlabeled and labeled": (({}, BOX), ("duplicate", "sample")),
+    "to train and to score": ((BOX, BOX | HELD), ("duplicate", "sample")),
+    "to score and to train": ((BOX | HELD, BOX), ("sample", "duplicate")),
+    "an unlabeled one to score": ((BOX, HELD), ("conflicting_targets", "conflicting_targets")),
+}
+
+
+@pytest.mark.parametrize("part_size", [1, 64])
+@pytest.mark.parametrize("name", TWINS)
+def test_of_records_of_one_pair_the_first_does_not_count_blindly(tmp_path, photos, name, part_size):
+    twins, reasons = TWINS[name]
+    outcomes = read(tmp_path, photos, *({**GOOD, **twin} for twin in twins), part_size=part_size)
+    assert tuple(getattr(outcome, "reason", "sample") for outcome in outcomes) == reasons
+    assert not any(
+        o.held_out is False for o in outcomes if isinstance(o, Sample) and any(HELD.items() <= t.items() for t in twins)
+    )
+
+
+MASKS = {"targets": [{"polygons": [[1, 2, 9, 2, 9, 9]]}]}, {"targets": [{"polygons": [[2, 2, 9, 2, 9, 9]]}]}
+
+
+def test_twins_under_another_name_are_settled_by_what_they_say(tmp_path, photos):
+    copy = {**GOOD, "image": "copy_of_a.png"}
+    one, other = MASKS
+    for twin, reasons in (
+        (one, ["sample", "duplicate"]),
+        (other, ["conflicting_targets"] * 2),
+        (one | HELD, ["duplicate", "sample"]),
+        ({}, ["sample", "duplicate"]),
+    ):
+        outcomes = read(tmp_path, photos, {**GOOD, **one}, {**copy, **twin})
+        assert [getattr(outcome, "reason", "sample") for outcome in outcomes] == reasons
+
+
 @pytest.mark.parametrize("text", ["Où est la tasse rouge ?", "把红杯子放在盘子上。", "أين الكوب الأحمر؟", "🍎 apple"])
 def test_instructions_in_any_language_are_kept(tmp_path, photos, text):
     (sample,) = read(tmp_path, photos, {"image": "a.png", "instruction": f"  {text}\n"})
@@ -192,11 +236,41 @@ def test_a_csv_gives_the_samples_of_its_rows(tmp_path, photos):
     assert [o.reason for o in bad] == ["bad_manifest_line", "bad_manifest_line", "instruction_empty"]
 
 
-def test_a_csv_without_the_needed_columns_is_a_configuration_error(tmp_path):
+def read_csv(tmp_path, photos, text):
     manifest = tmp_path / "set.csv"
-    manifest.write_text("picture,text\na.png,Find\n")
-    with pytest.raises(ConfigError, match=r"\['picture', 'text'\].*'image' and 'instruction'"):
-        plan(manifest, 5)
+    manifest.write_text(text)
+    return [outcome for part in plan(manifest) for outcome in read_part(part, photos)]
+
+
+def test_a_csv_may_hold_out_and_label_its_rows(tmp_path, photos):
+    box = json.dumps([{"box": [1, 2, 9, 9]}]).replace('"', '""')
+    rows = ["a.png,Find it.,TRUE,", f'b.png,Find it.,no,"{box}"', "b.png,Find that.,,[]", "b.png,Find one.,maybe,"]
+    held, free, absent, bad = read_csv(
+        tmp_path, photos, "\n".join(["image, instruction,held_out,targets", *rows, "b.png,Find two.,0,{"][:-1])
+    )
+    assert (held.held_out, held.human_mask) == (True, None)
+    assert (free.held_out, [box.x1 for box in free.human_boxes]) == (False, [9])
+    assert (absent.held_out, rle.area(absent.human_mask)) == (False, 0)
+    assert bad.reason == "bad_manifest_line" and "'held_out' must be true or false" in bad.detail
+    (torn,) = read_csv(tmp_path, photos, "image,instruction,targets\na.png,Find it.,[{\n")
+    assert torn.reason == "bad_manifest_line"
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("picture,text", r"\['picture', 'text'\].*'image' and 'instruction'"),
+        ("image;instruction", "must name 'image' and 'instruction'"),
+        ("image,instruction,heldout", "'heldout' looks like 'held_out'"),
+        ("image,instruction,Mask", "'Mask' looks like 'mask'"),
+        ("image,instruction,bbox", "'bbox' belongs into"),
+        ("image,instruction,ignore", "'ignore', which only JSONL can hold"),
+        ("image,instruction,mask,mask", "each name may come once"),
+    ],
+)
+def test_a_csv_whose_columns_would_be_misread_is_a_configuration_error(tmp_path, photos, header, message):
+    with pytest.raises(ConfigError, match=message):
+        read_csv(tmp_path, photos, f"{header}\na.png,Find,x,y\n")
 
 
 def test_a_root_that_is_no_folder_is_a_configuration_error(tmp_path):

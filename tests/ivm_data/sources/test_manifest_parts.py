@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivm_data.sources import manifest_parts as parts
+from ivm_data.sources.repeated_pairs import Identity
 from storage import layout
 from storage.errors import ConfigError
 
@@ -17,12 +18,12 @@ def write(folder: Path, data: bytes, name: str = "things.jsonl") -> Path:
     return path
 
 
-def cut(manifest: Path, part_size: int, key) -> list[parts.ManifestPart]:
-    return parts.split(manifest, part_size, key).parts
+def cut(manifest: Path, part_size: int, identify) -> list[parts.ManifestPart]:
+    return parts.split(manifest, part_size, identify).parts
 
 
-def whole(raw: bytes) -> bytes | None:
-    return raw.strip() or None
+def whole(raw: bytes) -> Identity | None:
+    return Identity(raw.strip()) if raw.strip() else None
 
 
 def test_names_follow_from_the_stem_the_content_and_the_part_size(tmp_path):

@@ -83,8 +83,35 @@ def test_no_pair_comes_twice_and_bad_lines_are_left_out(write, tmp_path):
     assert taken(tmp_path / "out.jsonl") == {"web": 1, "b": 1}
 
 
+def test_a_pair_that_is_held_out_in_one_source_does_not_train_from_another(tmp_path):
+    row = {"image": "x.jpg", "instruction": "Find it.", "targets": [{"box": [1, 2, 3, 4]}]}
+    other = row | {"instruction": "Find that."}
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (row, other)))
+    (tmp_path / "test.jsonl").write_text(json.dumps(row | {"held_out": True}) + "\n")
+    sources = [Source(tmp_path / "train.jsonl", 1), Source(tmp_path / "test.jsonl", 1)]
+    mix(sources, tmp_path / "out.jsonl", MixConfig())
+    held = {row["instruction"]: row.get("held_out", False) for row in rows_of(tmp_path / "out.jsonl")}
+    assert held == {"Find it.": True, "Find that.": False}
+
+
+def test_sources_that_contradict_each_other_give_neither_line(tmp_path):
+    row = {"image": "x.jpg", "instruction": "Find it.", "targets": [{"box": [1, 2, 3, 4]}]}
+    for name, changes in (("a", {}), ("b", {"targets": []})):
+        rows = [row | changes, row | {"image": f"{name}.jpg"}, row | {"image": f"{name}.png", "heldout": True}]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    sources = [Source(tmp_path / "a.jsonl", 1), Source(tmp_path / "b.jsonl", 1)]
+    assert [row[1:3] for row in mix(sources, tmp_path / "out.jsonl", MixConfig()).rows] == [(3, 1), (3, 1)]
+    assert [row["image"] for row in rows_of(tmp_path / "out.jsonl")] == ["a.jpg", "b.jpg"]
+
+
 def test_image_and_mask_references_are_rewritten_to_the_common_folder(write, tmp_path):
-    first = write("one/m.jsonl", 2, mask="m.png", targets=[{"mask": "zip://a.png::m.zip"}, {"box": [0, 0, 1, 1]}])
+    first = write(
+        "one/m.jsonl",
+        2,
+        mask="m.png",
+        targets=[{"mask": "zip://a.png::m.zip"}, {"box": [0, 0, 1, 1]}],
+        ignore=[{"mask": "i.png"}],
+    )
     second = write("two/deep/n.jsonl", 2)
     mixture = mix([Source(first, 1), Source(second, 1)], tmp_path / "out" / "mixed.jsonl", MixConfig())
     assert mixture.root == tmp_path
@@ -94,6 +121,7 @@ def test_image_and_mask_references_are_rewritten_to_the_common_folder(write, tmp
         "one/m.png",
         "zip://a.png::one/m.zip",
     )
+    assert one["ignore"] == [{"mask": "one/i.png"}]
     assert two["image"] == "two/deep/0.jpg"
     shared = mix(
         [Source(first, 1), Source(second, 1)], tmp_path / "mixed.jsonl", MixConfig(image_root=tmp_path / "one")

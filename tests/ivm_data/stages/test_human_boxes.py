@@ -8,7 +8,8 @@ import pytest
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.experts.registry import get
 from ivm_data.recipes.labeling_recipes import recipe
-from ivm_data.sources.foreign.foreign_reader import ForeignPair, write_manifest
+from ivm_data.sources.foreign.foreign_reader import ForeignPair
+from ivm_data.sources.foreign.manifest_writer import write_manifest
 from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.stage import Draft
 from ivm_data.worlds.world import write_world

@@ -1,13 +1,15 @@
 """Small copies of published data sets: real files in the owners' formats, over real images."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, write_manifest
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, LeftOut
+from ivm_data.sources.foreign.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
 
@@ -51,6 +53,16 @@ def records():
         return [r for r in found if isinstance(r, ForeignPair)], [r for r in found if isinstance(r, BadRecord)]
 
     return records
+
+
+@pytest.fixture
+def left_out():
+    """What a source leaves out, by kind."""
+
+    def left_out(name: str, **options: object) -> dict[str, int]:
+        return dict(Counter(record.kind for record in read(name, options) if isinstance(record, LeftOut)))
+
+    return left_out
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_records_that_do_not_fit_together_are_bad_and_the_others_go_on(records, 
     pairs, bad = records("coco", instances=write("broken.json", document))
     assert len(pairs) == 3
     assert [record.where.partition(": ")[2] for record in bad] == [
-        "images[2]", "annotations[6]", "annotations[7]", "annotations[9]", "annotation 11",
+        "images[2]", "annotations[6]", "annotations[7]", "annotations[9]",
         "image 404, category 18", "image 57870, category 404",
     ]  # fmt: skip
 

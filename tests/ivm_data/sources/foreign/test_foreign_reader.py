@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked, write_manifest
+from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, checked
+from ivm_data.sources.foreign.manifest_writer import write_manifest
 from ivm_data.sources.manifest import plan, read_part
 from storage.errors import ConfigError
 from storage.records import Rejection, Sample
@@ -95,4 +96,4 @@ def test_a_record_gives_all_of_its_pairs_or_none():
         yield ForeignPair(record["image"], "Find it.")
 
     assert list(checked("x.json: [0]", half, {"image": "b.png"})) == [PAIR, ForeignPair("b.png", "Find it.")]
-    assert list(checked("x.json: [0]", half, {})) == [BadRecord("x.json: [0]", "KeyError: 'image'")]
+    assert list(checked("x.json: [0]", half, {})) == [BadRecord("x.json: [0]", "'image' is missing")]

@@ -61,22 +61,25 @@ def files(write):
 def test_the_boxes_of_everything_a_question_and_its_answer_name_are_the_label(records, files):
     pairs, _ = records("gqa", **files)
     assert (pairs[0].image, pairs[0].kind) == ("gqa/images/2370799.jpg", "verify")
-    assert pairs[0].targets == ({"box": [0, 20, 60, 40]}, {"box": [5, 6, 13, 16]})
+    assert pairs[0].targets == (
+        {"box": [0, 20, 60, 40], "size": [48, 64]},
+        {"box": [5, 6, 13, 16], "size": [48, 64]},
+    )
 
 
 def test_a_question_about_what_is_not_there_is_a_free_negative(records, files):
     absent, scene, partly = records("gqa", **files)[0][1:4]
     assert absent.targets == ()
     assert scene.targets is None
-    assert partly.targets == ({"box": [0, 20, 60, 40]},)
+    assert partly.targets == ({"box": [0, 20, 60, 40], "size": [48, 64]},)
 
 
 def test_questions_that_name_unknown_objects_or_no_image_are_bad_records(records, files):
     pairs, bad = records("gqa", **files)
     assert pairs[-1].targets is None
     assert [(record.where, record.why) for record in bad] == [
-        ("val_balanced_questions.json: question 05", "KeyError: '404'"),
-        ("val_balanced_questions.json: question 06", "KeyError: 'imageId'"),
+        ("val_balanced_questions.json: question 05", "the scene graph of image 2370799 has no object '404'"),
+        ("val_balanced_questions.json: question 06", "'imageId' is missing"),
     ]
 
 

@@ -47,9 +47,10 @@ def test_each_instruction_of_a_row_is_a_pair_with_the_thresholded_soft_mask(inge
     assert 0 < rle.area(strict[0].human_mask) < rle.area(found[0].human_mask) / 1.5
 
 
-def test_a_mask_that_is_black_all_over_is_an_empty_mask(ingest, meta, masks):
+def test_a_mask_that_is_black_all_over_does_not_say_that_nothing_is_there(ingest, meta, masks):
     black = ingest("ivm-mix", masks, meta=meta, label="mask", masks="masks")[2]
-    assert black.image_uri == "coco/train2014/c.jpg" and rle.area(black.human_mask) == 0
+    assert (black.image_uri, black.reason) == ("coco/train2014/c.jpg", "bad_human_mask")
+    assert "covers no pixel" in black.detail
 
 
 def test_the_masks_of_machine_data_are_no_human_labels(records, meta):

@@ -62,6 +62,6 @@ def test_an_image_with_nothing_but_ignored_regions_is_unlabeled_and_cp1252_is_re
     assert (pairs[2].instruction, pairs[2].kind, pairs[2].targets) == ("café", "phrase", None)
     assert [record.where for record in bad] == ["3.json", "4.json", "5.json"]
     assert [record.why[:40] for record in bad][:2] == [
-        "KeyError: 'is_sentence'",
-        "ValueError: '4.jpg' cannot be read: File",
+        "'is_sentence' is missing",
+        "'4.jpg' cannot be read: FileNotFoundErro",
     ]

@@ -1,3 +1,4 @@
+import io
 import json
 
 import datasets
@@ -7,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ivm_data.sources.foreign.foreign_reader import write_manifest
+from ivm_data.sources.foreign.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.world import write_world
@@ -86,3 +87,131 @@ def test_a_table_that_cannot_be_read_is_a_configuration_error(tmp_path):
         list(read("parquet", {"table": str(table)}))
     with pytest.raises(ConfigError, match="save_to_disk"):
         list(read("hf-dataset", {"folder": str(tmp_path)}))
+
+
+MASK = np.zeros((48, 64), bool)
+MASK[4:20, 8:30] = True
+
+
+def png(values):
+    stream = io.BytesIO()
+    Image.fromarray(np.asarray(values)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def table(tmp_path, draw):
+    """Writes rows of one image each as a Parquet file; returns the samples of it."""
+    data = (draw("a.png") / "a.png").read_bytes()
+
+    def table(*rows, options=None, name="set.parquet"):
+        rows = [
+            {"image": {"bytes": data, "path": "x.png"}, "instruction": f"Find {n}."} | row for n, row in enumerate(rows)
+        ]
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+        write_manifest(read("parquet", {"table": str(tmp_path / name)} | (options or {})), tmp_path / "m.jsonl", "set")
+        return samples_of(tmp_path / "m.jsonl")
+
+    return table
+
+
+@pytest.mark.parametrize("name", ["mask", "segmentation_mask"])
+def test_a_column_of_masks_may_hold_pictures_bytes_or_run_lengths(name, table):
+    counts = rle.encode(MASK)
+    options = {} if name == "mask" else {"mask": name}
+    for value in (
+        {"bytes": png(MASK), "path": None},
+        png(MASK * np.uint8(255)),
+        {"size": [48, 64], "counts": counts.counts},
+        [{"bytes": png(MASK), "path": None}, {"bytes": png(MASK), "path": None}],
+    ):
+        (sample,) = table({name: value}, options=options)
+        assert sample.human_mask == counts
+
+
+def test_a_mask_that_is_no_picture_is_a_bad_record_and_a_black_one_no_absence(table):
+    outcomes = table({"mask": {"bytes": None, "path": "/etc/x"}}, {"mask": {"bytes": b"", "path": "x"}})
+    assert [outcome.reason for outcome in outcomes] == ["bad_source_record"] * 2
+    (black,) = table({"mask": {"bytes": png(MASK & False), "path": None}})
+    assert black.reason == "bad_human_mask"
+    (empty,) = table({"mask": [], "held_out": True})
+    assert empty.reason == "bad_source_record"
+
+
+def test_our_own_masks_are_read_and_black_ones_are_absent(table):
+    ours = {"mask_by": "engine", "status": "accepted"}
+    full, absent = table(
+        {"mask_image": {"bytes": png(MASK), "path": "1"}} | ours,
+        {"mask_image": {"bytes": png(MASK & False), "path": "2"}} | ours,
+    )
+    assert full.human_mask == rle.encode(MASK)
+    assert rle.area(absent.human_mask) == 0
+    (foreign,) = table({"mask_image": {"bytes": png(MASK & False), "path": "2"}})
+    assert foreign.reason == "bad_human_mask"
+
+
+def test_our_own_targets_come_before_our_own_masks(table):
+    (absent,) = table(
+        {"mask_image": {"bytes": png(MASK), "path": "1"}, "targets": pa.scalar([], pa.list_(pa.string())).as_py()}
+    )
+    assert absent.human_mask is None or rle.area(absent.human_mask) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "held_out"),
+    [("false", False), ("True", True), ("no", False), (1, True), (0, False), (True, True), (None, False)],
+)
+def test_what_is_held_out_is_read_by_its_meaning(value, held_out, table):
+    (sample,) = table({"held_out": value})
+    assert sample.held_out is held_out
+
+
+def test_a_word_that_is_neither_yes_nor_no_is_a_bad_record(table):
+    (bad,) = table({"held_out": "perhaps"})
+    assert bad.reason == "bad_source_record" and "'held_out' must be true or false" in bad.detail
+
+
+@pytest.mark.parametrize("name", ["heldout", "target", "Masks", "bbox"])
+def test_columns_that_would_be_misread_are_a_configuration_error(name, table):
+    with pytest.raises(ConfigError, match=f"the key '{name}'"):
+        table({name: "x"})
+
+
+def test_a_mask_column_that_is_named_must_be_there(table):
+    with pytest.raises(ConfigError, match="no column 'seg'"):
+        table({}, options={"mask": "seg"})
+
+
+@pytest.mark.parametrize("pattern", ["hf", "hf/data", "hf/data/train-*.parquet", "hf/**/*.parquet"])
+def test_folders_and_patterns_of_parquet_are_read_whole(pattern, table, tmp_path):
+    for number in range(2):
+        table({"instruction": f"Find {number}."}, name=f"hf/data/train-{number:05d}.parquet")
+    pairs = list(read("parquet", {"table": str(tmp_path / pattern)}))
+    assert [pair.instruction for pair in pairs] == ["Find 0.", "Find 1."]
+
+
+def test_a_folder_of_several_splits_is_not_mixed(table, tmp_path):
+    for split in ("train", "test"):
+        table({}, name=f"hf/data/{split}-00000-of-00001.parquet")
+    with pytest.raises(ConfigError, match="holds the splits test, train; import each alone"):
+        list(read("parquet", {"table": str(tmp_path / "hf")}))
+    assert len(list(read("parquet", {"table": str(tmp_path / "hf/data/test-*.parquet")}))) == 1
+    with pytest.raises(ConfigError, match="no Parquet file, no folder of them, and no pattern"):
+        list(read("parquet", {"table": str(tmp_path / "none*")}))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_datasets_folder_gives_its_masks_too(nested, draw, tmp_path):
+    picture = datasets.Image()
+    rows = {"image": [str(draw("a.png") / "a.png")], "instruction": ["Find it."]}
+    features = {"image": picture, "instruction": datasets.Value("string")}
+    masks = [{"bytes": png(MASK), "path": None}]
+    features |= {"mask": datasets.List(picture) if nested else picture}
+    table = datasets.Dataset.from_dict(
+        rows | {"mask": [masks] if nested else masks}, features=datasets.Features(features)
+    )
+    table.save_to_disk(tmp_path / "hf")
+    write_manifest(read("hf-dataset", {"folder": str(tmp_path / "hf")}), tmp_path / "m.jsonl", "set")
+    (sample,) = samples_of(tmp_path / "m.jsonl")
+    assert sample.human_mask == rle.encode(MASK)

@@ -50,7 +50,7 @@ def test_a_regions_phrase_is_an_instruction_with_its_box(records, files):
     pairs, bad = records("visual-genome", image_data=files["image_data"], regions=files["regions"])
     (pair,) = pairs
     assert (pair.image, pair.instruction, pair.kind) == ("vg/VG_100K_2/1.jpg", "the clock is green", "region")
-    assert pair.targets == ({"box": [2, 5, 22, 15]},)
+    assert pair.targets == ({"box": [2, 5, 22, 15], "size": [48, 64]},)
     assert [record.where for record in bad] == [
         "region_descriptions.json: [0].regions[1]",
         "region_descriptions.json: [1].regions[0]",
