@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
 MISSING = math.nan
 """A score that no expert gave; stored as SQL NULL."""
+
+
+def _same(one: object, other: object) -> bool:
+    """Equality of records, field by field, in which one MISSING is another: Python 3.13 compares NaN by its value."""
+    if type(one) is not type(other):
+        return NotImplemented
+    pairs = ((getattr(one, each.name), getattr(other, each.name)) for each in fields(one))  # type: ignore[arg-type]
+    return all(mine is theirs or mine == theirs for mine, theirs in pairs)
 
 
 class Status(StrEnum):
@@ -174,6 +182,8 @@ class Candidate:
     relation: float = MISSING
     chosen: bool = False
 
+    __eq__ = _same
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -195,6 +205,8 @@ class Proposal:
     predicted_iou: float = MISSING
     stability: float = MISSING
     iou_with_label: float = MISSING
+
+    __eq__ = _same
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +244,8 @@ class Scores:
     verification: float = MISSING
     quality: float = MISSING
 
+    __eq__ = _same
+
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
@@ -259,6 +273,8 @@ class Label:
     reason: str
     lineage: Lineage
     human_iou: float = MISSING
+
+    __eq__ = _same
 
 
 @dataclass(frozen=True)

@@ -58,3 +58,13 @@ def test_a_mask_of_another_size_is_refused(build):
     label = replace(build.make_label(0), mask=rle.encode(np.ones((3, 4), bool)))
     with pytest.raises(ValueError, match=r"image's size 48x48 .* got 3x4"):
         list(heavy_rows(one(build, label)))
+
+
+def test_records_are_equal_where_the_same_scores_are_missing_on_every_python(build):
+    label = build.make_label(0)
+    assert replace(label) == label
+    assert replace(label.candidates[0]) == label.candidates[0]
+    assert hash(replace(label.proposals[0])) == hash(label.proposals[0])
+    assert Scores() == Scores()
+    assert Scores(quality=0.5) != Scores()
+    assert Scores() != "Scores"
