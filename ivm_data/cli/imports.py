@@ -23,10 +23,10 @@ def import_(
 ) -> None:
     """Read a foreign data set: `ivm import coco --set instances=instances_val2017.json --out coco.jsonl`."""
     from ivm_data.sources.foreign.foreign_reader import write_manifest
-    from ivm_data.sources.foreign.readers import describe, names, read
+    from ivm_data.sources.foreign.readers import describe, describe_all, read
 
     if not name:
-        rows = [(source.name, source.reads, source.makes) for source in map(describe, names())]
+        rows = [(source.name, source.reads, source.makes) for source in describe_all()]
         show(["source", "reads", "what becomes what"], rows)
         return
     if out is None:

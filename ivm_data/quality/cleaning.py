@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ivm_data.quality.rules import RULES, Rule, rule
+from ivm_data.quality.rules import Rule, rule, rules
 from storage.catalog import Catalog
 from storage.decisions import FoundLabel, decide, standing
 
@@ -58,7 +58,7 @@ def overview(data: Path) -> list[Overview]:
     """Every rule with its parameters' defaults, and what counts of its decisions."""
     excluding = [decision.rule for decision in standing(data) if decision.verdict == "exclude"]
     with Catalog(data) as catalog:
-        return [Overview(one, len(_find(catalog, one, {})), excluding.count(one.name)) for one in RULES]
+        return [Overview(one, len(_find(catalog, one, {})), excluding.count(one.name)) for one in rules()]
 
 
 def preview(data: Path, name: str, values: Mapping[str, Any] | None = None, limit: int = 10) -> Preview:
