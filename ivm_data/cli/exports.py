@@ -29,12 +29,12 @@ def export(
     options: Annotated[list[str], typer.Option("--set", help="An option of the format: masks=polygons")] = [],  # noqa: B006
 ) -> None:
     """Write labels for another tool: `ivm export coco --data data --out coco --where "quality > 0.9"`."""
-    from ivm_data.exports.formats import describe, names
+    from ivm_data.exports.formats import describe, describe_all
     from ivm_data.exports.run import Selection
     from ivm_data.exports.run import export as run
 
     if not name:
-        rows = [(known.name, known.makes.splitlines()[0], known.loses) for known in map(describe, names())]
+        rows = [(known.name, known.makes.splitlines()[0], known.loses) for known in describe_all()]
         show(["format", "what becomes what", "lost"], rows)
         return
     if data is None or out is None:

@@ -27,10 +27,10 @@ def import_(
     """Read a foreign data set: `ivm import coco --set instances=instances_val2017.json --out coco.jsonl`."""
     from ivm_data.outputs import check
     from ivm_data.sources.foreign.manifest_writer import write_manifest
-    from ivm_data.sources.foreign.readers import describe, names, read
+    from ivm_data.sources.foreign.readers import describe, describe_all, read
 
     if not name:
-        rows = [(source.name, source.reads, source.makes) for source in map(describe, names())]
+        rows = [(source.name, source.reads, source.makes) for source in describe_all()]
         show(["source", "reads", "what becomes what"], rows)
         return
     if out is None:

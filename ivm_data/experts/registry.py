@@ -9,37 +9,41 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from importlib import import_module
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from ivm_data.config import build
 from storage.errors import ConfigError
+from storage.plugins import Registry
 from storage.validation import Checked
 
 EMBEDDED = Path(__file__).parents[1] / "zoo" / "weights"
 """Where the embedded experts' weights lie; `zoo:NAME` in a recipe means a folder in here."""
 
-_CLASSES = {
-    "groundingdino": "ivm_data.experts.grounders.original_grounding_dino:NativeGroundingDino",
-    "grounding-dino": "ivm_data.experts.grounders.grounding_dino:GroundingDino",
-    "mm-grounding-dino": "ivm_data.experts.grounders.mm_grounding_dino:MmGroundingDino",
-    "owlv2": "ivm_data.experts.grounders.owlv2:Owlv2",
-    "florence2": "ivm_data.experts.grounders.florence2:Florence2",
-    "kosmos-2": "ivm_data.experts.grounders.kosmos2:Kosmos2",
-    "lmm-boxes": "ivm_data.experts.grounders.lmm_boxes:LmmBoxes",
-    "segment-anything": "ivm_data.experts.segmenters.original_sam:NativeSam",
-    "sam": "ivm_data.experts.segmenters.sam:Sam",
-    "sam2": "ivm_data.experts.segmenters.sam2:Sam2",
-    "hf-lmm": "ivm_data.experts.lmms.hf_lmm:HfLmm",
-    "openai": "ivm_data.experts.lmms.openai_lmm:OpenAiLmm",
-    "everything": "ivm_data.experts.proposers.everything:Everything",
-    "clipseg": "ivm_data.experts.proposers.clipseg:ClipSeg",
-    "sam-clip": "ivm_data.experts.proposers.sam_clip:SamClip",
-    "sam3": "ivm_data.experts.proposers.sam3:Sam3",
-    "ivm": "ivm_data.experts.proposers.ivm:Ivm",
-}
+EXPERTS = Registry(
+    "expert",
+    "ivm.experts",
+    {
+        "groundingdino": "ivm_data.experts.grounders.original_grounding_dino:NativeGroundingDino",
+        "grounding-dino": "ivm_data.experts.grounders.grounding_dino:GroundingDino",
+        "mm-grounding-dino": "ivm_data.experts.grounders.mm_grounding_dino:MmGroundingDino",
+        "owlv2": "ivm_data.experts.grounders.owlv2:Owlv2",
+        "florence2": "ivm_data.experts.grounders.florence2:Florence2",
+        "kosmos-2": "ivm_data.experts.grounders.kosmos2:Kosmos2",
+        "lmm-boxes": "ivm_data.experts.grounders.lmm_boxes:LmmBoxes",
+        "segment-anything": "ivm_data.experts.segmenters.original_sam:NativeSam",
+        "sam": "ivm_data.experts.segmenters.sam:Sam",
+        "sam2": "ivm_data.experts.segmenters.sam2:Sam2",
+        "hf-lmm": "ivm_data.experts.lmms.hf_lmm:HfLmm",
+        "openai": "ivm_data.experts.lmms.openai_lmm:OpenAiLmm",
+        "everything": "ivm_data.experts.proposers.everything:Everything",
+        "clipseg": "ivm_data.experts.proposers.clipseg:ClipSeg",
+        "sam-clip": "ivm_data.experts.proposers.sam_clip:SamClip",
+        "sam3": "ivm_data.experts.proposers.sam3:Sam3",
+        "ivm": "ivm_data.experts.proposers.ivm:Ivm",
+    },
+)
 """Name -> class. Its module is imported when a recipe asks for it, so that a missing extra harms nobody else."""
 
 
@@ -59,13 +63,12 @@ class ExpertSpec(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.expert not in _CLASSES:
-            raise ConfigError(f"unknown expert {self.expert!r}; choose one of {', '.join(names())}")
+        EXPERTS.check(self.expert)
 
 
 def names() -> list[str]:
     """Every registered expert."""
-    return sorted(_CLASSES)
+    return sorted(EXPERTS.names())
 
 
 def configured(spec: ExpertSpec) -> tuple[Any, Any]:
@@ -74,9 +77,8 @@ def configured(spec: ExpertSpec) -> tuple[Any, Any]:
     Raises:
         ConfigError: an option or a part that the expert does not have, or a value it does not take.
     """
-    module, name = _CLASSES[spec.expert].split(":")
-    expert_class = getattr(import_module(module), name)
-    hints = get_type_hints(expert_class.__init__)
+    expert_class = EXPERTS.get(spec.expert)
+    hints = _arguments(expert_class, spec.expert)
     parts = sorted(hints.keys() - {"config", "return"})
     if sorted(spec.uses) != parts:
         raise ConfigError(
@@ -86,6 +88,17 @@ def configured(spec: ExpertSpec) -> tuple[Any, Any]:
     options = {name: embedded(value) if isinstance(value, str) else value for name, value in spec.options.items()}
     config = build(hints["config"], options, where=f"expert {spec.expert!r}")
     return expert_class, config
+
+
+def _arguments(expert_class: Any, name: str) -> dict[str, Any]:
+    """The annotated arguments of an expert's class; `config` is a dataclass, the others are its parts."""
+    try:
+        hints = get_type_hints(expert_class.__init__)
+    except (AttributeError, NameError, TypeError) as error:
+        raise EXPERTS.broken(name, EXPERTS.package(name), f"its arguments cannot be read: {error}") from error
+    if not is_dataclass(hints.get("config")):
+        raise EXPERTS.broken(name, EXPERTS.package(name), "its __init__ takes no 'config' annotated with a dataclass")
+    return hints
 
 
 def create(spec: ExpertSpec) -> Any:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from ivm_data.config import build
 from ivm_data.exports.export_format import Counts, Item
 from storage.errors import ConfigError
+from storage.plugins import Registry
 
-FORMATS = {
-    "coco": "coco:write_coco",
-    "yolo-seg": "yolo:write_yolo",
-    "labelme": "labelme:write_labelme",
-    "label-studio": "label_studio:write_label_studio",
-    "fiftyone": "fiftyone:write_fiftyone",
-    "hf": "hugging_face:write_hugging_face",
-    "webdataset": "web_dataset:write_web_dataset",
-    "ivm-mix": "ivm_mix:write_ivm_mix",
-    "llava": "llava:write_llava",
-}
-"""Name -> module in this package and function. Its options class is the type of the function's `options`."""
+FORMATS = Registry(
+    "format",
+    "ivm.exports",
+    {
+        "coco": "ivm_data.exports.coco:write_coco",
+        "yolo-seg": "ivm_data.exports.yolo:write_yolo",
+        "labelme": "ivm_data.exports.labelme:write_labelme",
+        "label-studio": "ivm_data.exports.label_studio:write_label_studio",
+        "fiftyone": "ivm_data.exports.fiftyone:write_fiftyone",
+        "hf": "ivm_data.exports.hugging_face:write_hugging_face",
+        "webdataset": "ivm_data.exports.web_dataset:write_web_dataset",
+        "ivm-mix": "ivm_data.exports.ivm_mix:write_ivm_mix",
+        "llava": "ivm_data.exports.llava:write_llava",
+    },
+)
+"""Name -> function. Its options class is the type of the function's `options`."""
 
 
 class FormatInfo(NamedTuple):
@@ -43,7 +47,7 @@ class FormatInfo(NamedTuple):
 
 def names() -> list[str]:
     """Every registered format."""
-    return list(FORMATS)
+    return FORMATS.names()
 
 
 def describe(name: str) -> FormatInfo:
@@ -53,9 +57,20 @@ def describe(name: str) -> FormatInfo:
         ConfigError: an unknown name.
     """
     function, options_class = _load(name)
-    makes, loses = (function.__doc__ or "").split("Loses: ")
+    makes, _, loses = (function.__doc__ or name).partition("Loses: ")
     options = [f"{field.name}={field.default}" for field in dataclasses.fields(options_class)]
     return FormatInfo(name, makes.strip(), loses.strip(), options)
+
+
+def describe_all() -> list[FormatInfo]:
+    """Every format; of one whose package is broken, why."""
+    found = []
+    for name in names():
+        try:
+            found.append(describe(name))
+        except ConfigError as error:
+            found.append(FormatInfo(name, str(error), "", []))
+    return found
 
 
 def writer(name: str, options: Mapping[str, Any]) -> Callable[[Iterable[Item], Path], Counts]:
@@ -79,8 +94,9 @@ def _once(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _load(name: str) -> tuple[Any, type]:
-    if name not in FORMATS:
-        raise ConfigError(f"unknown format {name!r}; choose one of {', '.join(names())}")
-    module, attribute = FORMATS[name].split(":")
-    function = getattr(import_module(f"{__package__}.{module}"), attribute)
-    return function, get_type_hints(function)["options"]
+    function = FORMATS.get(name)
+    try:
+        return function, get_type_hints(function)["options"]
+    except (KeyError, NameError, TypeError) as error:
+        why = f"its argument 'options' has no annotation that can be read ({error!r})"
+        raise FORMATS.broken(name, FORMATS.package(name), why) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ivm_data.quality.rules import RULES, Rule, rule
+from ivm_data.quality.rules import Rule, rule, rules
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.decisions import FoundLabel, decide
@@ -59,7 +59,7 @@ def overview(data: Path) -> list[Overview]:
     """Every rule with its parameters' defaults, and what counts of its decisions."""
     with DataSet.open(data) as opened, Catalog(opened) as catalog:
         excluding = [decision.rule for decision in opened.decisions() if decision.verdict == "exclude"]
-        return [Overview(one, len(_find(catalog, one, {})), excluding.count(one.name)) for one in RULES]
+        return [Overview(one, len(_find(catalog, one, {})), excluding.count(one.name)) for one in rules()]
 
 
 def preview(data: Path, name: str, values: Mapping[str, Any] | None = None, limit: int = 10) -> Preview:

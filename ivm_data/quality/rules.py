@@ -6,13 +6,15 @@ A rule's SQL starts with the header of a named query (`storage.queries`) and giv
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ivm_data.quality.rules_of_samples import DUPLICATE_INSTRUCTIONS, NEAR_DUPLICATES, SPLIT_LEAKAGE
 from storage import queries
-from storage.errors import ConfigError
+from storage.errors import ConfigError, IvmWarning
+from storage.plugins import Registry
 from storage.queries import Query
 from storage.records import Scope
 
@@ -135,16 +137,34 @@ _RULES: tuple[tuple[str, Scope, str, str], ...] = (
 )
 
 RULES = tuple(Rule(queries.parse(name, sql), scope, reason) for name, scope, reason, sql in _RULES)
-"""All rules, in the order in which to look at them."""
+"""Built-in rules, in the order in which to look at them."""
+_OTHERS = Registry("rule", "ivm.rules", {})
+"""Rules of other packages."""
+
+
+def rules() -> list[Rule]:
+    """Built-in rules, then those of other packages; one that is broken is left out with a warning."""
+    found = list(RULES)
+    for name in _OTHERS.names():
+        try:
+            found.append(rule(name))
+        except ConfigError as error:
+            warnings.warn(str(error), IvmWarning, stacklevel=2)
+    return found
 
 
 def rule(name: str) -> Rule:
     """The rule of that name.
 
     Raises:
-        ConfigError: with all names, where there is none.
+        ConfigError: with all names, where there is none; or its package is broken.
     """
     by_name = {one.name: one for one in RULES}
-    if name not in by_name:
-        raise ConfigError(f"no rule {name!r}; the rules are: {', '.join(by_name)}")
-    return by_name[name]
+    if name in by_name:
+        return by_name[name]
+    if name not in (others := _OTHERS.names()):
+        raise ConfigError(f"no rule {name!r}; the rules are: {', '.join([*by_name, *others])}")
+    found = _OTHERS.get(name)
+    if not isinstance(found, Rule) or found.name != name:
+        raise _OTHERS.broken(name, _OTHERS.package(name), f"it is no Rule of that name but {found!r:.80}")
+    return found

@@ -12,6 +12,7 @@ import numpy as np
 
 from storage.errors import ConfigError
 from storage.overlap import is_right
+from storage.plugins import Registry
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,9 @@ WEIGHTINGS: dict[str, Weighting] = {
         oracle,
     )
 }
-"""Every weighting by name."""
+"""Built-in weightings by name."""
+_OTHERS = Registry("weighting", "ivm.weightings", {})
+"""Weightings of other packages: of what the engine's own scores say, since no discriminator is trained for them."""
 NEEDS_DISCRIMINATOR = frozenset({"clip_sigmoid", "dwbc_ratio", "nnpu"})
 NEEDS_MEASURER, NEEDS_CO_TEACHING = frozenset({"self_paced"}), frozenset({"co_teaching"})
 NEEDS_GENERATORS = NEEDS_MEASURER | NEEDS_CO_TEACHING
@@ -184,9 +187,11 @@ def get_weighting(name: str) -> Weighting:
     Raises:
         ConfigError: there is none of that name.
     """
-    if name not in WEIGHTINGS:
-        raise ConfigError(f"weighting must be one of {', '.join(WEIGHTINGS)}, got {name!r}")
-    return WEIGHTINGS[name]
+    if name in WEIGHTINGS:
+        return WEIGHTINGS[name]
+    if name not in (others := _OTHERS.names()):
+        raise ConfigError(f"weighting must be one of {', '.join([*WEIGHTINGS, *others])}, got {name!r}")
+    return _OTHERS.get(name)
 
 
 def _ratio(score_N: np.ndarray) -> np.ndarray:

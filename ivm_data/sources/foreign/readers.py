@@ -4,42 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 from typing import Any, NamedTuple, get_type_hints
 
 from ivm_data.config import build
 from ivm_data.sources.foreign.foreign_reader import Record, reason
 from storage.errors import ConfigError, IvmError
+from storage.plugins import Registry
 
-READERS = {
-    "coco": "coco:read_coco",
-    "refcoco": "refcoco:read_refcoco",
-    "grefcoco": "refcoco:read_grefcoco",
-    "visual-genome": "visual_genome:read_visual_genome",
-    "gqa": "gqa:read_gqa",
-    "flickr30k": "flickr30k:read_flickr30k",
-    "textvqa": "textvqa:read_textvqa",
-    "openimages": "openimages:read_openimages",
-    "vsr": "vsr:read_vsr",
-    "ivm-mix": "ivm_mix:read_ivm_mix",
-    "llava-instruct": "llava_instruct:read_llava_instruct",
-    "grit": "grit:read_grit",
-    "reasonseg": "reasonseg:read_reasonseg",
-    "sa-co": "sa_co:read_sa_co",
-    "robot-frames": "robot_frames:read_robot_frames",
-    "rlds": "rlds:read_rlds",
-    "label-studio": "label_studio:read_label_studio",
-    "labelme": "labelme:read_labelme",
-    "parquet": "tables:read_parquet",
-    "hf-dataset": "tables:read_hf_dataset",
-    "yolo": "yolo:read_yolo",
-    "pascal-voc": "pascal_voc:read_pascal_voc",
-    "cvat": "cvat:read_cvat",
-    "mask-folder": "mask_folder:read_mask_folder",
-    "webdataset": "web_dataset:read_web_dataset",
-    "folder": "image_folder:read_folder",
-}
-"""Name -> module in this package and function. Its config class is the type of the function's `config`."""
+READERS = Registry(
+    "source",
+    "ivm.sources",
+    {
+        "coco": "ivm_data.sources.foreign.coco:read_coco",
+        "refcoco": "ivm_data.sources.foreign.refcoco:read_refcoco",
+        "grefcoco": "ivm_data.sources.foreign.refcoco:read_grefcoco",
+        "visual-genome": "ivm_data.sources.foreign.visual_genome:read_visual_genome",
+        "gqa": "ivm_data.sources.foreign.gqa:read_gqa",
+        "flickr30k": "ivm_data.sources.foreign.flickr30k:read_flickr30k",
+        "textvqa": "ivm_data.sources.foreign.textvqa:read_textvqa",
+        "openimages": "ivm_data.sources.foreign.openimages:read_openimages",
+        "vsr": "ivm_data.sources.foreign.vsr:read_vsr",
+        "ivm-mix": "ivm_data.sources.foreign.ivm_mix:read_ivm_mix",
+        "llava-instruct": "ivm_data.sources.foreign.llava_instruct:read_llava_instruct",
+        "grit": "ivm_data.sources.foreign.grit:read_grit",
+        "reasonseg": "ivm_data.sources.foreign.reasonseg:read_reasonseg",
+        "sa-co": "ivm_data.sources.foreign.sa_co:read_sa_co",
+        "robot-frames": "ivm_data.sources.foreign.robot_frames:read_robot_frames",
+        "rlds": "ivm_data.sources.foreign.rlds:read_rlds",
+        "label-studio": "ivm_data.sources.foreign.label_studio:read_label_studio",
+        "labelme": "ivm_data.sources.foreign.labelme:read_labelme",
+        "parquet": "ivm_data.sources.foreign.tables:read_parquet",
+        "hf-dataset": "ivm_data.sources.foreign.tables:read_hf_dataset",
+        "yolo": "ivm_data.sources.foreign.yolo:read_yolo",
+        "pascal-voc": "ivm_data.sources.foreign.pascal_voc:read_pascal_voc",
+        "cvat": "ivm_data.sources.foreign.cvat:read_cvat",
+        "mask-folder": "ivm_data.sources.foreign.mask_folder:read_mask_folder",
+        "webdataset": "ivm_data.sources.foreign.web_dataset:read_web_dataset",
+        "folder": "ivm_data.sources.foreign.image_folder:read_folder",
+    },
+)
+"""Name -> function. Its config class is the type of the function's `config`."""
 
 
 class Reader(NamedTuple):
@@ -61,7 +65,7 @@ class Reader(NamedTuple):
 
 def names() -> list[str]:
     """Every registered reader."""
-    return list(READERS)
+    return READERS.names()
 
 
 def describe(name: str) -> Reader:
@@ -74,8 +78,19 @@ def describe(name: str) -> Reader:
     fields = dataclasses.fields(config_class)
     needs = [field.name for field in fields if field.default is dataclasses.MISSING]
     options = [f"{field.name}={field.default}" for field in fields if field.name not in needs]
-    makes, reads = (function.__doc__ or "").split("Reads: ")
+    makes, _, reads = (function.__doc__ or name).partition("Reads: ")
     return Reader(name, makes.strip(), reads.strip(), needs, options)
+
+
+def describe_all() -> list[Reader]:
+    """Every reader; of one whose package is broken, why."""
+    found = []
+    for name in names():
+        try:
+            found.append(describe(name))
+        except ConfigError as error:
+            found.append(Reader(name, str(error), "", [], []))
+    return found
 
 
 def read(name: str, options: Mapping[str, Any]) -> Iterator[Record]:
@@ -103,8 +118,9 @@ def _explained(name: str, records: Iterator[Record]) -> Iterator[Record]:
 
 
 def _load(name: str) -> tuple[Any, type]:
-    if name not in READERS:
-        raise ConfigError(f"unknown source {name!r}; choose one of {', '.join(names())}")
-    module, attribute = READERS[name].split(":")
-    function = getattr(import_module(f"{__package__}.{module}"), attribute)
-    return function, get_type_hints(function)["config"]
+    function = READERS.get(name)
+    try:
+        return function, get_type_hints(function)["config"]
+    except (KeyError, NameError, TypeError) as error:
+        why = f"its argument 'config' has no annotation that can be read ({error!r})"
+        raise READERS.broken(name, READERS.package(name), why) from error
