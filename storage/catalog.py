@@ -6,7 +6,7 @@ allowed, and DuckDB itself may open no file but the data set's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,11 @@ class Catalog:
         configs, unreadable = recipes.read(opened.folder)
         self.problems: tuple[Problem, ...] = (*opened.problems, *unreadable)
         self._connection = duckdb.connect(":memory:", config={"autoload_known_extensions": False})
-        register(self._connection)
-        self._define_files(opened)
-        self._connection.execute("CREATE TABLE recipes_files (recipe VARCHAR, config VARCHAR)")
-        for config in configs.items():
-            self._connection.execute("INSERT INTO recipes_files VALUES (?, ?)", config)
-        for view in VIEWS:
-            self._connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
-        self._shut([str(path.resolve()) for paths in opened.by_kind.values() for path in paths])
+        try:
+            self._define_views(opened, configs)
+        except duckdb.Error as error:
+            self.close()
+            raise ShardError(f"a file of '{opened.folder}' is damaged or gone ({error}); open it again") from error
 
     @property
     def error(self) -> ShardError | None:
@@ -115,6 +112,16 @@ class Catalog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _define_views(self, opened: DataSet, configs: Mapping[str, str]) -> None:
+        register(self._connection)
+        self._define_files(opened)
+        self._connection.execute("CREATE TABLE recipes_files (recipe VARCHAR, config VARCHAR)")
+        for config in configs.items():
+            self._connection.execute("INSERT INTO recipes_files VALUES (?, ?)", config)
+        for view in VIEWS:
+            self._connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+        self._shut([str(path.resolve()) for paths in opened.by_kind.values() for path in paths])
 
     def _define_files(self, opened: DataSet) -> None:
         """A view or table `<kind>_files` of each kind: the rows that count, and that a snapshot lists."""

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 from storage import layout, schema
 from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
-from storage.files import CONTENT, LIGHT_ROWS, alone_in, write_tables
+from storage.files import CONTENT, LIGHT_ROWS, alone_in, changed, readable, write_tables
 from storage.locks import unused
 from storage.part_files import PARTS, CommittedPart, joint_name, listing, parts_of, superseded
 from storage.publish import adopt
 from storage.records import image_sha
-from storage.row_hashes import combine, part_digests
+from storage.row_hashes import combine, fact_digests, part_digests
 from storage.rows import HEAVY_ROWS, RowDict, share_images
 
 SCRATCH = ".compacting"
@@ -45,8 +45,8 @@ class Compaction:
 def compact(data: Path, recipe: str | None = None, target_rows: int = LIGHT_ROWS) -> list[Compaction]:
     """Join a recipe's label, timing, measure and input files, or every recipe's, into files of `target_rows` outcomes.
 
-    Files that are half full are left as they are. Labeling and training may go on meanwhile, and killing is safe at any
-    moment; an open `Catalog` has to be opened again.
+    Files that are half full are left as they are. Labeling, training and queries may go on meanwhile, and killing is
+    safe at any moment.
 
     Raises:
         ConfigError: no labels of that recipe, or `target_rows` is not positive.
@@ -84,7 +84,8 @@ def _sweep(folder: Path, suffix: str) -> _Files:
     files = {}
     with alone_in(folder):
         for path in sorted(folder.glob(f"*{suffix}")):
-            footer = pq.read_metadata(path)
+            with readable(path):
+                footer = pq.read_metadata(path)
             files[path] = parts_of(path.name.removesuffix(suffix), footer.num_rows, footer.metadata)
         gone = superseded(files)
         _remove(gone)
@@ -114,7 +115,7 @@ def _join_labels(group: _Files, scratch: Path) -> None:
     parts = [part for held in group.values() for part in held]
     footer = {CONTENT: _check(group).encode(), PARTS: listing(parts)}
     written = scratch / f"{joint_name(parts)}{layout.LIGHT}"
-    lights = (pq.read_table(path, schema=schema.LIGHT) for path in group)
+    lights = (_read(path, schema.LIGHT) for path in group)
     write_tables(written, schema.LIGHT, _blocks(lights, LIGHT_ROWS), sum(part.rows for part in parts), footer)
     heavies = _heavy_tables(map(layout.heavy_path, group))
     write_tables(layout.heavy_path(written), schema.HEAVY, heavies, 0, {CONTENT: footer[CONTENT]})
@@ -128,20 +129,36 @@ def _join_labels(group: _Files, scratch: Path) -> None:
 def _join_tables(group: _Files, scratch: Path, kind: pa.Schema) -> None:
     parts = [part for held in group.values() for part in held]
     written = scratch / f"{joint_name(parts)}.parquet"
-    tables = _blocks((pq.read_table(path, schema=kind) for path in group), LIGHT_ROWS)
-    write_tables(written, kind, tables, sum(part.rows for part in parts), {PARTS: listing(parts)})
+    tables = [_read(path, kind) for path in group]
+    digests = [digest for path, table in zip(group, tables, strict=True) for digest in _check_facts(path, table)]
+    footer = {CONTENT: combine(digests).encode(), PARTS: listing(parts)}
+    write_tables(written, kind, _blocks(tables, LIGHT_ROWS), sum(part.rows for part in parts), footer)
     folder = next(iter(group)).parent
     with alone_in(folder):
         adopt(folder / written.name, written)
         _remove(group)
 
 
+def _read(path: Path, kind: pa.Schema) -> pa.Table:
+    with readable(path):
+        return pq.read_table(path, schema=kind)
+
+
+def _check_facts(path: Path, table: pa.Table) -> list[tuple[str, ...]]:
+    """The digests of a file's rows, which must be those that it was written with, where it says so."""
+    digests = list(fact_digests(table.to_pylist(), table.schema))
+    if why := changed(path, combine(digests)):
+        raise ShardError(f"'{path}': {why}; move the file away")
+    return digests
+
+
 def _check(group: _Files) -> str:
     """The hash over all rows of the files, each part's of which must be the one that it was committed with."""
     digests: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for path in group:
-        for digest in part_digests(path):
-            digests[digest[1]].append(digest)
+        with readable(path):
+            for digest in part_digests(path):
+                digests[digest[1]].append(digest)
     for path, parts in group.items():
         for part in parts:
             if (found := combine(digests[part.name])) != part.content:
@@ -172,7 +189,7 @@ def _heavy_tables(paths: Iterable[Path]) -> Iterator[pa.Table]:
 
 def _heavy_rows(path: Path) -> Iterator[RowDict]:
     """The rows of a heavy file, each with its image."""
-    with pq.ParquetFile(path) as file:
+    with readable(path), pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group).to_pylist()
             images = {row["image_sha"]: row["image"] for row in rows if row["image"] is not None}

@@ -77,6 +77,12 @@ def readable(path: Path) -> Iterator[None]:
         raise ShardError(f"'{path}' cannot be read ({why}); move it away, and write again what it held") from error
 
 
+def changed(path: Path, content: str) -> str:
+    """Why rows with this hash are not those that the file was written with; "" where they are, or it does not say."""
+    committed = (pq.read_schema(path).metadata or {}).get(CONTENT, b"").decode()
+    return "" if committed in ("", content) else f"its rows hash to {content}, written were {committed}"
+
+
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a hidden file, then give it its name; call it inside `alone_in(path.parent)`."""
     with whole_file(path, swept=True) as hidden:

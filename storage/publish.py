@@ -202,8 +202,11 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _is_about(path: Path, name: str) -> bool:
-    """Whether an error's file name is that of the target, of a hidden one beside it, or of a folder above."""
-    return name == str(path) or name.startswith(f"{path.parent}/.{path.name}.") or Path(name) in path.parents
+    """Whether an error's file name is that of the target, of a hidden one beside it, or of one above or below it."""
+    seen = Path(name)
+    return (
+        name.startswith(f"{path.parent}/.{path.name}.") or seen == path or seen in path.parents or path in seen.parents
+    )
 
 
 def _is_stream(path: Path) -> bool:

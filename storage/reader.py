@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,8 @@ def light_batches(
         raise ConfigError(f"no such columns: {sorted(unknown)}; the columns are {schema.LIGHT.names}")
     # Little readahead: the default holds up to 64 batches in memory.
     options = {"columns": columns, "filter": where, "batch_readahead": 1, "fragment_readahead": 1}
-    yield from _opened(lights, schema.LIGHT).to_batches(**options)
+    with _readable(lights):
+        yield from _opened(lights, schema.LIGHT).to_batches(**options)
 
 
 def labels(light: Path, where: pc.Expression | None = None) -> Iterator[Label]:
@@ -58,7 +60,8 @@ def labels(light: Path, where: pc.Expression | None = None) -> Iterator[Label]:
 
 def masks(heavies: Sequence[Path], where: pc.Expression) -> dict[str, Rle]:
     """The label masks of matching rows by sample id, without reading an image."""
-    table = _opened(heavies, schema.HEAVY).to_table(columns=["sample_id", "height", "width", "mask"], filter=where)
+    with _readable(heavies):
+        table = _opened(heavies, schema.HEAVY).to_table(columns=["sample_id", "height", "width", "mask"], filter=where)
     return {row["sample_id"]: Rle(row["height"], row["width"], row["mask"]) for row in table.to_pylist()}
 
 
@@ -81,6 +84,11 @@ def without(rows: pa.Table) -> pc.Expression:
 def both(first: pc.Expression | None, second: pc.Expression | None) -> pc.Expression | None:
     """Keeps what both conditions keep; None keeps everything."""
     return second if first is None else first if second is None else first & second
+
+
+def _readable(files: Sequence[Path]) -> AbstractContextManager[None]:
+    """Errors of one of several files of a data set, which Arrow names."""
+    return readable(files[0].parents[1]) if files else nullcontext()
 
 
 def _opened(files: Sequence[Path], columns: pa.Schema | None = None) -> ds.Dataset:

@@ -94,20 +94,15 @@ def write_reliability(data: Path, recipe: str, part: str, found: Sequence[Reliab
 
 
 def write_evaluation(data: Path, name: str, part: str, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Append images of an evaluation set, rows of `schema.EVALUATION`; the same again does nothing."""
+    """Keep the images of an evaluation set, rows of `schema.EVALUATION`; the last ones under a name stay."""
     path = data / "evaluation" / layout.name(name) / f"{layout.name(part)}.parquet"
-    with alone_in(path.parent):
-        write_table(path, pa.Table.from_pylist(list(rows), schema=schema.EVALUATION))
-    return path
+    return _write(path, rows, schema.EVALUATION)
 
 
 def write_measures(data: Path, recipe: str, parts: Sequence[CommittedPart], rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write what was measured on the labels of some parts, rows of `schema.MEASURES` in the parts' order."""
     path = data / "measures" / layout.name(recipe) / f"{part_files.joint_name(parts)}.parquet"
-    table = pa.Table.from_pylist(list(rows), schema=schema.MEASURES)
-    with alone_in(path.parent):
-        replace(path, lambda hidden: write_tables(hidden, table.schema, [table], len(table), {PARTS: listing(parts)}))
-    return path
+    return _write(path, rows, schema.MEASURES, {PARTS: listing(parts)})
 
 
 def _check_recipe(result: PartResult) -> None:
@@ -131,10 +126,19 @@ def _append(folder: Path, part: str, facts: Sequence[Any], kind: pa.Schema, owne
 
 
 def _write_timings(data: Path, result: PartResult) -> None:
-    table = pa.Table.from_pylist([fact_row(timing) for timing in result.timings], schema=schema.TIMINGS)
     path = data / "timings" / result.recipe / f"{result.part}.parquet"
+    _write(path, [fact_row(timing) for timing in result.timings], schema.TIMINGS)
+
+
+def _write(
+    path: Path, rows: Sequence[Mapping[str, Any]], kind: pa.Schema, footer: Mapping[bytes, bytes] | None = None
+) -> Path:
+    """Write what may be written again, with the hash of its rows, so that a change is noticed."""
+    table = pa.Table.from_pylist(list(rows), schema=kind)
+    whole = {CONTENT: combine(fact_digests(rows, kind)).encode(), **(footer or {})}
     with alone_in(path.parent):
-        write_table(path, table)
+        replace(path, lambda hidden: write_tables(hidden, kind, [table], len(table), whole))
+    return path
 
 
 def _write_inputs(data: Path, result: PartResult) -> None:

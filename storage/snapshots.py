@@ -113,7 +113,7 @@ def load(data: Path, name: str) -> Snapshot:
     try:
         raw = json.loads(fitting[0].read_text(encoding="utf-8"))
         snapshot = Snapshot(tuple(Entry(**entry) for entry in raw["entries"]), raw["created_at"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ShardError(f"snapshot '{fitting[0]}' is torn or no snapshot ({type(error).__name__}: {error})") from error
     if snapshot.name != fitting[0].stem:
         raise ShardError(f"snapshot '{fitting[0]}' was changed: its entries hash to {snapshot.name}")

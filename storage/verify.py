@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import layout
+from storage import layout, recipes
 from storage.data_set import DataSet
-from storage.files import CONTENT
+from storage.files import CONTENT, changed
 from storage.layout import Problem
 from storage.records import image_sha
 from storage.row_hashes import combine, fact_digests, part_digests
@@ -19,7 +19,7 @@ from storage.snapshots import FACTS, Snapshot
 
 
 def verify(data: Path) -> tuple[Problem, ...]:
-    """Read all files whole; name those that are torn, foreign, incomplete, damaged or not as committed.
+    """Read all files whole; name those that are torn, foreign, incomplete, damaged or not as they were written.
 
     Raises:
         ConfigError: `data` is not a folder.
@@ -28,10 +28,10 @@ def verify(data: Path) -> tuple[Problem, ...]:
         checks: list[tuple[Path, Callable[[Path], str]]] = [
             *((path, _check_content) for path in opened.by_kind["light"]),
             *((path, _check_images) for path in opened.by_kind["heavy"]),
-            *((path, _check_pages) for kind in layout.KINDS[2:] for path in opened.by_kind[kind]),
+            *((path, _check_facts) for kind in layout.KINDS[2:] for path in opened.by_kind[kind]),
         ]
         found = [Problem(path.relative_to(data), why) for path, check in checks if (why := _try(check, path))]
-        return (*opened.problems, *found)
+        return (*opened.problems, *found, *recipes.verify(data))
 
 
 def verify_snapshot(data: DataSet, snapshot: Snapshot) -> tuple[str, ...]:
@@ -75,9 +75,9 @@ def _check_images(heavy: Path) -> str:
     return ""
 
 
-def _check_pages(path: Path) -> str:
-    pq.read_table(path)
-    return ""
+def _check_facts(path: Path) -> str:
+    kind = layout.SCHEMAS[path.parents[1].name]
+    return changed(path, combine(fact_digests(pq.read_table(path, schema=kind).to_pylist(), kind)))
 
 
 def _label_contents(data: DataSet, light: Path) -> Iterable[tuple[tuple[str, str], str]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +13,7 @@ from ivm_data.stages.fuse import FuseConfig
 from ivm_data.stages.gate import GateConfig
 from ivm_data.stages.resolve import ResolveConfig
 from ivm_data.stages.verify import VerifyConfig
+from storage import recipes
 from storage.errors import ConfigError
 from storage.validation import Checked, Count
 
@@ -56,8 +55,7 @@ def recipe_hash(recipe: Recipe, experts: Sequence[tuple[str, str]]) -> str:
     Args:
         experts: (role, `model@revision`) of every expert and of the calibration.
     """
-    text = json.dumps([recipe.to_dict(), sorted(experts)], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return recipes.recipe_hash(recipe.to_dict(), experts)
 
 
 def demo() -> Recipe:
