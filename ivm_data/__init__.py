@@ -9,9 +9,9 @@ from storage.lazy import lazily
 
 if TYPE_CHECKING:
     from .engine.labeling import LabelingRun as LabelingRun
-    from .engine.labeling import PartSummary as PartSummary
     from .engine.labeling import label_manifest as label_manifest
     from .engine.labeling import prepare as prepare
+    from .engine.part_outcomes import PartSummary as PartSummary
     from .experts.registry import ExpertSpec as ExpertSpec
     from .exports.run import export as export
     from .quality.calibration import Calibration as Calibration
@@ -26,7 +26,8 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         {
-            "engine.labeling": ["LabelingRun", "PartSummary", "label_manifest", "prepare"],
+            "engine.labeling": ["LabelingRun", "label_manifest", "prepare"],
+            "engine.part_outcomes": ["PartSummary"],
             "experts.registry": ["ExpertSpec"],
             "exports.run": ["export"],
             "quality.calibration": ["Calibration"],

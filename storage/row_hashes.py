@@ -97,6 +97,8 @@ def _convert(kind: pa.DataType) -> Convert:
         return _struct(kind)
     if pa.types.is_list(kind):
         return _list(_convert(kind.value_type))
+    if pa.types.is_fixed_size_binary(kind):
+        return bytes
     if pa.types.is_float32(kind):
         return lambda value: unpack("<f", pack("<f", value))[0]
     by_type: dict[pa.DataType, Convert] = {pa.string(): str.__str__, pa.binary(): bytes, pa.bool_(): bool}

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ivm_data.exports.export_format import Counts, Item, json_list
 from ivm_model import masking
+from ivm_model.how import How
 from storage import rle
 from storage.images import decode
 
@@ -23,7 +24,7 @@ class LlavaOptions:
         how: what becomes of the pixels that the instruction does not need, as in `ivm mask --how`.
     """
 
-    how: masking.How = "overlay"
+    how: How = "overlay"
 
 
 def write_llava(items: Iterable[Item], folder: Path, options: LlavaOptions) -> Counts:
@@ -45,6 +46,6 @@ def write_llava(items: Iterable[Item], folder: Path, options: LlavaOptions) -> C
     return counts
 
 
-def _masked(item: Item, how: masking.How) -> Image.Image:
+def _masked(item: Item, how: How) -> Image.Image:
     image_HWC = decode(item.label.sample.image)
     return Image.fromarray(masking.apply(image_HWC, rle.decode(item.mask).astype(np.float32), how).image_HWC)

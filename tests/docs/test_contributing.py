@@ -18,8 +18,8 @@ from ivm_data.sources.foreign.foreign_reader import ForeignPair
 from ivm_data.worlds.world import write_world
 from ivm_model.weighting.weightings import Signals, get_weighting
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.queries import parse
-from storage.reader import iter_labels
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S))
@@ -76,7 +76,8 @@ def test_an_expert_of_another_package_labels_images_by_its_name_in_a_recipe(my_p
     assert chosen.grounder == registry.ExpertSpec("colour-boxes", {"distance": 60})
     run = prepare(world, tmp_path / "data", chosen, part_size=6)
     assert sum(summary.rows for summary in label_manifest(run)) == 6
-    labels = list(iter_labels(run.data))
+    with DataSet.open(run.data) as data:
+        labels = list(data.labels())
     found = [one for label in labels for one in label.candidates if one.expert == "colour-boxes@1"]
     assert found and ("grounder", "colour-boxes@1") in labels[0].lineage.experts
     assert all({"red", "green", "blue"} & set(one.phrase.split()) for one in found)

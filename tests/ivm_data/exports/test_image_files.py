@@ -7,11 +7,11 @@ import datasets
 import numpy as np
 import pytest
 import webdataset
-from ivm_data.images import decode
 from PIL import Image
 
 from ivm_data.exports.run import Selection, export
 from storage import rle
+from storage.images import decode
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
 

@@ -155,7 +155,7 @@ def test_masks_of_another_size_are_refused_or_scaled_as_run_lengths_are(save, fo
         ({"instruction": "Find every {name}."}, "nothing names what the masks show"),
         ({"instruction": "Find {it}."}, "must hold {name}"),
         ({"instruction": "It.", "ignore": "x"}, "'ignore' must be numbers"),
-        ({"instruction": "It.", "threshold": 300}, "'threshold' must be between 0 and 255"),
+        ({"instruction": "It.", "threshold": 300}, "threshold must lie in \\[0, 255\\]"),
         ({"instruction": "It.", "masks": "nowhere"}, "set masks"),
         ({"names": "nowhere"}, "set names"),
     ],
