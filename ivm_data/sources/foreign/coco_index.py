@@ -22,10 +22,11 @@ from ivm_data.sources.marked_size import Size
 from storage.errors import ConfigError
 
 _FIELDS = ("image_id", "category_id", "id")
+_EVERY: frozenset[int] = frozenset()
 _MEMBERS = ("images", "categories", "annotations")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CocoImage:
     """An image of the file.
 
@@ -60,7 +61,7 @@ class CocoIndex:
         self.images, self.categories = dict[int, CocoImage](), dict[int, str]()
         self.bad: list[BadRecord] = []
         self.incomplete: set[tuple[int, int]] = set()
-        self._claims, self._shown = Claims(), dict[int, str]()
+        self._claims, self._shown, self._sizes = Claims(), dict[int, str](), dict[Size, Size]()
         found = array("q")
         counts = dict.fromkeys(_MEMBERS, 0)
         for node in stream(path):
@@ -165,8 +166,10 @@ class CocoIndex:
                 raise ValueError("it has neither 'file_name' nor 'coco_url'")
             name = end_of_url(url, self.url_parts)
             self._claims.add(name, url)
-        partial = frozenset(map(record_id, image.get("not_exhaustive_category_ids") or ()))
-        return CocoImage(_name(name), url, image_size(image), partial)
+        partial = image.get("not_exhaustive_category_ids")
+        found = image_size(image)
+        size = None if found is None else self._sizes.setdefault(found, found)  # most images have one of a few sizes
+        return CocoImage(_name(name), url, size, frozenset(map(record_id, partial)) if partial else _EVERY)
 
     def _number(self, value: Any) -> int:
         number = record_id(value)

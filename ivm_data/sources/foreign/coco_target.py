@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from ivm_data.sources.foreign.foreign_reader import Target, box_target, number
+from ivm_data.sources.foreign.foreign_reader import Target, box_target, number, numbers
 from ivm_data.sources.marked_size import Size
 
 LEAST = 6
@@ -69,7 +69,7 @@ class Marks:
         for part in parts:
             if not isinstance(part, list):
                 raise ValueError(f"a polygon must be a list of x, y, x, y, ..., got {part!r:.60}")
-            edges = [number(edge) for edge in part]
+            edges = numbers(part)
             if len(edges) % 2:
                 raise ValueError(f"a polygon has an odd number of coordinates, {len(edges)}")
             if len(edges) >= LEAST:

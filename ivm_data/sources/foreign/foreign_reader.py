@@ -141,6 +141,15 @@ def number(value: Any) -> float:
     return value
 
 
+def numbers(values: list[Any]) -> list[float]:
+    """Numbers as JSON has them.
+
+    Raises:
+        ValueError: another value among them.
+    """
+    return values if {*map(type, values)} <= {int, float} else [number(value) for value in values]
+
+
 def existing(path: str, field: str, folder: bool = False) -> Path:
     """The file, or the folder, that a config's field names.
 

@@ -17,6 +17,8 @@ def record_id(value: Any) -> int:
     Raises:
         ValueError: a number that is not whole or too large, or another value.
     """
+    if type(value) is int and abs(value) < _OF_TEXT:  # nearly every id there is
+        return value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
