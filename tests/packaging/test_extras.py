@@ -33,8 +33,8 @@ CALLS = [
 
 @pytest.mark.parametrize(("name", "package", "call"), CALLS, ids=[package for _, package, _ in CALLS])
 def test_work_without_its_extra_names_the_package_and_the_command(name, package, call, monkeypatch):
-    for loaded in [each for each in sys.modules if each == package or each.startswith(f"{package}.")] or [package]:
-        monkeypatch.setitem(sys.modules, loaded, None)
+    for module in [package, *(name for name in sys.modules if name.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError) as caught:
         call()
     assert f"package '{package}' is not installed" in str(caught.value)
