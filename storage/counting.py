@@ -105,14 +105,16 @@ def remember(data: DataSet) -> None:
         data: without a snapshot.
     """
     for recipe in data.recipes:
-        path, parts = _path(data, recipe), _parts(data, recipe)
         rows: dict[str, list[int]] = {}
         for row in _of_recipe(data, recipe, _lights(data, recipe)).to_pylist():
             rows.setdefault(row["part"], []).append(row["position"])
-        text = json.dumps({"parts": parts, "rows": rows})
-        with alone_in(path.parent):
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
-                replace(path, lambda hidden, text=text: hidden.write_text(text, encoding="utf-8"))
+        _keep(_path(data, recipe), json.dumps({"parts": _parts(data, recipe), "rows": rows}))
+
+
+def _keep(path: Path, text: str) -> None:
+    with alone_in(path.parent):
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            replace(path, lambda hidden: hidden.write_text(text, encoding="utf-8"))
 
 
 def _of_recipe(data: DataSet, recipe: str, lights: Sequence[Path]) -> pa.Table:

@@ -35,6 +35,7 @@ class PartSummary:
     """What became of one part.
 
     Attributes:
+        rows: records of the manifest that it takes in.
         fresh: this call labeled it; False where it was committed before.
         statuses: count of labels by status, and of rejections by reason; empty where not fresh.
         tokens: that LMM endpoints counted, prompts and answers together.
@@ -146,17 +147,18 @@ def prepare(
 
 def with_parts(run: LabelingRun, again: Sequence[str]) -> LabelingRun:
     """The run with the parts that its manifest still has for it."""
-    assert run.plan is not None
+    plan = run.plan
+    assert plan is not None
     if run.remote:
         run = replace(run, elsewhere=frozenset(committed(run.remote, run.recipe_hash)))
     with DataSet.open(run.data) as data:
         if again:
-            chosen, there = choose_again(run.plan, data, run.recipe_hash, again), known(data, run.recipe_hash)
-        elif all(map(run.has, run.plan.parts)) and not any("@" in part for _, part in data.light_of):
-            chosen, there = Chosen(tuple(run.plan.parts), run.plan.pairs, run.plan.pairs), Known()
+            chosen, there = choose_again(plan, data, run.recipe_hash, again), known(data, run.recipe_hash)
+        elif all(map(run.has, plan.parts)) and not any("@" in part for _, part in data.light_of):
+            chosen, there = Chosen(tuple(plan.parts), plan.pairs, plan.pairs), Known()
         else:
             there = known(data, run.recipe_hash)
-            chosen = choose(run.plan, there.records, run.has)
+            chosen = choose(plan, there.records, run.has)
     return replace(run, parts=chosen.parts, pairs=chosen.pairs, known=chosen.known, outcomes=there.pairs)
 
 
@@ -218,4 +220,5 @@ def _summary(result: PartResult, fresh: bool) -> PartSummary:
     statuses = Counter(label.status.value for label in labels) + Counter(f"failed: {r.reason}" for r in rejections)
     seconds = sum(timing.seconds for timing in result.timings)
     tokens = sum(timing.prompt_tokens + timing.completion_tokens for timing in result.timings)
-    return PartSummary(result.part, len(result.outcomes), fresh, statuses, seconds, tokens)
+    rows = len(result.inputs) or len(result.outcomes)
+    return PartSummary(result.part, rows, fresh, statuses, seconds, tokens)
