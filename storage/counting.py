@@ -121,14 +121,16 @@ def remember(data: _Opened) -> None:
         data: without a snapshot.
     """
     for recipe in data.recipes:
-        path, parts = _path(data, recipe), _parts(data, recipe)
         rows: dict[str, list[int]] = {}
         for row in _of_recipe(data, recipe, _lights(data, recipe)).to_pylist():
             rows.setdefault(row["part"], []).append(row["position"])
-        text = json.dumps({"parts": parts, "rows": rows})
-        with alone_in(path.parent):
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
-                replace(path, partial(_write, text))
+        _keep(_path(data, recipe), json.dumps({"parts": _parts(data, recipe), "rows": rows}))
+
+
+def _keep(path: Path, text: str) -> None:
+    with alone_in(path.parent):
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            replace(path, partial(_write, text))
 
 
 def _write(text: str, hidden: Path) -> None:

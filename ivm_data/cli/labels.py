@@ -79,7 +79,8 @@ def label(
     stops = None if allow_rejections else override(GuardConfig(), parse_changes(guard))
     named = tuple(name.strip() for name in again.split(",") if name.strip())
     run = prepare(manifest, out, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops, again=named)
-    say(beginning(run, named))
+    if run.known or named:
+        say(_beginning(run, named))
     with progress_bar() as bar:
         task = bar.add_task(f"recipe {run.recipe_hash}", total=sum(part.records for part in run.parts))
         summaries = label_manifest(run, lambda summary: bar.advance(task, summary.rows))
@@ -93,7 +94,7 @@ def label(
         raise typer.Exit(BAD_INPUT_STATUS)
 
 
-def beginning(run: LabelingRun, again: Sequence[str]) -> str:
+def _beginning(run: LabelingRun, again: Sequence[str]) -> str:
     """What a run finds, in words."""
     if again:
         return f"{run.pairs - run.known} of {run.pairs} pairs are labeled again: {', '.join(again)}."

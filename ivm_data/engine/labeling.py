@@ -262,4 +262,5 @@ def _summary(result: PartResult, fresh: bool) -> PartSummary:
     statuses = Counter(label.status.value for label in labels) + Counter(f"failed: {r.reason}" for r in rejections)
     seconds = sum(timing.seconds for timing in result.timings)
     tokens = sum(timing.prompt_tokens + timing.completion_tokens for timing in result.timings)
-    return PartSummary(result.part, len(result.outcomes), fresh, statuses, seconds, tokens)
+    rows = len(result.inputs) or len(result.outcomes)
+    return PartSummary(result.part, rows, fresh, statuses, seconds, tokens)

@@ -13,6 +13,7 @@ class PartSummary:
     """A committed part.
 
     Attributes:
+        rows: records of the manifest that it takes in.
         fresh: this call labeled it; False where it was committed before.
         statuses: count of labels by status, and of rejections by reason; empty where not fresh.
         tokens: that LMM endpoints counted, prompts and answers together.

@@ -64,13 +64,22 @@ def test_a_run_with_unusable_inputs_finishes_and_says_so_in_its_exit_status(ivm,
     # Again: nothing is labeled, and what is said of the manifest is the same.
     status, again, err = ivm("label", "--manifest", manifest, "--out", data)
     assert status == 3 and "1 inputs could not be used" in err
-    assert again == out.replace("0 of 5 pairs", "5 of 5 pairs").replace(
-        ", 0 of them committed", ", 1 of them committed"
-    )
+    known, summary = again.split("\n", 1)
+    assert known == "5 of 5 pairs are labeled already."
+    assert summary == out.replace(", 0 of them committed before", ", 1 of them committed before")
+    # A line more costs a pair more, and labels that are asked for again count once.
+    with manifest.open("a") as lines:
+        lines.write('\n{"image": "images/gone.png", "instruction": "Find the green ring."}\n')
+    status, grown, err = ivm("label", "--manifest", manifest, "--out", data)
+    assert "5 of 6 pairs are labeled already." in grown and "2 inputs could not be used" in err
+    status, again, err = ivm("label", "--manifest", manifest, "--out", data, "--again", "image_missing")
+    assert "2 of 6 pairs are labeled again: image_missing." in again and "2 inputs could not be used" in err
+    status, _, err = ivm("label", "--manifest", manifest, "--out", data, "--again", "STAGE:nowhere")
+    assert status == 2 and "no stage 'nowhere'" in err
     status, out, _ = ivm(
         "sql", "--data", data, "--format", "json", "select reason from rejections where stage = 'ingest'"
     )
-    assert (status, json.loads(out)) == (0, {"reason": "image_missing"})
+    assert (status, [json.loads(line) for line in out.splitlines()]) == (0, [{"reason": "image_missing"}] * 2)
     status, out, _ = ivm("query", "--data", data, "--format", "csv", "summary")
     assert out.splitlines()[0].startswith("recipe,inputs")
     Image.open(tmp_path / "world" / "images" / "000000.png").verify()

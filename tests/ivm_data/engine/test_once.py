@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ivm_data.engine.outcomes import manifest_counts
 from ivm_data.engine.pipeline import lineage_of
 from ivm_data.experts import registry
 from ivm_data.experts.registry import name_of
+from ivm_data.exports.run import Selection, export
 from ivm_data.quality import cleaning
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
@@ -136,7 +138,7 @@ def old_doubled(photos, labelers, labeler, records):
         (labeler.data / path.relative_to(apart.data)).write_bytes(path.read_bytes())
 
 
-def test_a_data_set_that_is_doubled_already_counts_each_pair_once(photos, labelers, labeler, records):
+def test_a_data_set_that_is_doubled_already_counts_each_pair_once(tmp_path, photos, labelers, labeler, records):
     old_doubled(photos, labelers, labeler, records)
     assert len(list(labeler.data.glob("labels/*/*.light.parquet"))) == 8
     assert len(labelers.counted(labeler.data)) == 11
@@ -154,6 +156,11 @@ def test_a_data_set_that_is_doubled_already_counts_each_pair_once(photos, labele
     assert len(index) == len(set(index.words("sample_id"))) == 11
     (found,) = [one for one in cleaning.overview(labeler.data) if one.rule.name == "duplicate_instructions"]
     assert found.found == 0
+    every = Selection(statuses=("accepted", "review"))
+    assert export("webdataset", labeler.data, tmp_path / "out", every, {}).labels == 11
+    with tarfile.open(next((tmp_path / "out").glob("*.tar"))) as shard:
+        keys = [name for name in shard.getnames() if name.endswith(".json")]
+    assert len(keys) == len(set(keys)) == 11
     assert verify(labeler.data) == ()
     compact(labeler.data)
     assert len(labelers.counted(labeler.data)) == 11
@@ -370,8 +377,8 @@ def test_a_part_that_two_runs_label_at_once_knowing_of_different_pairs_is_commit
     late = labeler.prepare(manifest, 64)
     readings = [read(run, run.parts[0]) for run in (late, early)]
     assert [len(reading.items) for reading in readings] == [6, 10]
-    fresh = [commit(run, labeler.result(reading)).fresh for run, reading in zip((late, early), readings, strict=True)]
-    assert fresh == [True, False]
+    ended = [commit(run, labeler.result(reading)) for run, reading in zip((late, early), readings, strict=True)]
+    assert [(each.fresh, each.rows, each.statuses.total()) for each in ended] == [(True, 10, 6), (False, 10, 10)]
     assert len(labelers.counted(labeler.data)) == 10
     # What is no matter of what was known is refused as ever.
     labeler.silent = {"Find ring 0."}
@@ -416,7 +423,7 @@ labelers.Labeler(data).label(manifest, 4, tuple(sys.argv[5:]))
 
 @pytest.mark.parametrize("again", [(), ("not_rewritten",)])
 def test_a_run_killed_before_any_of_its_files_ends_as_one_that_was_not(tmp_path, photos, labelers, records, again):
-    """Before inputs, heavy file, timings and light file of each part: of a manifest that grew, of one labeled again."""
+    """Before each of the four files of a part, in a manifest that grew and in one that is labeled again."""
     manifest = labelers.write_manifest(photos, records)
     folder = str(Path(labelers.__file__).parent)
     for at in range(1, 9):
