@@ -17,6 +17,7 @@ from ivm_data.worlds import painting
 from ivm_data.worlds import scene as world
 from ivm_data.worlds.scene import COLOURS, IMAGE_SIZE, SHAPES, SIZES, TEXTURES, Scene, Split, Thing, draw_scene
 from storage.records import Box
+from storage.validation import Count, check
 
 CHUNK = 500
 """Scenes in one cache folder: a longer request extends a shorter one."""
@@ -104,8 +105,7 @@ def load_scenes(split: Split, count: int, cache_dir: Path | None = None) -> Scen
     Args:
         cache_dir: where to keep them (66 kB a scene); None means `~/.cache/ivm-engine/scenes`.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    check(Count, count, "count")
     root = (cache_dir or DEFAULT_CACHE).expanduser() / _WORLD_HASH
     folders = [root / f"{split}-{part:05d}" for part in range((count + CHUNK - 1) // CHUNK)]
     for part, folder in enumerate(folders):
