@@ -127,7 +127,7 @@ _lock = threading.RLock()
 
 
 def get(spec: ExpertSpec) -> Any:
-    """The loaded expert for this spec: one copy in a process, whoever asks, from whichever thread."""
+    """The loaded expert for this spec: one copy in a process, for all callers and threads."""
     key = json.dumps(asdict(spec), sort_keys=True)
     with _lock:
         if key not in _loaded:

@@ -22,7 +22,7 @@ class ResolveConfig(Checked):
         max_candidates: verify at most this many boxes a phrase; the rest is dropped.
         crop_context: margin around a candidate's box in the verifier's crop, as a share of the box.
         absent_below: a phrase seems absent when neither its presence, nor the grounder's own score of a box, nor a
-            box's support reaches this; the target is absent when every phrase seems so. The score speaks for itself
+            box's support reaches this; the target is absent when every phrase seems so. The score counts by itself
             because presence and P(yes) come from one LMM and err together: without it the LMM outvotes a sure grounder.
         choose: see `ChooseConfig`.
     """
@@ -36,7 +36,7 @@ class ResolveConfig(Checked):
 class ResolveStage:
     """Grounded draft -> draft with chosen candidates or `absent`, or a rejection `no_box`.
 
-    A draft with a box for some of its phrases goes on: a person can mend half a mask, not a rejection. A person's boxes
+    A draft with a box for some of its phrases goes on: a person can fix half a mask, not a rejection. A person's boxes
     are chosen already: neither verified nor dropped.
     """
 

@@ -82,15 +82,15 @@ class _Composer:
         self._rng = rng
         self._fitting = describe(scene.things)
         self._unique: dict[int, list[Description]] = {}
-        for told, bits in self._fitting.items():
+        for description, bits in self._fitting.items():
             if bits.bit_count() == 1:
-                self._unique.setdefault(bits.bit_length() - 1, []).append(told)
+                self._unique.setdefault(bits.bit_length() - 1, []).append(description)
 
     def attribute(self) -> WorldPair | None:
         if not self._unique:
             return None
-        target, told = self._unique_thing()
-        phrase = self._said(told)
+        target, description = self._unique_thing()
+        phrase = self._said(description)
         return self._pair("attribute", self._one(templates.FIND).format(a=phrase), (phrase,), (target,))
 
     def relation(self) -> WorldPair | None:
@@ -99,38 +99,43 @@ class _Composer:
             for relation in self._shuffled(RELATIONS):
                 options = self._related(anchor, relation, ambiguous)
                 if options:
-                    told, target = self._favoured(options)
-                    return self._relation_pair(self._said(told), target, relation, anchor)
+                    description, target = self._favoured(options)
+                    return self._relation_pair(self._said(description), target, relation, anchor)
         return None
 
     def two_targets(self) -> WorldPair | None:
         if len(self._unique) < 2:
             return None
-        first, told = self._unique_thing()
-        second, told_too = self._unique_thing(but=first)
-        phrase, other = self._said(told), self._said(told_too)
+        first, description = self._unique_thing()
+        second, other_description = self._unique_thing(but=first)
+        phrase, other = self._said(description), self._said(other_description)
         instruction = self._one(templates.TWO_TARGETS).format(a=phrase, b=other)
         return self._pair("two_targets", instruction, (phrase, other), (first, second))
 
     def counting(self) -> WorldPair | None:
         by_count: dict[int, list[Description]] = {}
-        for told, bits in self._fitting.items():
-            by_count.setdefault(bits.bit_count(), []).append(told)
+        for description, bits in self._fitting.items():
+            by_count.setdefault(bits.bit_count(), []).append(description)
         counts = [count for count in sorted(by_count) if count <= templates.MAX_COUNT]
         count = self._one(counts)
-        told = self._favoured([(told, 0) for told in by_count[count]])[0]
-        phrase = self._said(told)
+        description = self._favoured([(description, 0) for description in by_count[count]])[0]
+        phrase = self._said(description)
         instruction = self._one(templates.COUNTING).format(a=plural(phrase))
-        targets = members(self._fitting[told])
+        targets = members(self._fitting[description])
         return self._pair("counting", instruction, (phrase,), targets, answer=str(count), quantity="all")
 
     def question(self) -> WorldPair | None:
         asked = self._one(tuple(ATTRIBUTES))
-        options = [(told, thing) for thing, many in self._unique.items() for told in many if not getattr(told, asked)]
+        options = [
+            (description, thing)
+            for thing, many in self._unique.items()
+            for description in many
+            if not getattr(description, asked)
+        ]
         if not options:
             return None
-        told, target = self._favoured(options)
-        phrase = self._said(told)
+        description, target = self._favoured(options)
+        phrase = self._said(description)
         answer = getattr(self._scene.things[target], asked)
         instruction = self._one(templates.QUESTION[asked]).format(a=phrase)
         return self._pair("question", instruction, (phrase,), (target,), answer=answer)
@@ -138,9 +143,9 @@ class _Composer:
     def absent(self) -> WorldPair | None:
         """Ask for a thing as "attribute" does, with one word changed so that nothing fits."""
         for _ in range(ABSENT_TRIES if self._unique else 0):
-            _, told = self._unique_thing()
-            changed = self._one(told.told)
-            options = [told._replace(**{changed: word}) for word in ATTRIBUTES[changed]]
+            _, description = self._unique_thing()
+            changed = self._one(description.given)
+            options = [description._replace(**{changed: word}) for word in ATTRIBUTES[changed]]
             options = [option for option in options if option not in self._fitting and self._may_be_named(option)]
             if options:
                 phrase = self._said(self._one(options))
@@ -153,35 +158,37 @@ class _Composer:
         there = sum(1 << i for i, box in enumerate(boxes) if stands(box, relation, boxes[anchor]))
         elsewhere = sum(1 << i for i, box in enumerate(boxes) if stands_not(box, relation, boxes[anchor]))
         options = []
-        for told, bits in self._fitting.items():
+        for description, bits in self._fitting.items():
             others = bits & ~(1 << anchor)
             hits = others & there
             clear = hits.bit_count() == 1 and others & ~hits & ~elsewhere == 0
             if clear and (others.bit_count() > 1) == ambiguous:
-                options.append((told, hits.bit_length() - 1))
+                options.append((description, hits.bit_length() - 1))
         return options
 
     def _relation_pair(self, phrase: str, target: int, relation: str, anchor: int) -> WorldPair:
-        other = self._said(self._favoured([(told, anchor) for told in self._unique[anchor]])[0])
+        other = self._said(self._favoured([(description, anchor) for description in self._unique[anchor]])[0])
         words = self._one(templates.RELATION_WORDS[relation])
         instruction = self._one(templates.RELATION).format(a=phrase, b=other, r=words)
         return self._pair("relation", instruction, (phrase,), (target,), anchor=other, relation=relation)
 
     def _unique_thing(self, but: int = -1) -> tuple[int, Description]:
         target = self._one([thing for thing in self._unique if thing != but])
-        return target, self._favoured([(told, target) for told in self._unique[target]])[0]
+        return target, self._favoured([(description, target) for description in self._unique[target]])[0]
 
     def _favoured(self, options: list[tuple[Description, int]]) -> tuple[Description, int]:
         """Draw an option; short descriptions and those that name a shape are likelier."""
-        weights = np.array([0.4 ** len(told.told) * (1.0 if told.shape else 0.3) for told, _ in options])
+        weights = np.array(
+            [0.4 ** len(description.given) * (1.0 if description.shape else 0.3) for description, _ in options]
+        )
         edges = weights.cumsum()
         return options[int(np.searchsorted(edges, self._rng.random() * edges[-1], side="right"))]
 
-    def _said(self, told: Description) -> str:
-        return told.text(self._one(NOUNS))
+    def _said(self, description: Description) -> str:
+        return description.text(self._one(NOUNS))
 
-    def _may_be_named(self, told: Description) -> bool:
-        return self._scene.split == "test" or (told.colour, told.shape) not in HELD_OUT
+    def _may_be_named(self, description: Description) -> bool:
+        return self._scene.split == "test" or (description.colour, description.shape) not in HELD_OUT
 
     def _one(self, options: Sequence[T]) -> T:
         return options[int(self._rng.integers(len(options)))]

@@ -12,12 +12,12 @@ from ivm_data.worlds.scene import ATTRIBUTES, SHAPES, Thing
 from storage.errors import ConfigError
 
 NOUNS = ("thing", "object")
-"""Words in the place of a shape that is not told."""
+"""Words in the place of a shape that is not named."""
 PLURALS = {noun: noun + ("es" if noun.endswith("s") else "s") for noun in (*SHAPES, *NOUNS)}
 
 
 class Description(NamedTuple):
-    """What is told of a thing; "" is not told. The fields stand in the order of the words."""
+    """What is said of a thing; "" is not said. The fields stand in the order of the words."""
 
     size: str = ""
     texture: str = ""
@@ -25,16 +25,16 @@ class Description(NamedTuple):
     shape: str = ""
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """Names of the attributes that are told."""
+    def given(self) -> tuple[str, ...]:
+        """Names of the attributes that are said."""
         return tuple(name for name in ATTRIBUTES if getattr(self, name))
 
     def fits(self, thing: Thing) -> bool:
-        """Whether the thing has every attribute that is told."""
-        return all(getattr(thing, name) == getattr(self, name) for name in self.told)
+        """Whether the thing has every attribute that is said."""
+        return all(getattr(thing, name) == getattr(self, name) for name in self.given)
 
     def text(self, noun: str = "thing") -> str:
-        """The noun phrase; `noun` stands for a shape that is not told."""
+        """The noun phrase; `noun` stands for a shape that is not said."""
         return " ".join(word for word in (self.size, self.texture, self.colour, self.shape or noun) if word)
 
 
@@ -49,8 +49,7 @@ def parse(phrase: str) -> Description:
         ConfigError: where the phrase is not `[size] [texture] [colour] shape` in the world's words.
     """
     words = phrase.split()
-    told = {_ATTRIBUTE_OF[word]: word for word in words if word in _ATTRIBUTE_OF}
-    description = Description(**told)
+    description = Description(**{_ATTRIBUTE_OF[word]: word for word in words if word in _ATTRIBUTE_OF})
     if not words or phrase != description.text(words[-1]) or words[-1] not in PLURALS:
         raise ConfigError(
             f"phrase must be '[size] [texture] [colour] shape' in words of {ATTRIBUTES}, "
@@ -85,8 +84,8 @@ def _describe(looks: tuple[tuple[str, ...], ...]) -> Mapping[Description, int]:
     fitting: dict[Description, int] = {}
     for index, words in enumerate(looks):
         for keep in _SUBSETS:
-            told = Description(*(word if kept else "" for word, kept in zip(words, keep, strict=True)))
-            fitting[told] = fitting.get(told, 0) | 1 << index
+            description = Description(*(word if kept else "" for word, kept in zip(words, keep, strict=True)))
+            fitting[description] = fitting.get(description, 0) | 1 << index
     return MappingProxyType(fitting)
 
 

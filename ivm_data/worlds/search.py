@@ -1,7 +1,7 @@
 """Large canvases with many things, and a question about a small one: written as V*Bench's `direct_attributes`.
 
 A small thing keeps its size in pixels while the canvas grows, so a model that shrinks every image to one size sees
-less of it the larger the canvas is; what the question needs is there for whoever looks closely.
+less of it the larger the canvas is; what the question needs is there to be seen from near.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from ivm_data.worlds import painting, templates
 from ivm_data.worlds.phrases import Description
-from ivm_data.worlds.scene import ATTRIBUTES, Easel, Look, Scene, seeded
+from ivm_data.worlds.scene import ATTRIBUTES, IMAGE_SIZE, Easel, Look, Scene, seeded
 from ivm_data.worlds.world import png
 from storage import rle
-from storage.errors import ConfigError
 from storage.outputs import mark
 from storage.publish import write_text
+from storage.validation import Count, Natural, at_least, check
 
 ASKED = ("colour", "shape")
 FOLDER = "direct_attributes"
@@ -42,8 +43,7 @@ def draw_search(index: int, side: int) -> tuple[Scene, int, str]:
     Raises:
         ConfigError: a canvas that is no larger than the world's scenes.
     """
-    if side < 128:
-        raise ConfigError(f"'side' must be at least 128 pixels, got {side}")
+    check(Annotated[int, at_least(IMAGE_SIZE)], side, "'side'")
     rng = seeded("test", index, _STREAM)
     while True:
         asked = str(rng.choice(ASKED))
@@ -53,7 +53,7 @@ def draw_search(index: int, side: int) -> tuple[Scene, int, str]:
         while len(easel.looks) < wanted and tries < _TRIES * wanted:
             tries += 1
             look = target if not easel.looks else _look(rng)
-            if not easel.looks or _told(look, asked) != _told(target, asked):
+            if not easel.looks or _described(look, asked) != _described(target, asked):
                 easel.try_to_add(look, rng)
         things = easel.things()
         if things and things[0].visible >= 0.9:
@@ -69,8 +69,8 @@ def write_search(directory: Path, questions: int, side: int = 512, start: int = 
     Raises:
         ConfigError: a number out of range.
     """
-    if questions < 1 or start < 0:
-        raise ConfigError(f"'questions' must be at least 1 and 'start' at least 0, got {questions} and {start}")
+    check(Count, questions, "'questions'")
+    check(Natural, start, "'start'")
     folder = directory / FOLDER
     mark(directory, "ivm search-world")
     folder.mkdir(exist_ok=True)
@@ -85,8 +85,8 @@ def write_search(directory: Path, questions: int, side: int = 512, start: int = 
 def _row(scene: Scene, target: int, asked: str) -> dict[str, object]:
     rng = seeded("test", scene.index, _STREAM + 1)
     thing = scene.things[target]
-    told = _told(Look(thing.size, thing.texture, thing.colour, thing.shape), asked)
-    phrase = told.text("thing")
+    description = _described(Look(thing.size, thing.texture, thing.colour, thing.shape), asked)
+    phrase = description.text("thing")
     answer = getattr(thing, asked)
     others = [word for word in ATTRIBUTES[asked] if word != answer]
     box, mask = thing.box, rle.encode(thing.mask_HW)
@@ -104,6 +104,6 @@ def _look(rng: np.random.Generator) -> Look:
     return Look(*(words[rng.integers(len(words))] for words in ATTRIBUTES.values()))
 
 
-def _told(look: Look, asked: str) -> Description:
+def _described(look: Look, asked: str) -> Description:
     """All that is said of a thing: everything but the attribute that is asked."""
     return Description(look.size, look.texture, look.colour, look.shape)._replace(**{asked: ""})

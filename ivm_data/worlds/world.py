@@ -16,6 +16,7 @@ from ivm_data.worlds.split import Split
 from storage import rle
 from storage.errors import ConfigError
 from storage.outputs import mark
+from storage.validation import Count, Natural, Share, check
 
 ROUNDS = 4
 """How often each wanted pair may be tried before a scene yields fewer."""
@@ -33,7 +34,8 @@ def generate(
     Raises:
         ConfigError: for an unknown split or kind, no kinds, or a negative number.
     """
-    _check_least(0, start=start, count=count, per_scene=per_scene)
+    for name, number in (("start", start), ("count", count), ("per_scene", per_scene)):
+        check(Natural, number, name)
     for index in range(start, start + count):
         scene = draw_scene(split, index)
         for number, pair in enumerate(pairs_of(scene, kinds, per_scene)):
@@ -77,9 +79,9 @@ def write_world(
     Raises:
         ConfigError: for an unknown split or a number out of range.
     """
-    _check_least(1, scenes=scenes, pairs_per_scene=pairs_per_scene)
-    if not 0 <= human_share <= 1:
-        raise ConfigError(f"human_share must lie in [0, 1], got {human_share}")
+    check(Count, scenes, "scenes")
+    check(Count, pairs_per_scene, "pairs_per_scene")
+    check(Share, human_share, "human_share")
     mark(directory, "ivm world")
     (directory / "images").mkdir(exist_ok=True)
     manifest = directory / "manifest.jsonl"
@@ -133,9 +135,3 @@ def _target(scene: Scene, index: int, phrase: str) -> dict[str, Any]:
         "bbox_xyxy": [int(edge) for edge in (box.x0, box.y0, box.x1, box.y1)],
         "mask_rle": {"size": [mask.height, mask.width], "counts": mask.counts.decode("ascii")},
     }
-
-
-def _check_least(least: int, **numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < least:
-            raise ConfigError(f"{name} must be at least {least}, got {number}")

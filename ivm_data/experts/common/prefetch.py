@@ -1,4 +1,4 @@
-"""Work done in threads ahead of whoever needs it: decoding and preprocessing, while a model computes."""
+"""Work done in threads before it is needed: decoding and preprocessing, while a model computes."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class Answerer(Expert, Protocol):
 
         Args:
             images: one for each question; None for questions in words alone.
-            task: what an instructed model is told of the questions and the form of its answers; None asks for a few
+            task: what an instructed model is asked to do, and the form of its answers; None asks for a few
                 words.
             tokens: length at which an answer is cut; None means the model's own `answer_tokens`.
         """
@@ -136,7 +136,7 @@ class Chooser(Expert, Protocol):
 
 
 class MaskProposer(Expert, Protocol):
-    """Image and rewritten instruction -> one mask in one step: a second opinion for the consensus."""
+    """Image and rewritten instruction -> one mask in one step: another vote in the consensus."""
 
     def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
         """A (mask HW bool, score in [0, 1]) for each image; an all-zero mask says "not found"."""

@@ -1,4 +1,4 @@
-"""What an encoder made of an image, for whoever asks about the same image next."""
+"""What an encoder made of an image, kept for the next question about the same image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What LMM endpoints were asked: counted where an answer arrives, for whoever listens in the caller's context."""
+"""What LMM endpoints were asked: counted where an answer arrives, for the caller's block that wants the count."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ class Meter:
             self.used += used
 
 
-_listening: ContextVar[Meter | None] = ContextVar("listening", default=None)
+_counting: ContextVar[Meter | None] = ContextVar("counting", default=None)
 
 
 @contextmanager
 def metered() -> Iterator[Meter]:
     """Count what is asked within this block, by this thread and by those that run in copies of its context."""
     meter = Meter()
-    token = _listening.set(meter)
+    token = _counting.set(meter)
     try:
         yield meter
     finally:
-        _listening.reset(token)
+        _counting.reset(token)
 
 
-def tell(used: Usage) -> None:
+def count_usage(used: Usage) -> None:
     """Add to the meter of the block that this runs in, if there is one."""
-    if meter := _listening.get():
+    if meter := _counting.get():
         meter.add(used)

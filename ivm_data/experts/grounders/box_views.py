@@ -55,7 +55,7 @@ class ShownImage:
 
 
 def show(image_HWC: np.ndarray, form: BoxFormat, max_pixels: int) -> ShownImage:
-    """An image in the frame that the model's boxes will be in, whoever runs the model.
+    """An image in the frame that the model's boxes will be in, in process or behind an endpoint.
 
     Qwen2.5-VL writes pixels of what its processor makes of an image. So the image is resized here as the processor
     would; an image of the right size passes through it unchanged. LLaVA and Visual CoT write shares of a square, so

@@ -52,7 +52,7 @@ class LmmBoxes:
     """Grounder: image and noun phrases -> boxes, each scored by the LMM's own P(yes) on a crop around it.
 
     An LMM gives no score with a box. The question is the one that the resolve stage asks the verifier, so where one
-    model is both, the two scores are the same number, and a box has one opinion and not two.
+    model is both, the two scores are the same number, and a box is judged once and not twice.
     """
 
     def __init__(self, answerer: BoxingLmm, config: LmmBoxesConfig) -> None:

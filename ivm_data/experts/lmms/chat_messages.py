@@ -1,4 +1,4 @@
-"""What a chat endpoint is told, and how yes and no are read from what it answers.
+"""What is sent to a chat endpoint, and how yes and no are read from what it answers.
 
 An instruction is data from outside. The system message fixes the form of the answer, and the text follows as a JSON
 string in which no character can open a special token.

@@ -36,7 +36,7 @@ class LmmConfig(Checked):
         revision: hub revision; "" means the directory's content hash, or "main".
         device: torch device.
         dtype: torch dtype of the weights.
-        instructed: tell the model its task and the form of its answer, and give it the text as quoted data; False is
+        instructed: state the task and the form of its answer, and give the text as quoted data; False is
             for a model that was trained on the prompts' very words, as the embedded one.
         batch: questions that run together.
         answer_tokens: length at which a generated answer is cut.

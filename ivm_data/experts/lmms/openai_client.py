@@ -16,7 +16,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ivm_data.experts.common.protocols import AnswerError
-from ivm_data.experts.common.usage import Meter, Usage, tell
+from ivm_data.experts.common.usage import Meter, Usage, count_usage
 from storage.errors import ConfigError, IvmError, TransientError, WeightsError
 from storage.extras import extra
 from storage.validation import Checked, Count, Natural, Positive
@@ -145,7 +145,7 @@ class OpenAiClient:
         return choice
 
     def _check_offer(self) -> None:
-        """Look for the model in the server's list; where it is not listed, let one word tell.
+        """Look for the model in the server's list; where it is not listed, ask for one word.
 
         A list need not be complete: `transformers serve` leaves out a model that it serves from a directory, and
         answers 500 where there is no hub cache to list.
@@ -183,7 +183,7 @@ class OpenAiClient:
         prompt, completion = (getattr(used, name, None) or 0 for name in ("prompt_tokens", "completion_tokens"))
         asked = Usage(1, prompt, completion)
         self._meter.add(asked)
-        tell(asked)
+        count_usage(asked)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

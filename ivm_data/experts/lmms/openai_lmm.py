@@ -67,7 +67,7 @@ class OpenAiLmm:
         self._client.load()
 
     def rewrite(self, instructions: Sequence[str]) -> list[Rewrite]:
-        """Ask in words alone, without an image; read the answer strictly. A server does not tell what it understood."""
+        """Ask in words alone, without an image; read the answer strictly. A server does not say what it understood."""
         texts = [prompts.REWRITE.format(instruction=text) for text in instructions]
         answers = self._ask_all(chat_messages.REWRITE, None, texts, partial(self._say, whole=True), _is_rewrite)
         return [parse_rewrite(answer) for answer in answers]
@@ -192,7 +192,7 @@ class OpenAiLmm:
             return None
         raise AnswerError(
             f"{self.name} gave no log-probabilities that can be used, asked {LOGPROB_TRIES} times: {fault}; "
-            "mend the server, or switch its log-probabilities off, so that it votes"
+            "fix the server, or switch its log-probabilities off, so that it votes"
         )
 
     def _p_yes(self, question: _Question) -> float:

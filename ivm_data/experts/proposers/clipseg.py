@@ -12,7 +12,7 @@ import numpy as np
 from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.protocols import check_lengths
-from ivm_data.experts.proposers.mask_proposals import Opinion, from_heatmap, propose_by_image, spoken
+from ivm_data.experts.proposers.mask_proposals import ScoredMask, from_heatmap, propose_by_image, spoken
 from ivm_model.model.base_models import Dtype, to_device
 from storage.records import Rewrite
 from storage.validation import Checked, Count, within
@@ -64,7 +64,7 @@ class ClipSeg(CheckpointExpert[ClipSegConfig]):
         phrases = [spoken(rewrite.phrases) for rewrite in rewrites]
         asked = [i for i, row in enumerate(phrases) if row]
 
-        def propose(pixels: Sequence[torch.Tensor], groups: Sequence[list[int]]) -> Iterable[list[Opinion]]:
+        def propose(pixels: Sequence[torch.Tensor], groups: Sequence[list[int]]) -> Iterable[list[ScoredMask]]:
             pairs = list(
                 dict.fromkeys((k, phrase) for k, rows in enumerate(groups) for i in rows for phrase in phrases[i])
             )

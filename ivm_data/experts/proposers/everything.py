@@ -1,4 +1,4 @@
-"""Segment everything, then ask the LMM about each mask: a second opinion that shares no detector with the first.
+"""Segment everything, then ask the LMM about each mask: a second proposer that shares no detector with the first.
 
 The paper weights SAM's automatic masks by an image-text similarity (its release history names SAM + Alpha-CLIP);
 here the LMM's P(yes) on a crop around each mask takes that place.

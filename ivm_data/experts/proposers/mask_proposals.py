@@ -17,7 +17,7 @@ from ivm_data.experts.common.prefetch import THREADS, ahead
 if TYPE_CHECKING:
     import torch
 
-Opinion = tuple[np.ndarray, float]
+ScoredMask = tuple[np.ndarray, float]
 """A mask HW bool, and its score in [0, 1]."""
 
 
@@ -26,22 +26,22 @@ def propose_by_image(
     rows: Sequence[int],
     batches: Batches,
     preprocess: Callable[[np.ndarray], torch.Tensor],
-    propose: Callable[[Sequence[torch.Tensor], Sequence[list[int]]], Iterable[list[Opinion]]],
-) -> list[Opinion]:
-    """One opinion for each image; "not found" where its index is not in `rows`.
+    propose: Callable[[Sequence[torch.Tensor], Sequence[list[int]]], Iterable[list[ScoredMask]]],
+) -> list[ScoredMask]:
+    """One mask for each image; "not found" where its index is not in `rows`.
 
     Args:
         preprocess: an image -> its pixels on the CPU; called from several threads, ahead of `propose`.
-        propose: pixels of distinct images, and the rows that ask about each -> opinions of each image's rows.
+        propose: pixels of distinct images, and the rows that ask about each -> masks of each image's rows.
     """
-    groups, opinions = rows_by_image(images, rows), [not_found(image) for image in images]
+    groups, masks = rows_by_image(images, rows), [not_found(image) for image in images]
     with closing(ahead(preprocess, (images[row[0]] for row in groups), 2 * batches.size, THREADS)) as pixels:
         pairs = zip(pixels, groups, strict=True)
         answers = batches.run(lambda batch: propose(*zip(*batch, strict=True)), pairs)
         for group, found in zip(groups, answers, strict=True):
-            for i, opinion in zip(group, found, strict=True):
-                opinions[i] = opinion
-    return opinions
+            for i, scored in zip(group, found, strict=True):
+                masks[i] = scored
+    return masks
 
 
 def spoken(phrases: Sequence[str]) -> list[str]:

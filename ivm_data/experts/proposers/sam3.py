@@ -13,7 +13,7 @@ from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.finite import check_finite
 from ivm_data.experts.common.phrase_score import clean
 from ivm_data.experts.common.protocols import check_lengths
-from ivm_data.experts.proposers.mask_proposals import Opinion, propose_by_image, spoken
+from ivm_data.experts.proposers.mask_proposals import ScoredMask, propose_by_image, spoken
 from ivm_data.selection import ChooseConfig, choose, support
 from ivm_model.model.base_models import Dtype, to_device
 from storage.records import Box, Candidate, Rewrite, Role
@@ -82,7 +82,7 @@ class Sam3(CheckpointExpert[Sam3Config]):
         self.load()
         asked = [i for i, rewrite in enumerate(rewrites) if spoken(rewrite.phrases)]
 
-        def propose(pixels: Sequence[torch.Tensor], groups: Sequence[list[int]]) -> Iterable[list[Opinion]]:
+        def propose(pixels: Sequence[torch.Tensor], groups: Sequence[list[int]]) -> Iterable[list[ScoredMask]]:
             named = [(k, (*rewrites[i].phrases, rewrites[i].anchor)) for k, rows in enumerate(groups) for i in rows]
             pairs = list(dict.fromkeys((k, words) for k, phrases in named for words in spoken(phrases)))
             found = dict(zip(pairs, self._detect(self._see(pixels), pairs), strict=True))

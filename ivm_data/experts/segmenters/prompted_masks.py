@@ -1,4 +1,4 @@
-"""Segment Anything's (Kirillov et al., 2023, arXiv 2304.02643) way from prompts to masks, whoever holds the weights."""
+"""Segment Anything's way from prompts to masks (Kirillov et al., 2023, arXiv 2304.02643), for any code of the model."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SomeMaskConfig = TypeVar("SomeMaskConfig", bound=MaskConfig)
 
 
 class PromptedSegmenter(CheckpointExpert[SomeMaskConfig]):
-    """A SAM, whoever holds the weights: one image embedding serves all prompts of an image.
+    """A SAM of transformers or of the original code: one image embedding serves all prompts of an image.
 
     Sizes are (height, width); "resized" means before padding to the encoder's square.
     """

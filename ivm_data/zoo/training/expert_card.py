@@ -36,7 +36,7 @@ def write_card(  # noqa: PLR0917
 
     Args:
         scores: held-out scores by name, shown with three decimals.
-        settings: what the training was told; paths and None are left out, they say nothing elsewhere.
+        settings: options of the training; paths and None are left out, they say nothing elsewhere.
         minutes: wall-clock time of the training.
     """
     path = directory / "README.md"

@@ -25,16 +25,16 @@ def draw_caption(scene: Scene, absent: float, rng: np.random.Generator) -> tuple
     """One to six phrases and which things they fit, (phrases, things) bool; `absent` is the share that fits none."""
     phrases: dict[str, list[bool]] = {}
     for _ in range(rng.choice(MAX_PHRASES, p=_COUNT_WEIGHTS) + 1):
-        told = _describe(scene.things[rng.integers(len(scene.things))], rng)
+        description = _describe(scene.things[rng.integers(len(scene.things))], rng)
         noun = NOUNS[rng.integers(len(NOUNS))]
         if rng.random() < absent:
             if rng.random() < _STRANGE_SHARE:
-                phrases[told._replace(shape="").text("[UNK]")] = [False] * len(scene.things)
+                phrases[description._replace(shape="").text("[UNK]")] = [False] * len(scene.things)
                 continue
-            told = _change(told, rng)
-            if (told.colour, told.shape) in HELD_OUT:
+            description = _change(description, rng)
+            if (description.colour, description.shape) in HELD_OUT:
                 continue
-        phrases[told.text(noun)] = [told.fits(thing) for thing in scene.things]
+        phrases[description.text(noun)] = [description.fits(thing) for thing in scene.things]
     if not phrases:
         return draw_caption(scene, absent, rng)
     return list(phrases), np.array(list(phrases.values()))
@@ -45,11 +45,11 @@ def _describe(thing: Thing, rng: np.random.Generator) -> Description:
     return Description(**{name: getattr(thing, name) for name, kept in keep.items() if kept})
 
 
-def _change(told: Description, rng: np.random.Generator) -> Description:
-    """One told word replaced by another of its attribute; the result may by chance fit another thing."""
-    name = told.told[rng.integers(len(told.told))]
-    others = [word for word in ATTRIBUTES[name] if word != getattr(told, name)]
-    return told._replace(**{name: others[rng.integers(len(others))]})
+def _change(description: Description, rng: np.random.Generator) -> Description:
+    """One word of a description replaced by another of its attribute; the result may by chance fit another thing."""
+    name = description.given[rng.integers(len(description.given))]
+    others = [word for word in ATTRIBUTES[name] if word != getattr(description, name)]
+    return description._replace(**{name: others[rng.integers(len(others))]})
 
 
 def encode(captions: Sequence[Sequence[str]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -31,7 +31,7 @@ def pretrain(
     rng: np.random.Generator,
     log: Callable[[str], None],
 ) -> None:
-    """Train backbone and input projections to tell presence, attributes and box sides of the thing under each cell."""
+    """Train backbone and input projections to predict presence, attributes and box sides of each cell's thing."""
     heads = nn.ModuleList(nn.Conv2d(model.config.d_model, 1 + sum(_CLASSES) + 4, 1) for _ in STRIDES)
     trained = [*model.model.backbone.parameters(), *model.model.input_proj_vision.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01)

@@ -17,7 +17,7 @@ from ivm_data.zoo.training.scenes import load_scenes
 from storage.overlap import box_iou, is_right
 
 THRESHOLD = 0.3
-"""Score at which recall and precision are told."""
+"""Score at which recall and precision are measured."""
 
 
 def score_grounder(directory: Path, scenes: int, cache_dir: Path | None = None) -> dict[str, float]:

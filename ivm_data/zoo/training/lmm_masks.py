@@ -13,9 +13,9 @@ from ivm_model.metrics.mask_scores import overlap
 CORRUPTIONS = ("wrong", "extra", "missing", "shifted", "partial", "loose", "empty", "whole")
 """Another thing; one thing too many; one of several left out; moved; cut; far too wide; nearly nothing; everything."""
 OBJECT_LEVEL = ("wrong", "extra", "missing")
-"""Corruptions that change which things are kept; the others spoil the outline."""
-RIGHT_IOU, WRONG_IOU = 0.8, 0.5
-"""A mask overlaps the truth at least so much to be right, at most so much to be spoilt; between lies no label."""
+"""Corruptions that change which things are kept; the others change the outline."""
+GOOD_IOU, CORRUPTED_IOU = 0.8, 0.5
+"""A mask overlaps the truth at least so much to be good, at most so much to be corrupted; between lies no label."""
 _TRIES = 6
 _DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
 
@@ -29,7 +29,7 @@ def union(scene: Scene, kept: Iterable[int]) -> np.ndarray:
 
 
 def imperfect(mask_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The mask as a good segmenter draws it: exact, or off by a pixel, with IoU >= RIGHT_IOU."""
+    """The mask as a good segmenter draws it: exact, or off by a pixel, with IoU >= GOOD_IOU."""
     way = rng.integers(5)
     if way == 0:
         drawn_HW = cv2.erode(mask_HW.astype(np.uint8), _DISC)
@@ -42,7 +42,7 @@ def imperfect(mask_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     else:
         return mask_HW
     drawn_HW = drawn_HW.astype(bool)
-    return drawn_HW if overlap(drawn_HW, mask_HW).iou >= RIGHT_IOU else mask_HW
+    return drawn_HW if overlap(drawn_HW, mask_HW).iou >= GOOD_IOU else mask_HW
 
 
 def other_things(scene: Scene, targets: tuple[int, ...], corruption: str, rng: np.random.Generator) -> set[int] | None:
@@ -61,13 +61,13 @@ def other_things(scene: Scene, targets: tuple[int, ...], corruption: str, rng: n
     return {*(i for i in targets if i != replaced), _alike(scene, targets, rest, rng)}
 
 
-def spoilt(mask_HW: np.ndarray, corruption: str, rng: np.random.Generator) -> np.ndarray | None:
-    """A mask with IoU <= WRONG_IOU to a true one; None where no try gave one."""
+def corrupted_outline(mask_HW: np.ndarray, corruption: str, rng: np.random.Generator) -> np.ndarray | None:
+    """A mask with IoU <= CORRUPTED_IOU to a true one; None where no try gave one."""
     if corruption == "whole":
-        return np.ones_like(mask_HW) if mask_HW.mean() <= WRONG_IOU else None
+        return np.ones_like(mask_HW) if mask_HW.mean() <= CORRUPTED_IOU else None
     for _ in range(_TRIES):
-        candidate_HW = _SPOILERS[corruption](mask_HW, rng)
-        if overlap(candidate_HW, mask_HW).iou <= WRONG_IOU:
+        candidate_HW = _CORRUPT[corruption](mask_HW, rng)
+        if overlap(candidate_HW, mask_HW).iou <= CORRUPTED_IOU:
             return candidate_HW
     return None
 
@@ -122,4 +122,4 @@ def _empty(mask_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return speck_HW
 
 
-_SPOILERS = {"shifted": _shifted, "partial": _partial, "loose": _loose, "empty": _empty}
+_CORRUPT = {"shifted": _shifted, "partial": _partial, "loose": _loose, "empty": _empty}

@@ -71,9 +71,9 @@ class Packer:
         things = [covering(view, self._size) for view in views]
         points = {
             kind: _points(
-                (b * self._length + at, told.fits, view.scene, things[b])
+                (b * self._length + at, description.fits, view.scene, things[b])
                 for b, view in enumerate(views)
-                for at, told, of in rows[b][4]
+                for at, description, of in rows[b][4]
                 if of == kind
             )
             for kind in POINTS
@@ -102,7 +102,7 @@ class Packer:
         position[:prefix] = range(prefix)
         end, answers, phrases = prefix, [], []
         for k, ask in enumerate(asks, start=1):
-            question, answer, told = self._encode(ask.text, ask.answer)
+            question, answer, points = self._encode(ask.text, ask.answer)
             stop = end + len(question) + len(answer) - 1
             if stop > self._length:
                 break
@@ -112,15 +112,15 @@ class Packer:
             weight = self._weight(ask) / len(answer) ** 0.5
             jobs = [ask.job.partition("/")[0]] * (len(answer) - 1) + [""]
             answers += [(end + len(question) + i, answer[i], weight, jobs[i]) for i in range(len(answer))]
-            phrases += [(end + at, *rest) for at, *rest in told]
+            phrases += [(end + at, *rest) for at, *rest in points]
             end = stop
         return ids, position, segment, answers, phrases
 
     def _linked(self, rows: Sequence[tuple]) -> torch.Tensor:
-        phrases = [(at, told) for row in rows for at, told, of in row[4] if of == "phrase"]
+        phrases = [(at, description) for row in rows for at, description, of in row[4] if of == "phrase"]
         linked_NT = torch.zeros(len(phrases), self._length)
-        for n, (at, told) in enumerate(phrases):
-            adjectives = len(told.told) - bool(told.shape)
+        for n, (at, description) in enumerate(phrases):
+            adjectives = len(description.given) - bool(description.shape)
             linked_NT[n, at - adjectives : at + (adjectives == 0)] = 1 / max(adjectives, 1)
         return linked_NT
 
@@ -143,18 +143,18 @@ class Packer:
 def phrase_points(words: Sequence[str]) -> list[WordPoint]:
     """Every attribute word, and the noun of every `[size] [texture] [colour] noun` in singular or plural."""
     found: list[WordPoint] = []
-    told: dict[str, str] = {}
+    given: dict[str, str] = {}
     for index, word in enumerate(words):
         if word in _NOUNS:
-            told = {**told, "shape": _NOUNS[word]}
-            found.append((index, Description(**told), "phrase"))
+            given = {**given, "shape": _NOUNS[word]}
+            found.append((index, Description(**given), "phrase"))
             if _NOUNS[word]:
                 found.append((index, Description(shape=_NOUNS[word]), "word"))
         if word in _ADJECTIVES:
-            told = {**told, _ADJECTIVES[word]: word}
+            given = {**given, _ADJECTIVES[word]: word}
             found.append((index, Description(**{_ADJECTIVES[word]: word}), "word"))
         else:
-            told = {}
+            given = {}
     return found
 
 

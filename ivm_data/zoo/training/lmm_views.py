@@ -14,7 +14,7 @@ from ivm_data.experts.lmms.rewrite_grammar import format_rewrite
 from ivm_data.worlds.grammar import KINDS, WorldPair, compose
 from ivm_data.worlds.phrases import Description, parse
 from ivm_data.worlds.scene import ATTRIBUTES, HELD_OUT, Scene
-from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, OBJECT_LEVEL, imperfect, other_things, spoilt, union
+from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, OBJECT_LEVEL, corrupted_outline, imperfect, other_things, union
 from ivm_data.zoo.training.lmm_model import Size
 from ivm_data.zoo.training.schedule import normalise
 from ivm_model.masking import complement, crop_box, keep_only
@@ -155,15 +155,15 @@ def dimmed_view(scene: Scene, mask_HW: np.ndarray, asks: tuple[Ask, ...] = ()) -
 def corrupted(
     scene: Scene, targets: tuple[int, ...], corruption: str, rng: np.random.Generator
 ) -> tuple[set[int] | None, np.ndarray]:
-    """The kept things (None where the outline is spoilt) and the mask; "" gives a right one.
+    """The kept things (None where the outline is corrupted) and the mask; "" gives a right one.
 
     Where the scene does not allow the corruption another thing is kept; without targets (absent) any thing.
     """
     truth_HW = union(scene, targets)
     if targets and corruption not in ("", *OBJECT_LEVEL):
-        spoilt_HW = spoilt(truth_HW, corruption, rng)
-        if spoilt_HW is not None:
-            return None, spoilt_HW
+        corrupted_HW = corrupted_outline(truth_HW, corruption, rng)
+        if corrupted_HW is not None:
+            return None, corrupted_HW
     kept = set(targets)
     if corruption or not targets:
         level = corruption if corruption in OBJECT_LEVEL and targets else "wrong"
@@ -172,7 +172,7 @@ def corrupted(
 
 
 def verify_ask(pair: WorldPair, kept: set[int] | None) -> Ask:
-    """Yes if exactly the targets are kept; `kept` is None for a spoilt mask."""
+    """Yes if exactly the targets are kept; `kept` is None for a corrupted outline."""
     right = bool(pair.targets) and kept == set(pair.targets)
     return Ask(prompts.VERIFY.format(instruction=pair.instruction), _yes(right), f"verify/{pair.kind}")
 
@@ -204,20 +204,20 @@ def box_around(mask_HW: np.ndarray) -> Box:
 
 
 def _presence_ask(scene: Scene, rng: np.random.Generator) -> Ask:
-    told = _description(scene, int(rng.integers(len(scene.things))), rng)
+    description = _description(scene, int(rng.integers(len(scene.things))), rng)
     if rng.random() < 0.6:
-        told = _varied(told, rng)
-    there = any(told.fits(thing) for thing in scene.things)
-    return Ask(prompts.PRESENCE.format(phrase=told.text(_noun(rng))), _yes(there), "presence")
+        description = _varied(description, rng)
+    there = any(description.fits(thing) for thing in scene.things)
+    return Ask(prompts.PRESENCE.format(phrase=description.text(_noun(rng))), _yes(there), "presence")
 
 
 def _candidate_ask(scene: Scene, target: int, rng: np.random.Generator) -> Ask:
     about = target if target >= 0 and rng.random() < 0.8 else int(rng.integers(len(scene.things)))
-    told = _description(scene, about, rng)
+    description = _description(scene, about, rng)
     if rng.random() < 0.5:
-        told = _varied(told, rng)
-    right = target >= 0 and told.fits(scene.things[target])
-    return Ask(prompts.CANDIDATE.format(phrase=told.text(_noun(rng))), _yes(right), "candidate")
+        description = _varied(description, rng)
+    right = target >= 0 and description.fits(scene.things[target])
+    return Ask(prompts.CANDIDATE.format(phrase=description.text(_noun(rng))), _yes(right), "candidate")
 
 
 def _naming_ask(scene: Scene, target: int) -> Ask:
@@ -232,17 +232,17 @@ def _open_ask(pair: WorldPair, job: str) -> Ask:
 
 
 def _description(scene: Scene, index: int, rng: np.random.Generator) -> Description:
-    """A random part of what can be told of a thing; one or two words are likelier than more."""
-    told = rng.permutation(list(ATTRIBUTES))[: rng.choice(range(1, 5), p=(0.45, 0.3, 0.15, 0.1))]
-    return Description(**{name: getattr(scene.things[index], name) for name in told.tolist()})
+    """A random part of what can be said of a thing; one or two words are likelier than more."""
+    given = rng.permutation(list(ATTRIBUTES))[: rng.choice(range(1, 5), p=(0.45, 0.3, 0.15, 0.1))]
+    return Description(**{name: getattr(scene.things[index], name) for name in given.tolist()})
 
 
-def _varied(told: Description, rng: np.random.Generator) -> Description:
-    """One told word changed; never a held-out combination, which training must not learn to deny."""
+def _varied(description: Description, rng: np.random.Generator) -> Description:
+    """One word changed; never a held-out combination, which training must not learn to deny."""
     while True:
-        name = str(rng.choice(told.told))
-        varied = told._replace(**{name: str(rng.choice(ATTRIBUTES[name]))})
-        if varied != told and (varied.colour, varied.shape) not in HELD_OUT:
+        name = str(rng.choice(description.given))
+        varied = description._replace(**{name: str(rng.choice(ATTRIBUTES[name]))})
+        if varied != description and (varied.colour, varied.shape) not in HELD_OUT:
             return varied
 
 

@@ -16,6 +16,7 @@ from ivm_data.worlds.scene import COLOURS, IMAGE_SIZE, SHAPES, SIZES, TEXTURES, 
 from ivm_data.worlds.split import Split
 from storage.publish import whole_folder
 from storage.records import Box
+from storage.validation import Count, check
 
 CHUNK = 500
 """Scenes in one cache folder: a longer request extends a shorter one."""
@@ -103,8 +104,7 @@ def load_scenes(split: Split, count: int, cache_dir: Path | None = None) -> Scen
     Args:
         cache_dir: where to keep them (66 kB a scene); None means `~/.cache/ivm-engine/scenes`.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    check(Count, count, "count")
     root = (cache_dir or DEFAULT_CACHE).expanduser() / _WORLD_HASH
     folders = [root / f"{split}-{part:05d}" for part in range((count + CHUNK - 1) // CHUNK)]
     for part, folder in enumerate(folders):

@@ -9,7 +9,7 @@ from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
 from ivm_data.worlds.grammar import KINDS, vocabulary
 from ivm_data.worlds.scene import draw_scene
 from ivm_data.zoo.training import lmm, lmm_views
-from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, RIGHT_IOU, WRONG_IOU, imperfect, union
+from ivm_data.zoo.training.lmm_masks import CORRUPTED_IOU, CORRUPTIONS, GOOD_IOU, imperfect, union
 from ivm_data.zoo.training.lmm_model import Size, build_model, build_processor
 from ivm_data.zoo.training.lmm_packs import Packer
 from ivm_data.zoo.training.lmm_patches import IGNORED, Patches
@@ -55,7 +55,7 @@ def test_an_imperfect_mask_stays_right(drawn):
     rng = np.random.default_rng(2)
     masks = [thing.mask_HW for scene, _ in drawn for thing in scene.things]
     ious = [overlap(imperfect(mask, rng), mask).iou for mask in masks]
-    assert min(ious) >= RIGHT_IOU and min(ious) < 1
+    assert min(ious) >= GOOD_IOU and min(ious) < 1
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
@@ -66,9 +66,9 @@ def test_a_corrupted_mask_is_never_right(drawn, corruption):
             kept, mask_HW = lmm_views.corrupted(scene, pair.targets, corruption, rng)
             assert lmm_views.verify_ask(pair, kept).answer == "no"
             if kept is None:
-                assert overlap(mask_HW, union(scene, pair.targets)).iou <= WRONG_IOU
+                assert overlap(mask_HW, union(scene, pair.targets)).iou <= CORRUPTED_IOU
             else:
-                assert kept != set(pair.targets) and overlap(mask_HW, union(scene, kept)).iou >= RIGHT_IOU
+                assert kept != set(pair.targets) and overlap(mask_HW, union(scene, kept)).iou >= GOOD_IOU
 
 
 def test_a_right_mask_is_taught_as_right_for_every_kind_that_has_targets(drawn):
