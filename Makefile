@@ -1,7 +1,7 @@
 # `make demo` runs the main job, `make test` the tests; both install what they need first.
 .DEFAULT_GOAL := help
 SHUFFLE := $(if $(SEED),-p randomly --randomly-seed=$(SEED))
-.PHONY: help setup demo up down test test-slow test-all chaos lint docs dist lock results clean
+.PHONY: help setup demo up down test test-slow test-all chaos fuzz lint docs dist lock results clean
 
 BIN := .venv/bin
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
@@ -30,7 +30,7 @@ $(BIN)/python:
 		"'apt-get install python3.12-venv', or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1
 
 # Both start a Prefect of their own, whatever `make up` wrote into .env.
-demo test test-slow chaos: export PREFECT_API_URL ?=
+demo test test-slow chaos fuzz: export PREFECT_API_URL ?=
 
 demo: setup  ## Make a world, label it, question the labels, train, mask a new image
 	$(BIN)/python -m flows.demo $(DEMO)
@@ -51,6 +51,9 @@ test-all: test test-slow  ## Run all tests
 
 chaos: setup  ## Break labeling, LMM server, Ray and Prefect at random moments, sixty times (ROUNDS=60 MINUTES=60)
 	$(BIN)/python tests/chaos/storm.py --rounds $(or $(ROUNDS),60) --minutes $(or $(MINUTES),60)
+
+fuzz: setup  ## Feed hostile input to every reader and page, and count the outcomes (EXAMPLES=500 SEED=0)
+	$(BIN)/python tests/fuzz/fuzz.py --examples $(or $(EXAMPLES),500) --seed $(or $(SEED),0)
 
 lint: setup  ## Check style, import laws and types
 	$(BIN)/ruff check .

@@ -116,7 +116,7 @@ def _object(given: Any, size: Size) -> Rle:
 def _polygons(target: Mapping[str, Any], size: Size) -> Rle:
     try:
         outlines = [np.array(polygon, np.float64).reshape(-1, 2) for polygon in target["polygons"]]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError("bad_human_mask", f"polygons must be lists of x, y, x, y, ...: {error}") from error
     drawn = [outline_N2 for outline_N2 in outlines if len(outline_N2) > 2] or outlines
     if not drawn:

@@ -111,7 +111,7 @@ def header(manifest: Path) -> list[str]:
     """The column names of a CSV manifest; none for JSONL.
 
     Raises:
-        ConfigError: the manifest cannot be opened or is of an unknown kind.
+        ConfigError: the manifest cannot be opened, is of an unknown kind, or has lines that end in bare CRs.
     """
     if not manifest.is_file():
         seen = "a folder" if manifest.is_dir() else "not there"
@@ -122,7 +122,10 @@ def header(manifest: Path) -> list[str]:
         return []
     with manifest.open("rb") as lines:
         first = next(_csv_records(lines), b"")
-    return [name.strip() for name in next(csv.reader([first.decode("utf-8-sig", "replace")]), [])]
+    try:
+        return [name.strip() for name in next(csv.reader([first.decode("utf-8-sig", "replace")]), [])]
+    except csv.Error as error:
+        raise ConfigError(f"manifest '{manifest}' is no CSV ({error}); end its lines with newlines") from error
 
 
 def split(
