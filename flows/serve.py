@@ -11,11 +11,12 @@ from typing import Any, cast
 
 import yaml
 from prefect import serve
-from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.flows import load_flow_from_entrypoint
 from prefect.schedules import Interval
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.types.entrypoint import EntrypointType
 
 from flows.processes import Background
 from flows.server import DEFINITIONS, Server, add_options, answers

@@ -6,6 +6,7 @@ The paper's public discriminator computes an embedding of the mask and never use
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def reliability_bins(scores: DiscriminatorScores) -> tuple[ReliabilityBin, ...]:
     return reliability(np.concatenate([d[part] for part in share]), np.concatenate(human), np.concatenate(mass))
 
 
-def _is_bad(views, human: dict[int, int], i: int) -> bool:
+def _is_bad(views: Any, human: dict[int, int], i: int) -> bool:
     return rle.iou(views.views[i].mask, views.views[human[views.views[i].row]].mask) < RIGHT_IOU
 
 

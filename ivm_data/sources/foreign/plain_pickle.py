@@ -13,14 +13,14 @@ _BYTEARRAY = pickle.BYTEARRAY8[0]
 """An opcode that makes room before it reads, in Python too; no plain data has it."""
 
 
-class _Plain(pickle._Unpickler):  # type: ignore[misc, name-defined]
+class _Plain(pickle._Unpickler):
     """Dicts, lists, tuples, strings and numbers have opcodes of their own; only other things have a class to find.
 
     The unpickler that is written in Python: the one in C makes room for whatever number the file names, so that seven
     bytes cost 1.6 GB. It takes 3 seconds for the 50,000 refs of RefCOCO.
     """
 
-    dispatch: ClassVar = {code: load for code, load in pickle._Unpickler.dispatch.items() if code != _BYTEARRAY}  # type: ignore[attr-defined]
+    dispatch: ClassVar = {code: load for code, load in pickle._Unpickler.dispatch.items() if code != _BYTEARRAY}
 
     def find_class(self, module: str, name: str) -> NoReturn:
         raise ConfigError(f"it asks for '{module}.{name}', which plain data never does: do not trust where it is from")

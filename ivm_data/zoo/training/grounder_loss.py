@@ -160,7 +160,7 @@ def _match(
         rows, columns = linear_sum_assignment((cost_BQK[image][:, target_N] - GIOU_COST * giou_QN).cpu().numpy())
         query_N, column_N = torch.as_tensor(rows), torch.as_tensor(columns)
         triples.append(torch.stack([torch.full_like(query_N, image), query_N, target_N.cpu()[column_N]]))
-    return tuple(torch.cat(triples, dim=1).to(logits_BQT.device))  # type: ignore[return-value]
+    return tuple(torch.cat(triples, dim=1).to(logits_BQT.device))
 
 
 def _focal(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

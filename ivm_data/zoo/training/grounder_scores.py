@@ -85,7 +85,7 @@ def _recall_precision(
         left = set(pair.targets)
         for detection in kept:
             hit = next((i for i in left if is_right(box_iou(detection.box, scene.things[i].box))), None)
-            left.discard(hit)  # type: ignore[arg-type]
+            left.discard(hit)
         hits += len(pair.targets) - len(left)
         wanted += len(pair.targets)
         said += len(kept)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ class Packer:
             linked_NT=self._linked(rows[: len(views)]),
         )
 
-    def _row(self, asks: Sequence[Ask], prefix: int):
+    def _row(self, asks: Sequence[Ask], prefix: int) -> tuple[Any, ...]:
         """Token ids, positions, segments (0 prefix, k the k-th question, -1 nothing), answer tokens, points.
 
         The prefix is BOS and, where it is longer, the image; questions that do not fit are left out.
@@ -116,7 +117,7 @@ class Packer:
             end = stop
         return ids, position, segment, answers, phrases
 
-    def _linked(self, rows: Sequence[tuple]) -> torch.Tensor:
+    def _linked(self, rows: Sequence[tuple[Any, ...]]) -> torch.Tensor:
         phrases = [(at, description) for row in rows for at, description, of in row[4] if of == "phrase"]
         linked_NT = torch.zeros(len(phrases), self._length)
         for n, (at, description) in enumerate(phrases):
