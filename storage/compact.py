@@ -34,7 +34,7 @@ SCRATCH = ".compacting"
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """What became of a recipe's label files: how many there were and are, and the rows in them."""
+    """The outcome for a recipe's label files: their number before and after, and the rows in them."""
 
     recipe: str
     before: int
@@ -145,7 +145,7 @@ def _read(path: Path, kind: pa.Schema) -> pa.Table:
 
 
 def _check_facts(path: Path, table: pa.Table) -> list[tuple[str, ...]]:
-    """The digests of a file's rows, which must be those that it was written with, where it says so."""
+    """The digests of a file's rows, which must be those that it was written with, where its footer has their hash."""
     digests = list(fact_digests(table.to_pylist(), table.schema))
     if why := changed(path, combine(digests)):
         raise ShardError(f"'{path}': {why}; move the file away")

@@ -76,10 +76,11 @@ class DataSet:
     def at(self, recipe: str | None = None, snapshot: str | Snapshot | None = None) -> DataSet:
         """The same scan with another recipe or snapshot; closing one closes both. See `open` for the errors."""
         if isinstance(snapshot, str):
-            snapshot = snapshots.load(self.folder, snapshot)
+            snapshot = snapshots.load(self.folder, snapshot) if snapshot else None
         bound = replace(self, snapshot=snapshot, chosen="")
-        if recipe and recipe not in bound.recipes:
-            known = ", ".join(bound.recipes) or "none yet"
+        recipes = bound.recipes
+        if recipe and recipe not in recipes:
+            known = ", ".join(recipes) or "none yet"
             raise ConfigError(f"no labels of recipe {recipe!r} in '{self.folder}'; the recipes are: {known}")
         return replace(bound, chosen=recipe or "")
 

@@ -71,7 +71,7 @@ def current(decisions: Iterable[Decision]) -> list[Decision]:
 
 
 def scopes(decisions: Iterable[Decision], recipe: str = "") -> dict[str, Scope]:
-    """Of decisions in effect: sample id -> scope of the labels that some rule excludes; "sample" where any says so.
+    """Of decisions in effect: sample id -> scope of the labels that some rule excludes, the wider one of several.
 
     Args:
         recipe: only those about its labels.
@@ -85,7 +85,7 @@ def scopes(decisions: Iterable[Decision], recipe: str = "") -> dict[str, Scope]:
 
 
 def _next_moment(data: Path, rule: str) -> str:
-    """Now, or just after the rule's latest decision where this clock is behind the one that wrote it."""
+    """Now, or just after the rule's latest decision where this clock is behind the writer's."""
     times = [decision.decided_at for decision in read((data / "decisions" / rule).glob("*.parquet"))]
     now = datetime.now(UTC)
     after = [datetime.fromisoformat(max(times)) + timedelta(microseconds=1)] if times else []

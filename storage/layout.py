@@ -3,8 +3,8 @@
 DATA/labels/<recipe>/<part>.light.parquet       outcomes, scores, lineage; this file is the commit
 DATA/labels/<recipe>/<part>.heavy.parquet       images and masks
 DATA/timings/<recipe>/<part>.parquet            seconds of each stage
-DATA/weights/<discriminator>/<part>.parquet     what a discriminator says of labels
-DATA/reviews/<reviewer>/<part>.parquet          what a person says of labels
+DATA/weights/<discriminator>/<part>.parquet     scores of labels by a discriminator
+DATA/reviews/<reviewer>/<part>.parquet          reviews of labels by a person
 DATA/decisions/<rule>/<part>.parquet            what a cleaning rule excluded, and included again
 DATA/measures/<recipe>/<part>.parquet           what the pixels say: components, perceptual hash, votes
 DATA/inputs/<recipe>/<part>.parquet             which record of which manifest stands for which outcome
@@ -124,7 +124,7 @@ def scan(data: Path) -> DataFiles:
     Call it while `in_use` holds the folders of `COMPACTED`: then no file vanishes between the listing and the reading.
 
     Raises:
-        ShardError: a folder of the data set cannot be listed, so that nobody knows what it holds.
+        ShardError: a folder of the data set cannot be listed, so that its contents are unknown.
     """
     by_kind: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     problems, parts = [], {}

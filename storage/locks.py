@@ -11,13 +11,13 @@ from pathlib import Path
 
 
 def claim(path: Path) -> int:
-    """A handle with the lock of what lies there; waits for the one who has it.
+    """A handle with the lock of what lies there; waits for its holder.
 
     Raises:
         FileNotFoundError: it is not there, or was renamed meanwhile.
     """
     handle = os.open(path, os.O_RDONLY)
-    with suppress(OSError):  # A file system without locks: nobody can claim, so nobody clears away either.
+    with suppress(OSError):  # A file system without locks: no claims, so no clearing away either.
         fcntl.flock(handle, fcntl.LOCK_EX)
     try:
         if os.path.samestat(os.stat(path), os.fstat(handle)):
@@ -63,7 +63,8 @@ def in_use(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
+        with suppress(OSError):  # A file system without locks, where no compaction can run either.
+            fcntl.flock(handle, fcntl.LOCK_SH)
         yield
     finally:
         release(handle)

@@ -31,8 +31,8 @@ class Output:
 
     Attributes:
         what: in words, with the command: "a report of 'ivm report'".
-        is_ours: whether an existing file, or a folder that is not empty, is one; None where nothing tells, so that
-            none is ever replaced.
+        is_ours: whether an existing file, or a folder that is not empty, is one; None where its contents do not
+            show it, so that none is ever replaced.
         folder: it is a folder.
     """
 
@@ -57,7 +57,9 @@ def check(output: Output, out: Path, data: Path | None = None, inputs: Iterable[
     if out.resolve() in {path.resolve() for path in inputs}:
         raise ConfigError(f"'{out}' is what is read; give another path")
     if _is_taken(output, out):
-        why = f"is not {output.what}" if output.is_ours else f"may be your own work, as {output.what} does not tell"
+        why = f"is not {output.what}"
+        if output.is_ours is None:
+            why = f"may be your own work, as {output.what} does not show its writer"
         raise ConfigError(f"'{out}' is there and {why}, so it is left as it is; give another path, or move it away")
 
 

@@ -76,7 +76,7 @@ def in_compacted(folder: Path, suffix: str) -> Iterator[tuple[Path, CommittedPar
     """Every part that lies in a compacted file, with that file.
 
     Raises:
-        ShardError: a compacted file cannot be read, so that nobody knows what it holds.
+        ShardError: a compacted file cannot be read, so that its parts are unknown.
     """
     for path in _footers(folder, suffix):
         for part in _read(path, suffix):

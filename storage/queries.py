@@ -1,4 +1,4 @@
-"""The named queries: each is a file `queries/<name>.sql` whose header says what it answers and what it takes.
+"""The named queries: files `queries/<name>.sql` whose header says what they answer and take; see `storage.sql_files`.
 
 -- One line of description.
 -- $limit = 20: what the parameter means; the default is JSON
@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
+from storage import sql_files
 from storage.errors import ConfigError
 
 _PARAMETER = re.compile(r"-- \$(\w+) = (.+?): (.+)")
@@ -66,9 +66,7 @@ class Query:
 @cache
 def named_queries() -> tuple[Query, ...]:
     """Every named query, in alphabetic order."""
-    found = [item for item in (files("storage") / "queries").iterdir() if item.name.endswith(".sql")]
-    parsed = [parse(item.name.removesuffix(".sql"), item.read_text(encoding="utf-8")) for item in found]
-    return tuple(sorted(parsed, key=lambda query: query.name))
+    return tuple(parse(name, text) for name, text in sql_files.load("storage", "queries").items())
 
 
 def load(name: str) -> Query:
@@ -86,4 +84,4 @@ def load(name: str) -> Query:
 def parse(name: str, text: str) -> Query:
     """A query from SQL with a header."""
     parameters = (Parameter(key, json.loads(default), meaning) for key, default, meaning in _PARAMETER.findall(text))
-    return Query(name, text.splitlines()[0].removeprefix("-- "), tuple(parameters), text)
+    return Query(name, sql_files.description(text), tuple(parameters), text)

@@ -306,7 +306,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A discriminator's opinion of one label, appended after training stage I.
+    """A discriminator's score of one label, appended after training stage I.
 
     Attributes:
         discriminator: `name@content-hash`.
@@ -322,12 +322,12 @@ class Weight:
 
 
 Verdict = Literal["right", "wrong", "wrong_instruction", "unsure", "withdrawn"]
-"""What a person says of a label; "withdrawn" takes back what the same person said of it before."""
+"""A person's verdict on a label; "withdrawn" takes back the same person's earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A person's opinion of one label, appended; the latest of a person by `reviewed_at` counts.
+    """A person's review of one label, appended; the latest of a person by `reviewed_at` counts.
 
     Attributes:
         reviewed_at: UTC time, ISO 8601 ("2024-05-01T12:00:00Z").
@@ -344,7 +344,7 @@ class Review:
 
 
 Scope = Literal["mask", "sample"]
-"""What a decision is about: the engine's mask alone, or the pair of image and instruction with whoever's mask."""
+"""What a decision is about: the engine's mask alone, or the pair of image and instruction, whatever its mask."""
 
 
 @dataclass(frozen=True, slots=True)

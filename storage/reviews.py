@@ -1,4 +1,4 @@
-"""What people say of labels: each review is appended at once, and taking one back is one more row."""
+"""Reviews of labels by people: each is appended at once, and taking one back is one more row."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def adjudicate(reviews: Sequence[Review]) -> Adjudication | None:
 
 
 def _next_moment(data: Path, reviewer: str) -> str:
-    """Now, or just after this person's latest review where this clock is behind the one that wrote it."""
+    """Now, or just after this person's latest review where this clock is behind the writer's."""
     names = [path.stem for path in (data / "reviews" / reviewer).glob("*.parquet")]
     times = [datetime.strptime(name, _NAME) for name in names if _OURS.fullmatch(name)]
     now = datetime.now(UTC).replace(tzinfo=None)

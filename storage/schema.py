@@ -192,7 +192,7 @@ DECISIONS = _schema(
     _field("sample_id", pa.string(), "sample of the label"),
     _field("recipe", pa.string(), "recipe of the label"),
     _field("rule", pa.string(), "cleaning rule"),
-    _field("scope", pa.string(), "'mask': the engine's mask alone, or 'sample': image and instruction, whoever's mask"),
+    _field("scope", pa.string(), "'mask': the engine's mask alone, or 'sample': image and instruction, any mask"),
     _field("verdict", pa.string(), "'exclude' or 'include'; the latest of a rule counts"),
     _field("reason", pa.string(), "what the rule saw"),
     _field("parameters", pa.string(), "the rule's parameters, JSON"),

@@ -13,19 +13,9 @@ from ivm_data.quality.rules import Rule, rule, rules
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.decisions import FoundLabel, decide
+from storage.sql_files import fill, load
 
-_BY_SOURCE = """
-    SELECT
-        source, count(*) AS labels, count(value) AS found, count(value) / count(*) AS share,
-        count(value) FILTER (status = 'accepted') AS accepted,
-        avg(human_iou) FILTER (value IS NOT NULL) AS human_iou_found,
-        avg(human_iou) FILTER (value IS NULL) AS human_iou_others
-    FROM labels LEFT JOIN found USING (recipe, sample_id)
-    GROUP BY source ORDER BY found DESC, source"""
-_EXAMPLES = """
-    SELECT sample_id, source, status, value, quality, human_iou, instruction, image_uri
-    FROM labels JOIN found USING (recipe, sample_id)
-    ORDER BY hash(sample_id), sample_id LIMIT {limit}"""
+SQL = load("ivm_data.quality", "sql")
 
 
 @dataclass(frozen=True)
@@ -76,9 +66,10 @@ def preview(data: Path, name: str, values: Mapping[str, Any] | None = None, limi
             FoundLabel(row["recipe"], row["sample_id"], chosen.explain(row["value"], parameters))
             for row in table.to_pylist()
         )
-        with_rule = f"WITH found AS ({chosen.query.sql})"
-        by_source = catalog.sql(f"{with_rule} {_BY_SOURCE}", **parameters)
-        examples = catalog.sql(f"{with_rule} {_EXAMPLES.format(limit=int(limit))}", **parameters)
+        by_source, examples = (
+            catalog.sql(fill(SQL[shown], {"rule": chosen.query.sql, "limit": str(int(limit))}), **parameters)
+            for shown in ("by_source", "examples")
+        )
     return Preview(chosen, parameters, by_source, examples, found)
 
 

@@ -15,12 +15,7 @@ from storage.catalog import Catalog
 from storage.errors import ConfigError
 from storage.records import Reliability
 from storage.shards import write_reliability
-
-_VOTES = """
-    SELECT m.votes, [p.expert FOR p IN l.proposals] AS experts
-    FROM labels AS l JOIN measures AS m USING (recipe, sample_id)
-    WHERE l.recipe = $recipe AND len(l.proposals) > 1
-    ORDER BY l.sample_id"""
+from storage.sql_files import load
 
 
 def estimate(data: Path) -> list[Reliability]:
@@ -35,7 +30,7 @@ def estimate(data: Path) -> list[Reliability]:
     with Catalog(data) as catalog:
         recipes = catalog.sql("SELECT DISTINCT recipe FROM labels ORDER BY recipe")["recipe"].to_pylist()
         for recipe in recipes:
-            if rows := catalog.sql(_VOTES, recipe=recipe).to_pylist():
+            if rows := catalog.sql(load("ivm_data.quality", "sql")["votes"], recipe=recipe).to_pylist():
                 found += _of_recipe(recipe, rows, at)
     if not found:
         raise ConfigError(f"no label in '{data}' has two proposals; STAPLE compares experts, so it needs at least two")

@@ -1,22 +1,30 @@
-"""Cleaning rules: each a query that finds labels, with parameters and a reason; applying one is in `cleaning`.
+"""Cleaning rules: each a file `sql/rules/<name>.sql` that finds labels; applying one is in `cleaning`.
 
-A rule's SQL starts with the header of a named query (`storage.queries`) and gives (recipe, sample_id, value), where
-`value` is what the rule's reason shows.
+A rule's file has the header of a named query (`storage.queries`), its scope, and the reason that is shown with each
+label. It gives (recipe, sample_id, value), where `value` is what the reason shows.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from ivm_data.quality.rules_of_samples import DUPLICATE_INSTRUCTIONS, NEAR_DUPLICATES, SPLIT_LEAKAGE
-from storage import queries
+from storage import queries, sql_files
 from storage.errors import ConfigError, IvmWarning
 from storage.plugins import Registry
 from storage.queries import Query
 from storage.records import Scope
+
+_LINE = re.compile(r"^-- (scope|reason): (.+)$", re.MULTILINE)
+
+_NAMES = (
+    *("area_outlier", "full_frame", "fragmented", "box_mask_disagreement", "unstable", "verifier_contradiction"),
+    *("near_duplicate_images", "duplicate_instructions", "split_leakage"),
+)
+"""In the order in which to look at them."""
 
 
 @dataclass(frozen=True)
@@ -42,102 +50,14 @@ class Rule:
         return self.reason.format(value=value, **parameters)
 
 
-_AREA_OUTLIER = """-- Areas unusual for their source: robust z of the log area share, (x - median) / (1.4826 MAD).
--- $recipe = "": only recipes whose hash starts with this
--- $z = 3.5: least |z| that is found
-WITH areas AS (
-    SELECT recipe, sample_id, source, ln(area / (width::DOUBLE * height)) AS x
-    FROM labels WHERE starts_with(recipe, $recipe) AND area > 0
-),
-spread AS (SELECT recipe, source, median(x) AS middle, 1.4826 * mad(x) AS sigma FROM areas GROUP BY ALL)
-SELECT recipe, sample_id, (x - middle) / sigma AS value
-FROM areas JOIN spread USING (recipe, source)
-WHERE sigma > 0 AND abs(x - middle) >= $z * sigma"""
+def _rule(name: str, text: str) -> Rule:
+    lines = dict(_LINE.findall(text))
+    return Rule(queries.parse(name, text), cast("Scope", lines["scope"]), lines["reason"])
 
-_FULL_FRAME = """-- Masks of (nearly) the whole image: they ask nothing of a model.
--- $recipe = "": only recipes whose hash starts with this
--- $share = 0.95: least share of the image that is found
-SELECT recipe, sample_id, area / (width::DOUBLE * height) AS value
-FROM labels
-WHERE starts_with(recipe, $recipe) AND area / (width::DOUBLE * height) >= $share"""
 
-_FRAGMENTED = """-- Masks in many pieces of which none is the main one.
--- $recipe = "": only recipes whose hash starts with this
--- $pieces = 8: least number of connected components
--- $largest = 0.8: the largest component has less than this share of the pixels
-SELECT recipe, sample_id, components AS value
-FROM measures
-WHERE starts_with(recipe, $recipe) AND components >= $pieces AND largest < $largest"""
-
-_BOX_MASK = """-- Masks that lie elsewhere than the boxes that they were made from: IoU of the two extents.
--- $recipe = "": only recipes whose hash starts with this
--- $iou = 0.5: found below this
-WITH boxes AS (
-    SELECT recipe, sample_id, extent,
-        [c.box FOR c IN candidates IF c.chosen AND c.role = 'target'] AS chosen
-    FROM labels JOIN measures USING (recipe, sample_id)
-    WHERE starts_with(recipe, $recipe) AND extent IS NOT NULL
-),
-sides AS (
-    SELECT recipe, sample_id, extent AS m, {
-        'x0': list_min([b.x0 FOR b IN chosen]), 'y0': list_min([b.y0 FOR b IN chosen]),
-        'x1': list_max([b.x1 FOR b IN chosen]), 'y1': list_max([b.y1 FOR b IN chosen])
-    } AS b
-    FROM boxes WHERE len(chosen) > 0
-),
-areas AS (
-    SELECT recipe, sample_id, (m.x1 - m.x0) * (m.y1 - m.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) AS total,
-        greatest(0, least(m.x1, b.x1) - greatest(m.x0, b.x0)) * greatest(0, least(m.y1, b.y1) - greatest(m.y0, b.y0))
-            AS shared
-    FROM sides
-)
-SELECT recipe, sample_id, shared / (total - shared) AS value FROM areas WHERE shared < $iou * (total - shared)"""
-
-_UNSTABLE = """-- Masks that the segmenter itself was not sure of.
--- $recipe = "": only recipes whose hash starts with this
--- $stability = 0.8: found below this stability
--- $predicted_iou = 0.6: or below this predicted IoU
-SELECT recipe, sample_id, least(stability, predicted_iou) AS value
-FROM labels
-WHERE starts_with(recipe, $recipe) AND area > 0 AND (stability < $stability OR predicted_iou < $predicted_iou)"""
-
-_CONTRADICTION = """-- Masks that the verifier contradicts: no on what is kept, or yes on what is left.
--- $recipe = "": only recipes whose hash starts with this
--- $kept = 0.3: found where P(yes) on the kept pixels is below this
--- $complement = 0.7: or where P(yes) on the complement is above this
-SELECT recipe, sample_id, verification AS value
-FROM labels
-WHERE starts_with(recipe, $recipe) AND area > 0 AND (p_yes_kept < $kept OR p_yes_complement > $complement)"""
-
-_RULES: tuple[tuple[str, Scope, str, str], ...] = (
-    ("area_outlier", "mask", "robust z of the log area is {value:.1f}, limit {z}", _AREA_OUTLIER),
-    ("full_frame", "mask", "covers {value:.1%} of the image, limit {share:.0%}", _FULL_FRAME),
-    ("fragmented", "mask", "{value:.0f} pieces, the largest with less than {largest:.0%}", _FRAGMENTED),
-    (
-        "box_mask_disagreement",
-        "mask",
-        "extent overlaps the chosen boxes' by IoU {value:.2f}, limit {iou}",
-        _BOX_MASK,
-    ),
-    ("unstable", "mask", "least of stability and predicted IoU is {value:.2f}", _UNSTABLE),
-    ("verifier_contradiction", "mask", "verification is {value:.2f}: kept no, or complement yes", _CONTRADICTION),
-    (
-        "near_duplicate_images",
-        "sample",
-        "{value:.0f} of 64 bits differ from an earlier image's hash",
-        NEAR_DUPLICATES,
-    ),
-    (
-        "duplicate_instructions",
-        "sample",
-        "wording {value:.0f} of one instruction on one image",
-        DUPLICATE_INSTRUCTIONS,
-    ),
-    ("split_leakage", "sample", "{value:.0f} of 64 bits differ from an evaluation image's hash", SPLIT_LEAKAGE),
-)
-
-RULES = tuple(Rule(queries.parse(name, sql), scope, reason) for name, scope, reason, sql in _RULES)
-"""Built-in rules, in the order in which to look at them."""
+_TEXTS = sql_files.load("ivm_data.quality", "sql/rules")
+RULES = tuple(_rule(name, _TEXTS[name]) for name in _NAMES)
+"""Built-in rules, in that order."""
 _OTHERS = Registry("rule", "ivm.rules", {})
 """Rules of other packages."""
 

@@ -18,6 +18,7 @@ from storage.catalog import Catalog
 from storage.images import decode
 from storage.overlap import RIGHT_IOU
 from storage.records import Rle
+from storage.sql_files import fill, load
 
 SIDE = 256
 """Pixels of a thumbnail's longer side."""
@@ -64,23 +65,8 @@ class Card:
 
 def hang(catalog: Catalog, recipe: str, wall: Wall, limit: int) -> list[Card]:
     """The first labels of a wall, one for each image."""
-    rows = catalog.sql(
-        f"""
-        WITH picked AS (
-            FROM labels WHERE recipe = $recipe AND {wall.where}
-            QUALIFY row_number() OVER (PARTITION BY image_sha ORDER BY {wall.order}, sample_id) = 1
-            ORDER BY {wall.order}, sample_id LIMIT $limit
-        ),
-        files AS (
-            SELECT image_sha, any_value(image) AS image FROM masks
-            WHERE image IS NOT NULL AND image_sha IN (SELECT image_sha FROM picked) GROUP BY image_sha
-        )
-        SELECT picked.*, masks.mask, masks.human_mask, masks.proposal_masks, files.image
-        FROM picked JOIN masks USING (recipe, part, position) JOIN files ON files.image_sha = picked.image_sha
-        ORDER BY {wall.order}, sample_id""",
-        recipe=recipe,
-        limit=limit,
-    )
+    sql = fill(load("ivm_data.report", "sql")["gallery"], {"where": wall.where, "order": wall.order})
+    rows = catalog.sql(sql, recipe=recipe, limit=limit)
     return [Card(row, _images(row)) for row in rows.to_pylist()]
 
 

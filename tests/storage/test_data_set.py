@@ -155,6 +155,15 @@ def test_a_snapshot_of_empty_parts_alone_counts_no_row_of_the_file_that_they_sha
         assert list(then.labels()) == [] and then.recipes == ()
 
 
+def test_a_snapshot_whose_parts_are_gone_is_an_error_when_it_is_opened(tmp_path, build):
+    light = commit_part(tmp_path, build.make_part()).light
+    with DataSet.open(tmp_path) as data:
+        frozen = data.freeze()
+    light.unlink()
+    with pytest.raises(ShardError, match=r"lists 1 parts that are gone .* labels/3f9c0a/part-00000"):
+        DataSet.open(tmp_path, snapshot=frozen.name)
+
+
 def test_an_empty_folder_has_no_labels_and_no_recipe(tmp_path):
     with DataSet.open(tmp_path) as data:
         assert list(data.labels()) == list(data.light_batches()) == [] and data.recipes == ()

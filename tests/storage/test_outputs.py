@@ -36,7 +36,7 @@ def test_what_somebody_else_wrote_is_refused_and_stays(tmp_path):
         (FOLDER, "thesis", "is there and is not a cake of 'ivm bake'"),
         (FOLDER, "bread", "is not a cake of 'ivm bake', so it is left as it is; give another path, or move it away"),
         (FILE, "notes.svg", "is there and is not a slice of 'ivm cut'"),
-        (NEVER, "notes.svg", "is there and may be your own work, as a recipe card does not tell"),
+        (NEVER, "notes.svg", "is there and may be your own work, as a recipe card does not show its writer"),
     ):
         with pytest.raises(ConfigError, match=why):
             check(output, tmp_path / name)

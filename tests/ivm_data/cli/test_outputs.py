@@ -151,6 +151,13 @@ def test_worlds_and_tables_of_before_they_were_marked_are_known(tmp_path):
     assert {name for name in OUTPUTS if OUTPUTS[name].is_ours is None} == {"manifest"}
 
 
+def test_a_folder_that_holds_nothing_is_not_frozen(ivm, tmp_path):
+    before = files(tmp_path)
+    status, error = ivm("snapshot", "create", "--data", "photos")
+    assert status == 2 and "'photos' holds nothing to freeze; label something first" in error.replace("\n", "")
+    assert files(tmp_path) == before
+
+
 def test_commands_replace_what_they_wrote_themselves(ivm, tmp_path):
     for _ in range(2):
         assert ivm("world", "world", "--scenes", 1)[0] == 0

@@ -1,8 +1,10 @@
--- What the gate bought on human masks that nothing was trained or calibrated on: precision and IoU by difficulty.
+-- What the gate bought on human masks that nothing was trained or calibrated on: precision and IoU by {column}.
+-- for held_out_by_kind: {column} = kind
+-- for held_out_by_difficulty: {column} = difficulty
 -- $recipe = "": only recipes whose hash starts with this
 -- $iou = 0.5: a label counts as right from this IoU with the human mask
 SELECT
-    coalesce(difficulty, 'all') AS difficulty,
+    coalesce({column}, 'all') AS {column},
     count(*) AS labels,
     count(*) FILTER (status = 'accepted') AS accepted,
     count(*) FILTER (status = 'accepted') / nullif(count(*), 0) AS coverage,
@@ -16,5 +18,5 @@ SELECT
     avg(human_iou) FILTER (status = 'accepted') AS human_iou_accepted
 FROM labels
 WHERE starts_with(recipe, $recipe) AND held_out AND human_iou IS NOT NULL
-GROUP BY GROUPING SETS ((difficulty), ())
-ORDER BY grouping(difficulty), difficulty
+GROUP BY GROUPING SETS (({column}), ())
+ORDER BY grouping({column}), {column}

@@ -1,8 +1,11 @@
--- Share of the inputs that ended as an accepted label, and its overlap with human masks, by kind.
--- A failed input counts within its kind; as 'unknown' where it is not known and its source has such words.
+-- Share of the inputs that ended as an accepted label, and its overlap with human masks, by {column}.
+-- for acceptance_by_kind: {column} = kind
+-- for acceptance_by_difficulty: {column} = difficulty
+-- for acceptance_by_source: {column} = source
+-- A failed input counts within its {column}; as 'unknown' where it is not known and its source has such words.
 -- $recipe = "": only recipes whose hash starts with this
 SELECT
-    shown AS kind,
+    shown AS {column},
     count(*) AS inputs,
     count(*) FILTER (outcome = 'rejection') AS rejections,
     count(*) FILTER (status = 'accepted') AS accepted,
@@ -14,9 +17,9 @@ SELECT
     avg(human_iou) FILTER (status = 'accepted') AS accepted_human_iou
 FROM (
     SELECT *, CASE
-        WHEN outcome = 'rejection' AND kind = ''
-            AND (recipe, source) IN (SELECT DISTINCT (recipe, source) FROM outcomes WHERE kind <> '') THEN 'unknown'
-        ELSE kind
+        WHEN outcome = 'rejection' AND {column} = ''
+            AND (recipe, source) IN (SELECT DISTINCT (recipe, source) FROM outcomes WHERE {column} <> '') THEN 'unknown'
+        ELSE {column}
     END AS shown
     FROM outcomes
 )

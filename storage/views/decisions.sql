@@ -1,0 +1,3 @@
+-- every cleaning decision, ever; `excluded` holds those in effect
+-- columns: decisions
+FROM decisions_files

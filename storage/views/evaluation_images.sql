@@ -1,0 +1,3 @@
+-- images that no training may see
+-- columns: evaluation
+FROM evaluation_files

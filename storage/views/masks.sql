@@ -1,0 +1,3 @@
+-- images and masks of the labels, as bytes
+-- columns: heavy
+FROM heavy_files

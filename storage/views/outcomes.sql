@@ -1,0 +1,3 @@
+-- every input with its outcome: a label or a rejection
+-- columns: light
+FROM light_files

@@ -1,0 +1,3 @@
+-- every review of a label, ever; `opinions` holds those that count
+-- columns: reviews
+FROM reviews_files

@@ -1,0 +1,3 @@
+-- seconds of each stage on each part
+-- columns: timings
+FROM timings_files
