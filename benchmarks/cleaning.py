@@ -34,7 +34,7 @@ from ivm_data.worlds.world import write_world
 from ivm_model.metrics import bootstrap
 from storage.catalog import Catalog
 from storage.markdown import markdown_table
-from storage.overlap import RIGHT_IOU
+from storage.pixels.overlap import RIGHT_IOU
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 """(wrong_N, suspect_N) -> a score."""

@@ -25,9 +25,9 @@ from ivm_data.sources.manifest import read_part
 from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.worlds.world import write_world
 from ivm_model.metrics import bootstrap
-from storage import rle
 from storage.data_set import DataSet
 from storage.markdown import markdown_table
+from storage.pixels import rle
 from storage.records import Label, Rle, Sample
 
 STEPS = ("absent, and so it is", "absent, but it is there", "no mask", "choice among boxes", "vote of the experts")

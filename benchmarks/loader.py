@@ -24,7 +24,7 @@ import numpy as np
 from ivm_model.data.examples import Examples, FeedConfig
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
-from storage import rle
+from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
 

@@ -28,8 +28,8 @@ from ivm_data.worlds.scene import Scene
 from ivm_data.worlds.world import generate, png
 from ivm_model.discriminator.negatives import TRIES, wrong_mask
 from ivm_model.metrics.mask_scores import overlap
-from storage import rle
-from storage.overlap import RIGHT_IOU, is_right
+from storage.pixels import rle
+from storage.pixels.overlap import RIGHT_IOU, is_right
 from storage.recipes import write_recipe
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, sample_id
 from storage.shards import commit_part, is_committed

@@ -15,7 +15,7 @@ from benchmarks import arms, opinions
 from benchmarks.noise_labels import MIXTURE, NoiseConfig, cases, wrong_rows
 from benchmarks.weighting_experiment import ARMS, ArmSummary
 from storage.markdown import markdown_table
-from storage.overlap import RIGHT_IOU
+from storage.pixels.overlap import RIGHT_IOU
 
 PICTURE = "noise-d.png"
 AUDITS = ("right_wrong_auc", "good_bad_auc", "leakage_auc", "shuffled_win", "calibration_error")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ivm_model.metrics.mask_scores import auc
-from storage.overlap import RIGHT_IOU, is_right
+from storage.pixels.overlap import RIGHT_IOU, is_right
 
 BINS = 20
 COLOURS = {"right": "#0072b2", "wrong": "#d55e00"}

@@ -24,7 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from flows.up import down, up
 from ivm_data.worlds.world import write_world
-from storage.publish import whole_file
+from storage.disk.publish import whole_file
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from benchmarks.results import markdown
-from storage import rle
+from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from storage.publish import write_text
+from storage.disk.publish import write_text
 
 PATIENCE_S = 20.0
 """Seconds that a process has to end by itself."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from flows.processes import Background
 from flows.server import DEFINITIONS, POOL, PREFECT, Server, add_options
+from storage.disk.publish import write_text
 from storage.errors import IvmError
-from storage.publish import write_text
 
 ENV = Path(".env")
 """Prefect reads it in the folder that a command is started in; nobody's profile is touched."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from storage.overlap import box_iou
+from storage.pixels.overlap import box_iou
 from storage.records import Box, Candidate, Rewrite
 from storage.validation import Checked, Share
 

@@ -17,7 +17,7 @@ from storage import layout, queries, recipes
 from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
 from storage.layout import Problem
-from storage.mask_functions import register
+from storage.pixels.mask_functions import register
 from storage.sql_views import VIEWS
 
 _REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)

@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 
 from storage import layout, schema
 from storage.data_set import DataSet
+from storage.disk.locks import unused
+from storage.disk.publish import adopt
 from storage.errors import ConfigError, ShardError
 from storage.files import CONTENT, LIGHT_ROWS, alone_in, changed, readable, write_tables
-from storage.locks import unused
 from storage.part_files import PARTS, CommittedPart, joint_name, listing, parts_of, superseded
-from storage.publish import adopt
 from storage.records import image_sha
 from storage.row_hashes import combine, fact_digests, part_digests
 from storage.rows import HEAVY_ROWS, RowDict, share_images

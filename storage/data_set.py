@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage import counting, decisions, layout, reader, reviews, snapshots
+from storage.disk.locks import in_use
 from storage.errors import ConfigError, ShardError
 from storage.layout import DataFiles, Problem
-from storage.locks import in_use
 from storage.part_files import CommittedPart
 from storage.records import Decision, Label, Review, Rle, Scope
 from storage.reviews import Adjudication

@@ -1,6 +1,6 @@
 """The files of a data set: who writes where, who reads what, and how Parquet is encoded.
 
-Each file appears whole (`storage.publish`); writers of one folder take turns (`alone_in`).
+Each file appears whole (`storage.disk.publish`); writers of one folder take turns (`alone_in`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.disk.locks import release
+from storage.disk.publish import make_folder, sweep, whole_file, written
 from storage.errors import ShardError
-from storage.locks import in_use as in_use  # noqa: PLC0414 - the training feed still asks for it here
-from storage.locks import release
-from storage.publish import make_folder, sweep, whole_file, written
-from storage.publish import sync as sync  # noqa: PLC0414 - likewise
 from storage.rows import HEAVY_ROWS
 
 LIGHT_ROWS = 16_384

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage import layout
+from storage.disk.publish import write_text
 from storage.errors import ConfigError
-from storage.publish import write_text
 
 MARKER = ".ivm-output.json"
 """In a folder: which command wrote it."""

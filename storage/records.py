@@ -90,7 +90,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Rle:
-    """A binary mask in COCO's compressed run-length encoding; `storage.rle` encodes and decodes it."""
+    """A binary mask in COCO's compressed run-length encoding; `storage.pixels.rle` encodes and decodes it."""
 
     height: int
     width: int
@@ -260,7 +260,7 @@ class Label:
     """The engine's answer for one sample: a soft heatmap (the proposals' vote), a mask, and what is known of them.
 
     The heatmap is derived, not stored: sum(score_i * mask_i) / sum(score_i) over `proposals`
-    (`storage.rle.vote`). `mask` is all zero for status `no_target`.
+    (`storage.pixels.rle.vote`). `mask` is all zero for status `no_target`.
     """
 
     sample: Sample

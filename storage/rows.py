@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from itertools import combinations
 from typing import Any
 
-from storage import rle
+from storage.pixels import rle
 from storage.records import (
     HUMAN,
     MISSING,
@@ -25,7 +25,6 @@ from storage.records import (
     Scores,
     Status,
 )
-from storage.records import image_sha as image_sha  # noqa: PLC0414 - the training feed still asks for it here
 
 RowDict = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from storage.errors import ConfigError, InputError
-from storage.images import read
+from storage.pixels.images import read
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")

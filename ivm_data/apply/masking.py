@@ -13,10 +13,10 @@ from ivm_data.apply.frames import frames, is_many
 from ivm_data.outputs import MASK
 from ivm_model.how import How
 from ivm_model.predictor import BATCH, Predictor
+from storage.disk.publish import whole_file
 from storage.errors import ConfigError, InputError
-from storage.images import bounded
 from storage.outputs import mark
-from storage.publish import whole_file
+from storage.pixels.images import bounded
 
 _SOFTWARE = 0x0131
 """EXIF's tag of the program that made an image."""

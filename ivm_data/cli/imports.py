@@ -13,7 +13,7 @@ from ivm_data.cli.options import parse_changes
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ivm_data.sources.foreign.manifest_writer import Written
+    from ivm_data.sources.foreign.common.manifest_writer import Written
 
 
 def import_(
@@ -26,7 +26,7 @@ def import_(
 ) -> None:
     """Read a foreign data set: `ivm import coco --set instances=instances_val2017.json --out coco.jsonl`."""
     from ivm_data.outputs import check
-    from ivm_data.sources.foreign.manifest_writer import write_manifest
+    from ivm_data.sources.foreign.common.manifest_writer import write_manifest
     from ivm_data.sources.foreign.readers import describe, describe_all, read
 
     if not name:

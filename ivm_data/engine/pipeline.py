@@ -27,7 +27,7 @@ from ivm_data.stages.segment import SegmentStage
 from ivm_data.stages.stage import Draft, Outcome, Stage, rejection
 from ivm_data.stages.verify import VerifyStage
 from storage.errors import InputError, IvmError
-from storage.images import bounded, decode
+from storage.pixels.images import bounded, decode
 from storage.records import Label, Lineage, PartResult, Rejection, Sample, Timing
 
 _LOG = logging.getLogger(__name__)

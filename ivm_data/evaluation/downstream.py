@@ -20,7 +20,7 @@ from ivm_model.metrics.bootstrap import CONFIDENCE
 from ivm_model.metrics.mask_scores import mean_interval
 from ivm_model.metrics.tally import Interval
 from storage.errors import ConfigError, InputError
-from storage.images import bounded, decode
+from storage.pixels.images import bounded, decode
 from storage.records import Sample, sample_id
 
 Mode = Literal["likelihood", "letter"]

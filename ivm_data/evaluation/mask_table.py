@@ -10,8 +10,8 @@ import numpy as np
 from ivm_data.evaluation.systems import System
 from ivm_data.evaluation.testset import Question, TestSet
 from ivm_model.metrics.tally import Interval, differences, intervals, tally
-from storage import rle
 from storage.errors import ConfigError
+from storage.pixels import rle
 
 GROUPINGS: Mapping[str, Callable[[Question], str]] = {
     "source": lambda question: question.sample.source,

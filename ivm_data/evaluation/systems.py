@@ -25,9 +25,9 @@ from ivm_data.engine.pipeline import Pipeline
 from ivm_data.evaluation.proposing import Boxes, Proposing
 from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.recipes.labeling_recipes import recipe as named_recipe
-from storage import rle
 from storage.errors import ConfigError
-from storage.images import decode
+from storage.pixels import rle
+from storage.pixels.images import decode
 from storage.records import Label, Sample
 
 KINDS = ("model", "recipe", "boxes", "proposer", "expert", "labels")

@@ -16,7 +16,7 @@ from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.manifest_parts import ManifestPart
 from storage.errors import InputError
-from storage.images import bounded
+from storage.pixels.images import bounded
 from storage.records import Rle, Sample
 from storage.validation import Checked, Natural
 
@@ -42,7 +42,7 @@ class Question:
     @property
     def area(self) -> str:
         """The member of `AREAS` that the truth falls into."""
-        from storage import rle
+        from storage.pixels import rle
 
         share = rle.area(self.truth) / (self.truth.height * self.truth.width)
         return next(name for name, most in AREAS.items() if share <= most)

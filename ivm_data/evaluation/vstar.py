@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ivm_data.experts.lmms.chat_messages import LETTERS
-from storage import rle
 from storage.errors import ConfigError, InputError
+from storage.pixels import rle
 
 GROUPS = ("direct_attributes", "relative_position")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

@@ -18,7 +18,7 @@ from ivm_data.exports.export_format import (
     json_list,
 )
 from ivm_data.exports.outlines import polygons
-from storage import rle
+from storage.pixels import rle
 from storage.validation import Checked, NotNegative
 
 

@@ -32,7 +32,7 @@ from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
-from storage import images, rle
+from storage.pixels import images, rle
 from storage.records import Label, Rle
 
 Category = Literal["instruction", "phrase", "target"]

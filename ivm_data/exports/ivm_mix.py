@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ivm_data.exports.export_format import Counts, ImageFolder, Item
-from storage import rle
+from storage.pixels import rle
 
 SOFT_WHITE = 170
 """Gray value that the paper's reader makes 255 of; above it a soft mask would lose its differences."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ivm_data.exports.export_format import BROWSERS, Counts, ImageFolder, Item, json_list
-from ivm_data.sources.foreign import brush
-from storage import rle
+from ivm_data.sources.foreign.tools import brush
+from storage.pixels import rle
 
 LABEL = "needed"
 _CONFIG = f"""<View>

@@ -12,8 +12,8 @@ from PIL import Image
 from ivm_data.exports.export_format import Counts, Item, json_list
 from ivm_model import masking
 from ivm_model.how import How
-from storage import rle
-from storage.images import decode
+from storage.pixels import rle
+from storage.pixels.images import decode
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from storage import rle
+from storage.pixels import rle
 from storage.records import Rle
 
 

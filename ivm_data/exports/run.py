@@ -16,9 +16,9 @@ from ivm_data.exports.export_format import Counts, Item
 from storage import outputs
 from storage.catalog import Catalog
 from storage.data_set import DataSet
+from storage.disk.publish import whole_folder
 from storage.errors import ConfigError
 from storage.outputs import Output
-from storage.publish import whole_folder
 from storage.reader import among
 from storage.records import Status
 from storage.validation import Checked

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from storage.disk.publish import write_text
 from storage.errors import WeightsError
-from storage.publish import write_text
 from storage.records import Proposal, Scores
 
 MASK_FEATURES = (

@@ -18,9 +18,9 @@ from ivm_data.quality.calibration import (
     Logistic,
     feature,
 )
-from storage import rle
 from storage.errors import ConfigError
-from storage.overlap import is_right
+from storage.pixels import rle
+from storage.pixels.overlap import is_right
 from storage.records import Label, Proposal, Scores
 
 

@@ -15,8 +15,8 @@ from ivm_data.report.gallery import WALLS, hang
 from ivm_data.report.report_facts import GROUPS, FactRow, Facts
 from storage.catalog import Catalog
 from storage.data_set import DataSet
+from storage.disk.publish import write_text
 from storage.errors import ConfigError
-from storage.publish import write_text
 
 MAX_SOURCES = 6
 """Sources whose area histogram is drawn; the largest."""

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from ivm_data.outputs import FIGURE
 from storage.catalog import Catalog
+from storage.disk.publish import whole_file
 from storage.errors import ConfigError
 from storage.extras import extra
-from storage.publish import whole_file
 
 _FIGURES = {
     "area": ("area_histogram", "area_from", "share of the image that the instruction needs"),

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from ivm_model.masking import keep_only
-from storage import rle
 from storage.catalog import Catalog
-from storage.images import decode
-from storage.overlap import RIGHT_IOU
+from storage.pixels import rle
+from storage.pixels.images import decode
+from storage.pixels.overlap import RIGHT_IOU
 from storage.records import Rle
 from storage.sql_files import fill, load
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from storage.catalog import Catalog
-from storage.overlap import RIGHT_IOU
+from storage.pixels.overlap import RIGHT_IOU
 from storage.records import REASONS
 from storage.sql_files import fill, load
 

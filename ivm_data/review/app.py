@@ -21,9 +21,9 @@ from ivm_data.review.access import HEADERS, Access, refuse_body
 from ivm_data.review.clicks import Click
 from ivm_data.review.desk import Desk, Sheet
 from ivm_data.review.pictures import PROPOSED, heatmap_png, image_jpeg, mask_png
-from storage import rle
 from storage.catalog import Catalog
 from storage.errors import IvmError
+from storage.pixels import rle
 
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {"review.js": "text/javascript", "review.css": "text/css"}

@@ -18,11 +18,12 @@ from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.recipes.labeling_recipes import demo
 from ivm_data.review.clicks import Click, apply_clicks
-from storage import layout, recipes, reviews, rle
+from storage import layout, recipes, reviews
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.images import BATCH_PIXELS, decode
+from storage.pixels import rle
+from storage.pixels.images import BATCH_PIXELS, decode
 from storage.reader import among
 from storage.records import Label, Review, Rle, Verdict
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from storage.pixels.rle import decode_gray
 from storage.records import Rle
-from storage.rle import decode_gray
 
 MAX_SIDE = 2048
 """Pixels of the longer side of what is sent; clicks are still in pixels of the whole image."""

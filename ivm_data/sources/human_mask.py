@@ -28,9 +28,9 @@ import numpy as np
 from ivm_data.sources.files import ImageFiles
 from ivm_data.sources.marked_size import Size, factors, resized, resized_rle, scales_alike
 from ivm_data.sources.mask_pictures import kept_pixels, rule_of
-from storage import rle
 from storage.errors import InputError
-from storage.images import DEFAULT_LIMITS
+from storage.pixels import rle
+from storage.pixels.images import DEFAULT_LIMITS
 from storage.records import Box, Rle
 
 MAX_BYTES = 1 << 28

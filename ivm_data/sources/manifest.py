@@ -27,8 +27,8 @@ from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
 from ivm_data.sources.manifest_rows import MAX_INSTRUCTION, ManifestRow
 from ivm_data.sources.repeated_pairs import UNLABELED, Identity, label_hash, pair_key, settle, short_hash
 from storage.errors import ConfigError, InputError
-from storage.images import DEFAULT_LIMITS, ImageLimits, decode
 from storage.inputs import words
+from storage.pixels.images import DEFAULT_LIMITS, ImageLimits, decode
 from storage.records import UNKNOWN, Rejection, Sample, sample_id
 
 

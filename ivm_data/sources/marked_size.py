@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from storage import rle
 from storage.errors import InputError
+from storage.pixels import rle
 from storage.records import Rle
 
 Size = tuple[int, int]

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from storage.errors import InputError
-from storage.images import DEFAULT_LIMITS, FORMATS
+from storage.pixels.images import DEFAULT_LIMITS, FORMATS
 
 MANY = 64
 """Values or colours above which a picture is no map of things."""

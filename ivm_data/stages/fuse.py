@@ -10,7 +10,7 @@ from typing import Annotated
 
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.stages.stage import Draft, Outcome
-from storage import rle
+from storage.pixels import rle
 from storage.records import MISSING
 from storage.validation import Checked, within
 

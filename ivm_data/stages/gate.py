@@ -10,8 +10,8 @@ import numpy as np
 
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.stages.stage import Draft
-from storage import rle
 from storage.errors import ConfigError
+from storage.pixels import rle
 from storage.records import MISSING, Label, Lineage, Rejection, Scores, Status
 from storage.validation import Checked, NotNegative, Share
 

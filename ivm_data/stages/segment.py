@@ -10,7 +10,7 @@ import numpy as np
 from ivm_data.experts.common.protocols import MaskProposer, Segmentation, Segmenter
 from ivm_data.selection import support
 from ivm_data.stages.stage import Draft, Outcome
-from storage import rle
+from storage.pixels import rle
 from storage.records import Candidate, Proposal
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from ivm_data.experts.common.protocols import Verifier
 from ivm_data.experts.lmms import prompts
 from ivm_data.stages.stage import Draft, Outcome
-from storage import rle
+from storage.pixels import rle
 from storage.validation import Checked, within
 
 

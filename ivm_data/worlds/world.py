@@ -13,9 +13,9 @@ from ivm_data.sources.lines import whole_manifest
 from ivm_data.worlds.grammar import KINDS, WorldPair, compose
 from ivm_data.worlds.scene import Scene, draw_scene, seeded
 from ivm_data.worlds.split import Split
-from storage import rle
 from storage.errors import ConfigError
 from storage.outputs import mark
+from storage.pixels import rle
 from storage.validation import Count, Natural, Share, check
 
 ROUNDS = 4

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from ivm_model.model.masking_model import MaskingModel
+from storage.disk.publish import sweep, whole_file
 from storage.errors import ConfigError, IvmWarning
-from storage.publish import sweep, whole_file
 
 
 class EmbeddingCache:

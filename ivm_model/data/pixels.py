@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from ivm_model.model.masking_model import Placement
-from storage import rle
-from storage.images import decode
+from storage.pixels import rle
+from storage.pixels.images import decode
 from storage.records import Rle
 
 _ORIENTATION = 0x0112
@@ -22,7 +22,7 @@ def decode_to_fit(image: bytes, side: int) -> np.ndarray:
     """Decode an image file and shrink it so that its longer side is at most `side` pixels.
 
     A JPEG is decoded at the smallest eighth of its size that is large enough, at most the half, which skips most of the
-    work for large photos. Returns and errors as of `storage.images.decode`.
+    work for large photos. Returns and errors as of `storage.pixels.images.decode`.
     """
     image_HWC = _decode_shrunk(image, side)
     height, width = image_HWC.shape[:2]

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from ivm_model.data.training_index import TrainingIndex
 from ivm_model.data.training_rows import TrainingRow
-from storage import rle
 from storage.errors import InputError, ShardError
-from storage.images import decode
+from storage.pixels import rle
+from storage.pixels.images import decode
 from storage.records import Rle
 
 _HEAVY = ["image_sha", "image", "height", "width", "mask", "human_mask"]

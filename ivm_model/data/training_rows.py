@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from storage import rle
 from storage.errors import ConfigError
+from storage.pixels import rle
 from storage.records import Rle, Status
 from storage.validation import FILLED, Checked, Natural, within
 

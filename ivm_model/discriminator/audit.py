@@ -13,8 +13,8 @@ import numpy as np
 from ivm_model.discriminator.reliability_bins import ReliabilityBin, calibration_error, reliability
 from ivm_model.discriminator.stage_one import DiscriminatorScores, batch_shares
 from ivm_model.metrics.mask_scores import auc, paired_win_rate
-from storage import rle
-from storage.overlap import RIGHT_IOU
+from storage.pixels import rle
+from storage.pixels.overlap import RIGHT_IOU
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from ivm_model.discriminator.negatives import WRONG, wrong_mask
 from ivm_model.engine.optimization import Progress, silent
 from ivm_model.masking import keep_only
 from ivm_model.model.masking_model import MaskingModel
-from storage import rle
-from storage.images import decode
+from storage.pixels import rle
+from storage.pixels.images import decode
 from storage.records import Rle
 
 Purpose = Literal["human", "machine", "wrong", "engine", "shuffled", "truth"]

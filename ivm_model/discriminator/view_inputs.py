@@ -13,7 +13,7 @@ from ivm_model.discriminator.agreement import FEATURES, agreement
 from ivm_model.discriminator.masked_views import MaskedViews
 from ivm_model.discriminator.network import Discriminator
 from ivm_model.model.masking_model import MaskingModel
-from storage import rle
+from storage.pixels import rle
 
 SCORE_BATCH = 64
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from storage.disk.publish import whole_folder
 from storage.errors import ConfigError, IvmWarning
-from storage.publish import whole_folder
 
 FOLDER = "state"
 _TENSORS, _FACTS = "state.pt", "state.json"

@@ -10,8 +10,8 @@ import numpy as np
 
 from ivm_model.data.training_rows import TrainingRow
 from ivm_model.metrics.mask_scores import MaskScores, Overlap, overlap, score_by_group, score_masks
-from storage import rle
-from storage.images import decode
+from storage.pixels import rle
+from storage.pixels.images import decode
 
 Predict = Callable[[Sequence[np.ndarray], Sequence[str]], Sequence[np.ndarray]]
 """HWC uint8 RGB images and their instructions -> for each a bool mask, or a heatmap in [0, 1], of the image's size."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivm_model.metrics.bootstrap import interval
-from storage.overlap import is_right
+from storage.pixels.overlap import is_right
 
 
 @dataclass(frozen=True, slots=True)

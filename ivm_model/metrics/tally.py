@@ -13,7 +13,7 @@ import numpy as np
 
 from ivm_model.metrics.bootstrap import count_draws, percentile
 from ivm_model.metrics.mask_scores import overlap
-from storage.overlap import box_iou, is_right
+from storage.pixels.overlap import box_iou, is_right
 from storage.records import Box
 
 IOU_THRESHOLDS = np.arange(0.5, 1.0, 0.05)

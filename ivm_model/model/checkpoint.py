@@ -16,8 +16,8 @@ from ivm_model.model.decoder import DecoderConfig
 from ivm_model.model.inputs import InputConfig
 from ivm_model.model.lmm import LoraSettings
 from ivm_model.model.masking_model import MaskingModel, ModelConfig
+from storage.disk.publish import whole_folder
 from storage.errors import WeightsError
-from storage.publish import whole_folder
 
 FORMAT = 1
 _KEYS = {"weights", "base_models", "model"}

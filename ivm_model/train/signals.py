@@ -10,8 +10,8 @@ import torch
 from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import TrainingIndex
 from ivm_model.weighting.weightings import Signals, get_weighting
-from storage import rle
-from storage.overlap import is_right
+from storage.pixels import rle
+from storage.pixels.overlap import is_right
 from storage.records import Status
 
 

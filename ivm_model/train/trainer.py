@@ -16,8 +16,8 @@ from ivm_model.train.train_config import TrainConfig
 from ivm_model.train.training import Training
 from storage import snapshots
 from storage.data_set import DataSet
+from storage.disk.publish import make_folder, sweep
 from storage.errors import ConfigError, IvmWarning, ShardError
-from storage.publish import make_folder, sweep
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from storage.errors import ConfigError
-from storage.overlap import is_right
+from storage.pixels.overlap import is_right
 from storage.plugins import Registry
 
 

@@ -14,7 +14,7 @@ from ivm_data.exports.run import Selection, export
 from ivm_data.quality import cleaning
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.foreign import readers
-from ivm_data.sources.foreign.foreign_reader import ForeignPair
+from ivm_data.sources.foreign.common.foreign_reader import ForeignPair
 from ivm_data.worlds.world import write_world
 from ivm_model.weighting.weightings import Signals, get_weighting
 from storage.catalog import Catalog

@@ -8,11 +8,11 @@ from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.exports.run import Selection, export
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.report.build import write_report
-from ivm_data.sources.foreign.manifest_writer import write_manifest
+from ivm_data.sources.foreign.common.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
-from storage import rle
 from storage.data_set import DataSet
+from storage.pixels import rle
 from storage.records import Sample, Status
 
 PHOTOS = 6

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 from PIL import Image
 
-from storage import rle
+from storage.pixels import rle
 
 SIZE = (20, 30)
 """(height, width) of the image that records name."""

@@ -17,16 +17,16 @@ from inputs import MASK, SIZE, changed, png
 from ivm_data.exports.run import Selection, _choose
 from ivm_data.quality.calibration import Calibration
 from ivm_data.recipes.labeling_recipes import recipe
-from ivm_data.sources.foreign.manifest_writer import write_manifest
-from ivm_data.sources.foreign.plain_pickle import load_plain
+from ivm_data.sources.foreign.common.manifest_writer import write_manifest
+from ivm_data.sources.foreign.common.plain_pickle import load_plain
 from ivm_data.sources.foreign.readers import read as read_source
 from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest import plan, read_part
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import WeightsError
-from storage.images import ImageLimits, decode
 from storage.layout import HEAVY, LIGHT
+from storage.pixels.images import ImageLimits, decode
 from storage.records import Scores
 from storage.shards import commit_part
 

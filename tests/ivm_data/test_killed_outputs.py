@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ivm_data.exports.run import Selection, export
-from storage.publish import sweep
+from storage.disk.publish import sweep
 
 BUILDERS = Path(__file__).parents[1] / "storage"
 

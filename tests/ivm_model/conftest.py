@@ -36,8 +36,9 @@ from ivm_model.data.training_index import TrainingIndex, index_rows
 from ivm_model.data.training_rows import RowsConfig, TrainingRow
 from ivm_model.model.masking_model import MaskingModel, ModelConfig
 from ivm_model.train.trainer import TrainConfig
-from storage import reviews, rle
+from storage import reviews
 from storage.decisions import FoundLabel, decide
+from storage.pixels import rle
 from storage.records import MISSING, Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
 

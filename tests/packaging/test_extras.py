@@ -12,7 +12,7 @@ from ivm_data.apply.page import build
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.engine.ray_engine import cluster
 from ivm_data.experts.registry import ExpertSpec, get
-from ivm_data.sources.foreign.tables import HfDatasetConfig, read_hf_dataset
+from ivm_data.sources.foreign.containers.tables import HfDatasetConfig, read_hf_dataset
 from storage.errors import ConfigError
 from storage.extras import EXTRAS, MissingExtraError, extra
 from storage.remote import push

@@ -9,7 +9,7 @@ from hashlib import sha256
 import numpy as np
 from PIL import Image
 
-from storage import rle
+from storage.pixels import rle
 from storage.records import (
     MISSING,
     Box,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from storage.errors import ConfigError, InputError
-from storage.images import BATCH_PIXELS, ImageLimits, bounded, decode, is_upright, read, upright, upright_size
+from storage.pixels.images import BATCH_PIXELS, ImageLimits, bounded, decode, is_upright, read, upright, upright_size
 
 RED, GREEN, BLUE = (250, 10, 20), (10, 250, 20), (20, 10, 250)
 

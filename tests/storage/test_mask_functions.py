@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from storage import rle
 from storage.catalog import Catalog
 from storage.errors import ConfigError
+from storage.pixels import rle
 from storage.records import Label
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from storage.overlap import box_iou, is_right
+from storage.pixels.overlap import box_iou, is_right
 from storage.records import Box
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from storage.disk.publish import sweep, whole_file, whole_folder, write_text
 from storage.errors import DiskError
-from storage.publish import sweep, whole_file, whole_folder, write_text
 
 # For each line it forks a writer of FOLDER/<line>/out, which kills itself before its n-th call that changes the disk.
 KILLER = """
 import os, signal, sys
 from pathlib import Path
-from storage.publish import whole_file, whole_folder
+from storage.disk.publish import whole_file, whole_folder
 def write_file(out):
     with whole_file(out) as hidden:
         hidden.write_text("new" * 1000)
@@ -52,7 +52,7 @@ for line in sys.stdin:
 WRITER = """
 import sys
 from pathlib import Path
-from storage.publish import whole_file, whole_folder
+from storage.disk.publish import whole_file, whole_folder
 out, version = Path(sys.argv[1]), sys.argv[2]
 for turn in range(10**9):
     with whole_folder(out / "folder") as hidden:

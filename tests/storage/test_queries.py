@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from storage import rle
 from storage.catalog import Catalog
 from storage.errors import ConfigError
+from storage.pixels import rle
 from storage.queries import load, named_queries
 from storage.records import Label, PartResult, Rejection, Status
 from storage.shards import commit_part, write_reviews

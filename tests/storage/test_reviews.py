@@ -5,10 +5,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from storage import reviews, rle
+from storage import reviews
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ShardError
+from storage.pixels import rle
 from storage.records import Review
 from storage.reviews import Adjudication
 

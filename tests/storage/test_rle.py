@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 from pycocotools import mask as coco
 
-from storage import rle
 from storage.errors import InputError
+from storage.pixels import rle
 from storage.records import Box, Rle
 
 SHAPES = st_np.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)

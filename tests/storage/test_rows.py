@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from storage import rle
+from storage.pixels import rle
 from storage.records import Label, PartResult, Scores
 from storage.rows import HEAVY_ROWS, heavy_rows, light_rows, to_label
 

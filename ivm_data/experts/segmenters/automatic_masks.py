@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivm_data.experts.common.protocols import Segmentation, Segmenter
-from storage import rle
+from storage.pixels import rle
 from storage.records import Box
 from storage.validation import Checked, Count, NotNegative
 

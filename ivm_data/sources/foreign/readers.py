@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 from ivm_data.config import build
-from ivm_data.sources.foreign.foreign_reader import Record, reason
+from ivm_data.sources.foreign.common.foreign_reader import Record, reason
 from storage.errors import ConfigError, IvmError
 from storage.plugins import Registry
 
@@ -15,32 +15,32 @@ READERS = Registry(
     "source",
     "ivm.sources",
     {
-        "coco": "ivm_data.sources.foreign.coco:read_coco",
-        "refcoco": "ivm_data.sources.foreign.refcoco:read_refcoco",
-        "grefcoco": "ivm_data.sources.foreign.refcoco:read_grefcoco",
-        "visual-genome": "ivm_data.sources.foreign.visual_genome:read_visual_genome",
-        "gqa": "ivm_data.sources.foreign.gqa:read_gqa",
-        "flickr30k": "ivm_data.sources.foreign.flickr30k:read_flickr30k",
-        "textvqa": "ivm_data.sources.foreign.textvqa:read_textvqa",
-        "openimages": "ivm_data.sources.foreign.openimages:read_openimages",
-        "vsr": "ivm_data.sources.foreign.vsr:read_vsr",
-        "ivm-mix": "ivm_data.sources.foreign.ivm_mix:read_ivm_mix",
-        "llava-instruct": "ivm_data.sources.foreign.llava_instruct:read_llava_instruct",
-        "grit": "ivm_data.sources.foreign.grit:read_grit",
-        "reasonseg": "ivm_data.sources.foreign.reasonseg:read_reasonseg",
-        "sa-co": "ivm_data.sources.foreign.sa_co:read_sa_co",
-        "robot-frames": "ivm_data.sources.foreign.robot_frames:read_robot_frames",
-        "rlds": "ivm_data.sources.foreign.rlds:read_rlds",
-        "label-studio": "ivm_data.sources.foreign.label_studio:read_label_studio",
-        "labelme": "ivm_data.sources.foreign.labelme:read_labelme",
-        "parquet": "ivm_data.sources.foreign.tables:read_parquet",
-        "hf-dataset": "ivm_data.sources.foreign.tables:read_hf_dataset",
-        "yolo": "ivm_data.sources.foreign.yolo:read_yolo",
-        "pascal-voc": "ivm_data.sources.foreign.pascal_voc:read_pascal_voc",
-        "cvat": "ivm_data.sources.foreign.cvat:read_cvat",
-        "mask-folder": "ivm_data.sources.foreign.mask_folder:read_mask_folder",
-        "webdataset": "ivm_data.sources.foreign.web_dataset:read_web_dataset",
-        "folder": "ivm_data.sources.foreign.image_folder:read_folder",
+        "coco": "ivm_data.sources.foreign.detection.coco:read_coco",
+        "refcoco": "ivm_data.sources.foreign.language.refcoco:read_refcoco",
+        "grefcoco": "ivm_data.sources.foreign.language.refcoco:read_grefcoco",
+        "visual-genome": "ivm_data.sources.foreign.language.visual_genome:read_visual_genome",
+        "gqa": "ivm_data.sources.foreign.language.gqa:read_gqa",
+        "flickr30k": "ivm_data.sources.foreign.language.flickr30k:read_flickr30k",
+        "textvqa": "ivm_data.sources.foreign.language.textvqa:read_textvqa",
+        "openimages": "ivm_data.sources.foreign.detection.openimages:read_openimages",
+        "vsr": "ivm_data.sources.foreign.language.vsr:read_vsr",
+        "ivm-mix": "ivm_data.sources.foreign.language.ivm_mix:read_ivm_mix",
+        "llava-instruct": "ivm_data.sources.foreign.language.llava_instruct:read_llava_instruct",
+        "grit": "ivm_data.sources.foreign.language.grit:read_grit",
+        "reasonseg": "ivm_data.sources.foreign.language.reasonseg:read_reasonseg",
+        "sa-co": "ivm_data.sources.foreign.detection.sa_co:read_sa_co",
+        "robot-frames": "ivm_data.sources.foreign.robots.robot_frames:read_robot_frames",
+        "rlds": "ivm_data.sources.foreign.robots.rlds:read_rlds",
+        "label-studio": "ivm_data.sources.foreign.tools.label_studio:read_label_studio",
+        "labelme": "ivm_data.sources.foreign.tools.labelme:read_labelme",
+        "parquet": "ivm_data.sources.foreign.containers.tables:read_parquet",
+        "hf-dataset": "ivm_data.sources.foreign.containers.tables:read_hf_dataset",
+        "yolo": "ivm_data.sources.foreign.detection.yolo:read_yolo",
+        "pascal-voc": "ivm_data.sources.foreign.detection.pascal_voc:read_pascal_voc",
+        "cvat": "ivm_data.sources.foreign.tools.cvat:read_cvat",
+        "mask-folder": "ivm_data.sources.foreign.detection.mask_folder:read_mask_folder",
+        "webdataset": "ivm_data.sources.foreign.containers.web_dataset:read_web_dataset",
+        "folder": "ivm_data.sources.foreign.containers.image_folder:read_folder",
     },
 )
 """Name -> function. Its config class is the type of the function's `config`."""

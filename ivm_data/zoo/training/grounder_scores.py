@@ -14,7 +14,7 @@ from ivm_data.worlds.grammar import WorldPair, compose
 from ivm_data.worlds.scene import Scene
 from ivm_data.worlds.split import Split
 from ivm_data.zoo.training.scenes import load_scenes
-from storage.overlap import box_iou, is_right
+from storage.pixels.overlap import box_iou, is_right
 
 THRESHOLD = 0.3
 """Score at which recall and precision are measured."""

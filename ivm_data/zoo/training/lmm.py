@@ -20,7 +20,7 @@ from ivm_data.zoo.training.lmm_scores import score
 from ivm_data.zoo.training.lmm_tower import teach
 from ivm_data.zoo.training.scenes import load_scenes
 from ivm_data.zoo.training.schedule import cosine
-from storage.publish import whole_folder
+from storage.disk.publish import whole_folder
 from storage.validation import Checked, Count, Natural
 
 NAME = "lmm"

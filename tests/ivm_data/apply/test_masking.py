@@ -121,7 +121,7 @@ def test_the_command_skips_torn_images_with_exit_status_3(folder, photos, tmp_pa
 
 
 def test_huge_images_are_masked_a_few_at_a_time(predictor, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("storage.images.BATCH_PIXELS", 24 * 32 * 3)
+    monkeypatch.setattr("storage.pixels.images.BATCH_PIXELS", 24 * 32 * 3)
     together = []
     masks = predictor.masks
     monkeypatch.setattr(predictor, "masks", lambda images, *rest: together.append(len(images)) or masks(images, *rest))

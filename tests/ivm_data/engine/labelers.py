@@ -15,8 +15,8 @@ from PIL import Image
 from ivm_data.engine.labeling import LabelingRun, commit, read, settle, skipped, with_parts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
-from storage import rle
 from storage.data_set import DataSet
+from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Rejection, Rewrite, Sample, Scores, Status
 
 RECIPE = "0123456789ab"

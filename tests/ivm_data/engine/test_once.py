@@ -25,12 +25,12 @@ from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
-from storage import rle
 from storage.catalog import Catalog
 from storage.compact import compact
 from storage.data_set import DataSet
 from storage.digest import content_hash
 from storage.errors import ConfigError, ShardError
+from storage.pixels import rle
 from storage.records import Status
 from storage.verify import verify
 
@@ -408,7 +408,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import labelers
-from storage import files, shards
+from storage import files
+from storage import shards
 manifest, data, at = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 written, write_table = [], shards.write_table
 def write(path, *arguments):

@@ -11,7 +11,7 @@ from ivm_data.evaluation.report import masks_markdown, write
 from ivm_data.evaluation.systems import system
 from ivm_data.evaluation.testset import TestSet
 from ivm_data.outputs import check
-from ivm_data.sources.foreign.manifest_writer import write_manifest
+from ivm_data.sources.foreign.common.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.worlds.world import write_world
 from storage.errors import ConfigError

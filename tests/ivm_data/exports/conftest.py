@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from ivm_data.exports.run import Selection, export
-from ivm_data.sources.foreign.manifest_writer import write_manifest
+from ivm_data.sources.foreign.common.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
-from storage import rle
+from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Proposal, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
 

@@ -10,8 +10,8 @@ import webdataset
 from PIL import Image
 
 from ivm_data.exports.run import Selection, export
-from storage import rle
-from storage.images import decode
+from storage.pixels import rle
+from storage.pixels.images import decode
 from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
 from storage.shards import commit_part
 

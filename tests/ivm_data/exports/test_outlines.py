@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
 from ivm_data.exports.outlines import join, polygons
-from storage import rle
+from storage.pixels import rle
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=16), elements=st.booleans())
 

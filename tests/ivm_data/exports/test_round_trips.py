@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage import rle
+from storage.pixels import rle
 
 TRIPS = {
     "coco": ("coco", {}, "coco", {"instances": "instances.json", "images": "images", "instruction": "{name}"}),

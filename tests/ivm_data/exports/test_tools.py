@@ -14,10 +14,10 @@ import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
-from ivm_data.sources.foreign import brush
+from ivm_data.sources.foreign.tools import brush
 from ivm_model import masking
-from storage import rle
-from storage.images import decode
+from storage.pixels import rle
+from storage.pixels.images import decode
 
 
 def kept(originals):

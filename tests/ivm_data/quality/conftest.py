@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from storage import rle
+from storage.pixels import rle
 from storage.records import Box, Candidate, Label, PartResult, Proposal, Scores, Status, sample_id
 from storage.shards import commit_part
 

@@ -14,8 +14,7 @@ from storage.catalog import Catalog
 from storage.compact import compact
 from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.records import Box
-from storage.rows import image_sha
+from storage.records import Box, image_sha
 from storage.shards import write_measures
 
 DATA = RowsConfig(test_share=0.0)

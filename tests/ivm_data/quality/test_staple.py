@@ -3,7 +3,7 @@ import pytest
 
 from ivm_data.quality.measures import vote_counts
 from ivm_data.quality.staple import Votes, staple
-from storage import rle
+from storage.pixels import rle
 
 SENSITIVITY, SPECIFICITY = np.array([0.95, 0.8, 0.6, 0.9]), np.array([0.99, 0.95, 0.9, 0.7])
 

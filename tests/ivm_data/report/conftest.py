@@ -7,7 +7,7 @@ import pytest
 
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.world import write_world
-from storage import rle
+from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Proposal, Rejection, Rewrite, Sample, Scores, Status, Timing
 from storage.shards import commit_part
 

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from storage import reviews, rle
+from storage import reviews
+from storage.pixels import rle
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

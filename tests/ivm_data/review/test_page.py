@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from storage import reviews, rle
+from storage import reviews
 from storage.data_set import DataSet
+from storage.pixels import rle
 
 
 def queue(page, **filters):

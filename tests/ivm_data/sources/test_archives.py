@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from ivm_data.sources.files import ImageFiles, moved
-from ivm_data.sources.foreign.image_references import image_path
+from ivm_data.sources.foreign.common.image_references import image_path
 from ivm_data.sources.manifest import plan, read_part
-from storage import rle
 from storage.errors import InputError
+from storage.pixels import rle
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from PIL import Image
 from pycocotools import mask as oracle
 
 from ivm_data.sources.human_mask import HumanLabel, human_label
-from storage import rle
 from storage.errors import InputError
+from storage.pixels import rle
 from storage.records import Box
 
 SIZE = (6, 9)

@@ -10,9 +10,9 @@ from PIL import Image
 
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.manifest_rows import MAX_INSTRUCTION
-from storage import rle
 from storage.errors import ConfigError
-from storage.images import ImageLimits
+from storage.pixels import rle
+from storage.pixels.images import ImageLimits
 from storage.records import Rejection, Sample, sample_id
 
 ASK = "Find the red cup."

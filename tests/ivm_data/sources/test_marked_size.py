@@ -3,8 +3,8 @@ import pytest
 
 from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.marked_size import factors, resized, scales_alike
-from storage import rle
 from storage.errors import InputError
+from storage.pixels import rle
 from storage.records import Box
 
 SIZE = (120, 160)

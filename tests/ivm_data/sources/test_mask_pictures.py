@@ -10,8 +10,8 @@ from PIL import Image
 
 from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.mask_pictures import PictureRule, kept_pixels, rule_of
-from storage import rle
 from storage.errors import InputError
+from storage.pixels import rle
 
 HW = (12, 16)
 MASK = np.zeros(HW, bool)

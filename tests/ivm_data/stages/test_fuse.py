@@ -6,7 +6,7 @@ import pytest
 from ivm_data.quality.calibration import Uncalibrated
 from ivm_data.stages.fuse import FuseConfig, FuseStage
 from ivm_data.stages.stage import Draft
-from storage import rle
+from storage.pixels import rle
 from storage.records import Proposal, Sample
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)

@@ -8,14 +8,14 @@ import pytest
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.experts.registry import get
 from ivm_data.recipes.labeling_recipes import recipe
-from ivm_data.sources.foreign.foreign_reader import ForeignPair
-from ivm_data.sources.foreign.manifest_writer import write_manifest
+from ivm_data.sources.foreign.common.foreign_reader import ForeignPair
+from ivm_data.sources.foreign.common.manifest_writer import write_manifest
 from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.stage import Draft
 from ivm_data.worlds.world import write_world
-from storage import rle
 from storage.catalog import Catalog
 from storage.data_set import DataSet
+from storage.pixels import rle
 from storage.records import HUMAN, Box, Rewrite, Sample
 
 SCENES, PAIRS = 2, 3

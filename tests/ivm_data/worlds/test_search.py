@@ -7,8 +7,8 @@ from PIL import Image
 from ivm_data.worlds.phrases import parse
 from ivm_data.worlds.scene import ATTRIBUTES
 from ivm_data.worlds.search import ASKED, draw_search, write_search
-from storage import rle
 from storage.errors import ConfigError
+from storage.pixels import rle
 
 
 @pytest.mark.parametrize("index", range(4))

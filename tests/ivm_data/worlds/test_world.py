@@ -9,8 +9,8 @@ from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.grammar import KINDS
 from ivm_data.worlds.scene import draw_scene
 from ivm_data.worlds.world import generate, is_human, write_world
-from storage import rle
 from storage.errors import ConfigError
+from storage.pixels import rle
 from storage.records import Rle, Sample
 
 

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from ivm_model.data.assignment import assign, position
-from storage.records import Rle
+from storage.records import Rle, image_sha
 from storage.reviews import Adjudication
-from storage.rows import image_sha
 
 
 def test_the_images_that_are_held_back_follow_from_their_hash_alone():

@@ -9,7 +9,7 @@ from ivm_model.data.pixels import place
 from ivm_model.data.training_rows import RowsConfig
 from ivm_model.model.masking_model import Placement
 from storage.errors import ShardError
-from storage.images import decode
+from storage.pixels.images import decode
 from storage.records import Rle
 
 

@@ -9,15 +9,14 @@ import pytest
 from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import hold_back, index_rows
 from ivm_model.data.training_rows import RowsConfig, truth_iou
-from storage import rle
 from storage.compact import compact
 from storage.data_set import DataSet
 from storage.decisions import FoundLabel, decide
 from storage.errors import ConfigError, IvmWarning
-from storage.images import decode
-from storage.records import PartResult, Status
+from storage.pixels import rle
+from storage.pixels.images import decode
+from storage.records import PartResult, Status, image_sha
 from storage.reviews import append
-from storage.rows import image_sha
 from storage.shards import commit_part
 
 IMAGE_HWC = np.zeros((16, 16, 3), np.uint8)

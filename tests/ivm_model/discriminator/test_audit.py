@@ -8,7 +8,7 @@ from ivm_model.data.training_rows import truth_iou
 from ivm_model.discriminator.audit import audit
 from ivm_model.discriminator.masked_views import MaskedViews, make_views
 from ivm_model.discriminator.stage_one import DiscriminatorScores
-from storage import rle
+from storage.pixels import rle
 
 
 @pytest.fixture

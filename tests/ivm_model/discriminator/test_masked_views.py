@@ -4,8 +4,8 @@ import pytest
 from ivm_model.data.training_rows import RowsConfig
 from ivm_model.discriminator.masked_views import make_views, see_views
 from ivm_model.masking import keep_only
-from storage import rle
-from storage.images import decode
+from storage.pixels import rle
+from storage.pixels.images import decode
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ivm_model.metrics.evaluation import evaluate, evaluate_labels
-from storage import rle
+from storage.pixels import rle
 
 
 def test_a_predictor_that_knows_the_truth_scores_one(rows):

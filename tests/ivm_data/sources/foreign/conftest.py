@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivm_data.sources.foreign.foreign_reader import BadRecord, ForeignPair, LeftOut
-from ivm_data.sources.foreign.manifest_writer import write_manifest
+from ivm_data.sources.foreign.common.foreign_reader import BadRecord, ForeignPair, LeftOut
+from ivm_data.sources.foreign.common.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
 

@@ -23,12 +23,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ivm_data.sources.foreign import brush
-from ivm_data.sources.foreign.manifest_writer import write_manifest
+from ivm_data.sources.foreign.common.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import names, read
+from ivm_data.sources.foreign.tools import brush
 from ivm_data.sources.manifest import plan, read_part
-from storage import rle
 from storage.errors import ConfigError
+from storage.pixels import rle
 from storage.records import REASONS, Rejection, Sample
 
 EXAMPLES = int(os.environ.get("IVM_FUZZ_EXAMPLES", "25"))

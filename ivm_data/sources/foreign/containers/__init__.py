@@ -1,0 +1,1 @@
+"""Tables, archives and folders that hold images and instructions of any kind."""

@@ -1,0 +1,1 @@
+"""Data sets of boxes and masks with the names of their classes."""

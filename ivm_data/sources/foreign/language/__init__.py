@@ -1,0 +1,1 @@
+"""Data sets of expressions, questions and captions about regions."""

@@ -1,0 +1,1 @@
+"""Files and folders published whole, and locked."""
