@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ivm_data.experts.common.frame import Frame
 from storage.records import Box, Rewrite
 
 
@@ -30,6 +31,21 @@ class Detection:
     phrase: str
     box: Box
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an LMM answered.
+
+    Attributes:
+        text: without the white space around it.
+        is_cut: the answer reached the length at which it is cut, and would have gone on.
+        frame: where the image lay in the picture that the model saw; None for a question in words alone.
+    """
+
+    text: str
+    is_cut: bool = False
+    frame: Frame | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +134,20 @@ class Answerer(Expert, Protocol):
                 words.
             tokens: length at which an answer is cut; None means the model's own `answer_tokens`.
         """
+        ...
+
+
+class Replier(Expert, Protocol):
+    """An LMM that also says whether an answer is whole, and what it saw of the image."""
+
+    def reply(
+        self,
+        images: Sequence[np.ndarray] | None,
+        questions: Sequence[str],
+        task: str | None = None,
+        tokens: int | None = None,
+    ) -> list[Reply]:
+        """As `Answerer.answer`, which gives the texts of these replies."""
         ...
 
 

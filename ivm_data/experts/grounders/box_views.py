@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
+from ivm_data.experts.common.frame import Frame, whole
 from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.lmms.box_answers import BoxAnswer, BoxFormat, read_boxes
-from storage.records import Box
+from ivm_data.experts.lmms.whole_image import Crop, padded, resized
 
 MIN_PIXELS = 56 * 56
 """Of an image as it is shown; Qwen's processors enlarge a smaller one."""
 LEAST_MAX_PIXELS = 28 * 28 * 64
 MAX_ASPECT = 50
 """A narrower image is padded: Qwen's resizing is stable where the short side of `LEAST_MAX_PIXELS` has 28 pixels."""
-PADDING = (122, 116, 104)
-"""RGB around an image that LLaVA pads to a square: the mean of CLIP's training images."""
 
 
 @dataclass(frozen=True)
@@ -26,32 +24,25 @@ class ShownImage:
 
     Attributes:
         image_HWC: uint8 RGB.
-        original_hw: (height, width) of the original.
-        scale: pixels of the original for each pixel of the view, (x, y).
-        offset: pixels of the view before the original's left and top edge, (x, y).
+        frame: where the original lies in it.
     """
 
     image_HWC: np.ndarray
-    original_hw: tuple[int, int]
-    scale: tuple[float, float]
-    offset: tuple[int, int] = (0, 0)
+    frame: Frame
 
-    def read(self, answer: str, form: BoxFormat) -> BoxAnswer:
+    def read(self, answer: str, form: BoxFormat, seen: Frame | None = None) -> BoxAnswer:
         """The boxes of an answer about this view that have a part in the original: that part, in its pixels.
+
+        Args:
+            seen: where the view lay in what the LMM saw of it; None where it saw the view itself.
 
         Raises:
             AnswerError: it says nothing of boxes that can be read.
         """
-        height, width = self.image_HWC.shape[:2]
-        found = read_boxes(answer, form, width, height)
-        boxes = [self._original(box) for box in found.boxes]
+        seen = seen or whole(*self.frame.size)
+        found = read_boxes(answer, form, *seen.size)
+        boxes = [self.frame.to_original(seen.to_original(box)) for box in found.boxes]
         return BoxAnswer([box for box in boxes if box.area > 0], found.unread)
-
-    def _original(self, box: Box) -> Box:
-        height, width = self.original_hw
-        x0, x1 = (min(max((x - self.offset[0]) * self.scale[0], 0.0), width) for x in (box.x0, box.x1))
-        y0, y1 = (min(max((y - self.offset[1]) * self.scale[1], 0.0), height) for y in (box.y0, box.y1))
-        return Box(x0, y0, x1, y1)
 
 
 def show(image_HWC: np.ndarray, form: BoxFormat, max_pixels: int) -> ShownImage:
@@ -68,8 +59,10 @@ def show(image_HWC: np.ndarray, form: BoxFormat, max_pixels: int) -> ShownImage:
     whole_HWC = padded_image(image_HWC, MAX_ASPECT)
     whole_h, whole_w = whole_HWC.shape[:2]
     height, width = smart_resize(whole_h, whole_w, min_pixels=MIN_PIXELS, max_pixels=max_pixels)
-    scale = (whole_w / width, whole_h / height)
-    return ShownImage(_resized(whole_HWC, width, height), (image_HWC.shape[0], image_HWC.shape[1]), scale)
+    original = (image_HWC.shape[1], image_HWC.shape[0])
+    return ShownImage(
+        resized(whole_HWC, width, height), Frame((width, height), original, (whole_w / width, whole_h / height))
+    )
 
 
 def _padded_view(image_HWC: np.ndarray, max_pixels: int) -> ShownImage:
@@ -77,12 +70,5 @@ def _padded_view(image_HWC: np.ndarray, max_pixels: int) -> ShownImage:
     height, width = image_HWC.shape[:2]
     shrink = min(1.0, int(max_pixels**0.5) / max(height, width))
     inner_w, inner_h = max(1, round(width * shrink)), max(1, round(height * shrink))
-    side = max(inner_w, inner_h)
-    left, top = (side - inner_w) // 2, (side - inner_h) // 2
-    square_SSC = np.full((side, side, 3), PADDING, np.uint8)
-    square_SSC[top : top + inner_h, left : left + inner_w] = _resized(image_HWC, inner_w, inner_h)
-    return ShownImage(square_SSC, (height, width), (width / inner_w, height / inner_h), (left, top))
-
-
-def _resized(image_HWC: np.ndarray, width: int, height: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(image_HWC).resize((width, height), Image.Resampling.BICUBIC))
+    inner_HWC, frame = resized(image_HWC, inner_w, inner_h), whole(width, height).resized(inner_w, inner_h)
+    return ShownImage(*padded(inner_HWC, frame, Crop()))

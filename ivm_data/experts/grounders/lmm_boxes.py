@@ -10,12 +10,13 @@ from typing import Annotated, Protocol
 import numpy as np
 
 from ivm_data.experts.common.phrase_score import clean
-from ivm_data.experts.common.protocols import Answerer, AnswerError, Detection, Verifier, check_lengths
+from ivm_data.experts.common.protocols import AnswerError, Detection, Replier, Reply, Verifier, check_lengths
 from ivm_data.experts.common.seen_images import SeenImages
 from ivm_data.experts.grounders.box_views import LEAST_MAX_PIXELS, ShownImage, show
 from ivm_data.experts.grounders.detections import DetectionConfig, select
 from ivm_data.experts.lmms import chat_messages, prompts
 from ivm_data.experts.lmms.box_answers import BoxAnswer, BoxFormat
+from ivm_data.experts.lmms.whole_image import MAX_PIXELS
 from ivm_model.masking import crop_box
 from storage.errors import IvmWarning
 from storage.records import Box
@@ -32,19 +33,19 @@ class LmmBoxesConfig(Checked):
         format: see `box_answers`.
         box_threshold: least P(yes) of a box, in [0, 1].
         nms_iou: boxes of one phrase that overlap more than this are one, in (0, 1].
-        max_pixels: of an image as it is shown. For "qwen2.5" no more than the processor's own `max_pixels`, here or
-            at the server: a second resizing there would move the boxes.
+        max_pixels: of an image as it is shown. For "qwen2.5" at a server no more than its processor's own
+            `max_pixels`: a second resizing there, unseen from here, would move the boxes.
         answer_tokens: length at which a list is cut; what is whole of it counts. A box takes about 40 tokens.
     """
 
     format: BoxFormat
     box_threshold: Share = 0.3
     nms_iou: Annotated[float, within("(0, 1]")] = 0.6
-    max_pixels: Annotated[int, at_least(LEAST_MAX_PIXELS)] = 28 * 28 * 1280
+    max_pixels: Annotated[int, at_least(LEAST_MAX_PIXELS)] = MAX_PIXELS
     answer_tokens: Count = 1024
 
 
-class BoxingLmm(Answerer, Verifier, Protocol):
+class BoxingLmm(Replier, Verifier, Protocol):
     """An LMM that writes down boxes, and says of a crop whether it shows the phrase."""
 
 
@@ -58,7 +59,7 @@ class LmmBoxes:
     def __init__(self, answerer: BoxingLmm, config: LmmBoxesConfig) -> None:
         self.answerer, self.config = answerer, config
         self._kept = DetectionConfig(box_threshold=config.box_threshold, nms_iou=config.nms_iou)
-        self._answers: SeenImages[dict[str, str]] = SeenImages()
+        self._answers: SeenImages[dict[str, Reply]] = SeenImages()
         """By phrase. A question that cannot be read fails its batch, which is asked again in halves."""
 
     @property
@@ -92,8 +93,8 @@ class LmmBoxes:
         distinct = {id(image_HWC): image_HWC for image_HWC, _ in asked}
         views = {key: show(image_HWC, config.format, config.max_pixels) for key, image_HWC in distinct.items()}
         shown = [views[id(image_HWC)] for image_HWC, _ in asked]
-        answers = self._answered(asked, shown)
-        read = [self._read(view, phrase, said) for view, (_, phrase), said in zip(shown, asked, answers, strict=True)]
+        replies = self._replies(asked, shown)
+        read = [self._read(view, phrase, said) for view, (_, phrase), said in zip(shown, asked, replies, strict=True)]
         if partial := [answer.unread for answer in read if answer.unread]:
             warnings.warn(
                 f"{self.name}: {len(partial)} of {len(read)} answers were read in part, {sum(partial)} entries are no "
@@ -103,28 +104,28 @@ class LmmBoxes:
             )
         return [answer.boxes for answer in read]
 
-    def _answered(self, asked: Sequence[tuple[np.ndarray, str]], shown: Sequence[ShownImage]) -> list[str]:
-        """The answer for each image and phrase; the LMM is asked where it was not about this very image yet."""
+    def _replies(self, asked: Sequence[tuple[np.ndarray, str]], shown: Sequence[ShownImage]) -> list[Reply]:
+        """The reply for each image and phrase; the LMM is asked where it was not about this very image yet."""
         known = [(self._answers.get(image_HWC) or {}).get(phrase) for image_HWC, phrase in asked]
-        fresh = [i for i, answer in enumerate(known) if answer is None]
-        answers = self.answerer.answer(
+        fresh = [i for i, reply in enumerate(known) if reply is None]
+        replies = self.answerer.reply(
             [shown[i].image_HWC for i in fresh],
             [prompts.BOXES[self.config.format].format(phrase=asked[i][1]) for i in fresh],
             chat_messages.BOXES[self.config.format],
             self.config.answer_tokens,
         )
-        for i, answer in zip(fresh, answers, strict=True):
+        for i, reply in zip(fresh, replies, strict=True):
             image_HWC, phrase = asked[i]
-            self._answers.put(image_HWC, {**(self._answers.get(image_HWC) or {}), phrase: answer})
-            known[i] = answer
-        return [answer or "" for answer in known]
+            self._answers.put(image_HWC, {**(self._answers.get(image_HWC) or {}), phrase: reply})
+            known[i] = reply
+        return [reply or Reply("") for reply in known]
 
-    def _read(self, view: ShownImage, phrase: str, answer: str) -> BoxAnswer:
+    def _read(self, view: ShownImage, phrase: str, reply: Reply) -> BoxAnswer:
         try:
-            return view.read(answer, self.config.format)
+            return view.read(reply.text, self.config.format, reply.frame)
         except AnswerError as error:
             raise AnswerError(
-                f"{self.name} was asked where {phrase!r} is and answered {answer[:80]!r}: {error}; "
+                f"{self.name} was asked where {phrase!r} is and answered {reply.text[:80]!r}: {error}; "
                 "set 'format' to what the model writes, or use another LMM"
             ) from error
 

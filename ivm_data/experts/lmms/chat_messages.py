@@ -95,10 +95,14 @@ def as_data(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).translate(_ESCAPES)
 
 
-def data_url(image_HWC: np.ndarray, image_format: str) -> str:
-    """The image within a `data:` URL; `image_format` is "png" or "jpeg"."""
+def data_url(image_HWC: np.ndarray, image_format: str, quality: int = 95) -> str:
+    """The image within a `data:` URL; `image_format` is "png", or "jpeg" of a quality from 1 to 100.
+
+    A JPEG keeps all colour: an LMM is asked for red things and not for sharp edges.
+    """
+    jpeg = {"quality": quality, "subsampling": 0}
     file = BytesIO()
-    Image.fromarray(image_HWC).save(file, image_format, **({"quality": 95} if image_format == "jpeg" else {}))
+    Image.fromarray(image_HWC).save(file, image_format, **(jpeg if image_format == "jpeg" else {}))
     return f"data:image/{image_format};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

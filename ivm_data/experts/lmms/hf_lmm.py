@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,17 +14,18 @@ from PIL import Image
 from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.finite import check_finite
-from ivm_data.experts.common.protocols import AnswerError, check_lengths
+from ivm_data.experts.common.frame import Frame
+from ivm_data.experts.common.protocols import AnswerError, Reply, check_lengths
 from ivm_data.experts.lmms import chat_messages, prompts
+from ivm_data.experts.lmms.asked import Asked, asked_of, smaller
 from ivm_data.experts.lmms.chat_messages import NO, YES
 from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
 from ivm_data.experts.lmms.shared_prefix import by_image, last_logits
+from ivm_data.experts.lmms.whole_image import MAX_PIXELS, MaxPixels, crop_of, whole_image
 from ivm_model.model.base_models import Dtype
 from storage.errors import WeightsError
 from storage.records import Rewrite
 from storage.validation import Checked, Count
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class LmmConfig(Checked):
             for a model that was trained on the prompts' very words, as the embedded one.
         batch: questions that run together.
         answer_tokens: length at which a generated answer is cut.
+        max_pixels: of an image as the processor is given it; a larger one is shrunk in its own shape.
     """
 
     path: str
@@ -49,6 +51,7 @@ class LmmConfig(Checked):
     instructed: bool = False
     batch: Count = 32
     answer_tokens: Count = 32
+    max_pixels: MaxPixels = MAX_PIXELS
 
 
 class HfLmm(CheckpointExpert[LmmConfig]):
@@ -68,6 +71,7 @@ class HfLmm(CheckpointExpert[LmmConfig]):
             raise WeightsError(f"{config.path!r} has no chat template; add chat_template.jinja beside the processor")
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
+        self._crop = crop_of(self._processor.image_processor)
         self._yes_ids, self._no_ids = (_single_tokens(self._tokenizer, words, config.path) for words in (YES, NO))
         return model
 
@@ -87,17 +91,17 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         """
         check_lengths(images, questions, "question")
         self.load()
-        order = by_image(images)
+        order, asked = by_image(images), asked_of(images, questions, self.config.max_pixels)
         p_yes_N = np.empty(len(images), np.float32)
-        p_yes_N[order] = list(self._batches.run(self._p_yes, [(images[i], questions[i]) for i in order]))
+        p_yes_N[order] = list(self._batches.run(self._p_yes, [asked[i] for i in order], smaller=smaller))
         return p_yes_N
 
-    def _p_yes(self, asked: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
+    def _p_yes(self, asked: Sequence[Asked]) -> np.ndarray:
         import torch
 
-        inputs = self._inputs(chat_messages.YES_NO, asked)
+        inputs, _ = self._inputs(chat_messages.YES_NO, asked)
         with torch.inference_mode():
-            logits_BV = last_logits(self._model, inputs, [id(image_HWC) for image_HWC, _ in asked]).float()
+            logits_BV = last_logits(self._model, inputs, [id(question.image_HWC) for question in asked]).float()
         yes_B, no_B = (logits_BV[:, ids].logsumexp(-1) for ids in (self._yes_ids, self._no_ids))
         return torch.sigmoid(check_finite(yes_B - no_B, f"the logits of {self.name}")).cpu().numpy()
 
@@ -111,6 +115,23 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         """See `Answerer`."""
         return self._generate(task or chat_messages.ANSWER, images, questions, tokens)
 
+    def reply(
+        self,
+        images: Sequence[np.ndarray] | None,
+        questions: Sequence[str],
+        task: str | None = None,
+        tokens: int | None = None,
+    ) -> list[Reply]:
+        """See `Replier`."""
+        self.load()
+        length = tokens or self.config.answer_tokens
+
+        def reply(asked: Sequence[Asked]) -> list[Reply]:
+            return self._replies(*self._inputs(task or chat_messages.ANSWER, asked), length)
+
+        asked = asked_of(images, questions, self.config.max_pixels)
+        return list(self._batches.run(reply, asked, smaller=smaller))
+
     def choose(
         self, images: Sequence[np.ndarray], questions: Sequence[str], options: Sequence[Sequence[str]]
     ) -> list[np.ndarray]:
@@ -122,21 +143,22 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         check_lengths(images, questions, "question")
         check_lengths(images, options, "list of options")
         self.load()
+        questions_asked = asked_of(images, questions, self.config.max_pixels)
         asked = [
-            (image_HWC, question, option)
-            for image_HWC, question, some in zip(images, questions, options, strict=True)
+            replace(question, option=option)
+            for question, some in zip(questions_asked, options, strict=True)
             for option in some
         ]
-        chances = self._batches.run(self._likelihoods, asked)
+        chances = self._batches.run(self._likelihoods, asked, smaller=smaller)
         return [np.array(list(islice(chances, len(some))), np.float32) for some in options]
 
-    def _likelihoods(self, asked: Sequence[tuple[np.ndarray, str, str]]) -> list[float]:
-        """Mean log-probability of each answer's tokens."""
+    def _likelihoods(self, asked: Sequence[Asked]) -> list[float]:
+        """Mean log-probability of each option's tokens."""
         import torch
 
         tokenizer = self._tokenizer
-        answers = [tokenizer(option, padding=True, add_special_tokens=False)["input_ids"] for _, _, option in asked]
-        inputs = self._inputs(chat_messages.ANSWER, [(image_HWC, question) for image_HWC, question, _ in asked])
+        answers = [tokenizer(one.option, padding=True, add_special_tokens=False)["input_ids"] for one in asked]
+        inputs, _ = self._inputs(chat_messages.ANSWER, asked)
         answer_BT = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in answers], True, -1)
         answer_BT = answer_BT.to(self._model.device)
         is_answer_BT = answer_BT >= 0
@@ -157,48 +179,50 @@ class HfLmm(CheckpointExpert[LmmConfig]):
     def _generate(
         self, task: str, images: Sequence[np.ndarray] | None, questions: Sequence[str], tokens: int | None = None
     ) -> list[str]:
-        self.load()
-        length = tokens or self.config.answer_tokens
+        return [reply.text for reply in self.reply(images, questions, task, tokens)]
 
-        def answer(inputs: Any) -> list[str]:
-            ids_BT = self._model.generate(**inputs, max_new_tokens=length, do_sample=False)
-            new_BT = ids_BT[:, inputs["input_ids"].shape[1] :]
-            return self._tokenizer.batch_decode(new_BT, skip_special_tokens=True)
-
-        return [text.strip() for text in self._ask(answer, task, images, questions)]
-
-    def _ask(
-        self,
-        read: Callable[[Any], Iterable[Answer]],
-        task: str,
-        images: Sequence[np.ndarray] | None,
-        questions: Sequence[str],
-    ) -> Iterator[Answer]:
-        """What `read` makes of left-padded model inputs for at most `batch` questions at a time."""
+    def _replies(self, inputs: Any, frames: Sequence[Frame | None], length: int) -> list[Reply]:
+        """Greedily decoded; an answer of `length` tokens without an end is cut."""
         import torch
 
-        if images is not None and len(images) != len(questions):
-            raise ValueError(f"need one image for each question, got {len(images)} for {len(questions)} questions")
+        with torch.inference_mode():
+            ids_BT = self._model.generate(**inputs, max_new_tokens=length, do_sample=False)
+        new_BT = ids_BT[:, inputs["input_ids"].shape[1] :]
+        ends = self._model.generation_config.eos_token_id
+        has_end_B = torch.isin(new_BT, torch.as_tensor([] if ends is None else ends, device=new_BT.device)).any(1)
+        texts = self._tokenizer.batch_decode(new_BT, skip_special_tokens=True)
+        return [
+            Reply(text.strip(), new_BT.shape[1] >= length and not has_end, frame)
+            for text, has_end, frame in zip(texts, has_end_B.tolist(), frames, strict=True)
+        ]
 
-        def ask(asked: Sequence[tuple[np.ndarray | None, str]]) -> Iterable[Answer]:
-            inputs = self._inputs(task, asked)
-            with torch.inference_mode():
-                return read(inputs)
-
-        shown: Sequence[np.ndarray | None] = [None] * len(questions) if images is None else images
-        return self._batches.run(ask, zip(shown, questions, strict=True))
-
-    def _inputs(self, task: str, asked: Sequence[tuple[np.ndarray | None, str]]) -> Any:
-        """Left-padded model inputs that end where the answer begins."""
+    def _inputs(self, task: str, asked: Sequence[Asked]) -> tuple[Any, list[Frame | None]]:
+        """Left-padded model inputs that end where the answer begins, and where the images lie in what is seen."""
+        shown: dict[tuple[int, int], tuple[np.ndarray, Frame]] = {}
+        for one in asked:
+            key = (id(one.image_HWC), one.max_pixels)
+            if one.image_HWC is not None and key not in shown:
+                shown[key] = whole_image(one.image_HWC, one.max_pixels, self._crop)
+        views = [shown.get((id(one.image_HWC), one.max_pixels), (None, None)) for one in asked]
         inputs = self._processor.apply_chat_template(
-            [self._conversation(task, image_HWC, text) for image_HWC, text in asked],
+            [self._conversation(task, view_HWC, one.text) for one, (view_HWC, _) in zip(asked, views, strict=True)],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
             processor_kwargs={"return_tensors": "pt", "padding": True},
         ).to(self._model.device, self._model.dtype)
         self._check_length(inputs["input_ids"].shape[1])
-        return inputs
+        return inputs, self._seen([frame for _, frame in views], inputs)
+
+    def _seen(self, frames: Sequence[Frame | None], inputs: Any) -> list[Frame | None]:
+        """Frames of the pictures as the processor resized them, where it says how: Qwen-VL and its kin."""
+        grids, patch = inputs.get("image_grid_thw"), getattr(self._processor.image_processor, "patch_size", None)
+        if grids is None or not isinstance(patch, int) or len(grids) != len(frames):
+            return list(frames)
+        return [
+            frame and frame.resized(columns * patch, rows * patch)
+            for frame, (_, rows, columns) in zip(frames, grids.tolist(), strict=True)
+        ]
 
     def _check_length(self, tokens: int) -> None:
         """Refuse a prompt that the model has no positions for: it would answer nonsense and not fail."""

@@ -12,14 +12,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from ivm_data.experts.common.protocols import AnswerError
 from ivm_data.experts.common.usage import Meter, Usage, count_usage
+from ivm_data.experts.lmms.whole_image import MAX_PIXELS, MaxPixels
 from storage.errors import ConfigError, IvmError, TransientError, WeightsError
 from storage.extras import extra
-from storage.validation import Checked, Count, Natural, Positive
+from storage.validation import Checked, Count, Natural, Positive, within
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ class OpenAiConfig(Checked):
         requests_per_minute: pace of all requests together, retries too; 0 for no limit.
         votes: sampled answers for a P(yes) where the server gives no log-probabilities.
         answer_tokens: length at which an answer is cut.
-        image_format: how images travel; jpeg is smaller and not exact.
+        image_format: how images travel; png is exact, and of a photograph some five times larger.
+        jpeg_quality: of a jpeg, from 1 to 100.
+        max_pixels: of an image as it is sent; a larger one is shrunk in its own shape.
+        square: pad images to a square, for a server whose processor sees only the square in an image's middle, as
+            LLaVA-1.5's does.
         instructed: see `chat_messages.messages`.
         cache: directory of the response cache; "" for none.
     """
@@ -52,7 +57,10 @@ class OpenAiConfig(Checked):
     requests_per_minute: Natural = 0
     votes: Count = 8
     answer_tokens: Count = 64
-    image_format: Literal["png", "jpeg"] = "png"
+    image_format: Literal["png", "jpeg"] = "jpeg"
+    jpeg_quality: Annotated[int, within("[1, 100]")] = 95
+    max_pixels: MaxPixels = MAX_PIXELS
+    square: bool = False
     instructed: bool = True
     cache: str = ""
 

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ivm_data.experts.common.protocols import AnswerError, check_lengths
+from ivm_data.experts.common.frame import Frame
+from ivm_data.experts.common.protocols import AnswerError, Reply, check_lengths
 from ivm_data.experts.common.usage import Usage
 from ivm_data.experts.lmms import chat_messages, prompts
 from ivm_data.experts.lmms.openai_client import OpenAiClient, OpenAiConfig
 from ivm_data.experts.lmms.response_cache import ResponseCache, response_key
 from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
+from ivm_data.experts.lmms.whole_image import Crop, whole_image
 from storage.errors import ConfigError
 from storage.records import Rewrite
 
@@ -89,7 +91,21 @@ class OpenAiLmm:
         tokens: int | None = None,
     ) -> list[str]:
         """See `Answerer`."""
-        return self._ask_all(task or chat_messages.ANSWER, images, questions, self._say, bool, tokens=tokens)
+        return [reply.text for reply in self.reply(images, questions, task, tokens)]
+
+    def reply(
+        self,
+        images: Sequence[np.ndarray] | None,
+        questions: Sequence[str],
+        task: str | None = None,
+        tokens: int | None = None,
+    ) -> list[Reply]:
+        """See `Replier`. The picture is the one that is sent: what a server makes of it is not known here."""
+        said = self._ask_all(
+            task or chat_messages.ANSWER, images, questions, self._text_and_end, _has_text, tokens=tokens
+        )
+        frames = [None] * len(said) if images is None else [self._picture(image_HWC)[1] for image_HWC in images]
+        return [Reply(text, end == "length", frame) for (text, end), frame in zip(said, frames, strict=True)]
 
     def choose(
         self, images: Sequence[np.ndarray], questions: Sequence[str], options: Sequence[Sequence[str]]
@@ -141,6 +157,9 @@ class OpenAiLmm:
             "votes": config.votes,
             "answer_tokens": tokens,
             "image_format": config.image_format,
+            "jpeg_quality": config.jpeg_quality,
+            "max_pixels": config.max_pixels,
+            "square": config.square,
             "instructed": config.instructed,
         }
         whole_name = f"{config.model} of {self.name}"
@@ -149,15 +168,26 @@ class OpenAiLmm:
 
     def _send(self, question: _Question, **parameters: Any) -> Any:
         image_HWC = question.image_HWC
-        url = None if image_HWC is None else chat_messages.data_url(image_HWC, self.config.image_format)
+        url = None
+        if image_HWC is not None:
+            picture_HWC, _ = self._picture(image_HWC)
+            url = chat_messages.data_url(picture_HWC, self.config.image_format, self.config.jpeg_quality)
         turns = chat_messages.messages(question.system, question.text, url, self.config.instructed)
         return self._client.ask(turns, **parameters)
 
+    def _picture(self, image_HWC: np.ndarray) -> tuple[np.ndarray, Frame]:
+        """What is sent of an image, and where it lies in that."""
+        return whole_image(image_HWC, self.config.max_pixels, Crop() if self.config.square else None)
+
+    def _text_and_end(self, question: _Question) -> tuple[str, str]:
+        """The answer in words, and the reason why it ends."""
+        choice = self._send(question, max_tokens=question.tokens, temperature=0)
+        return (choice.message.content or "").strip(), str(choice.finish_reason)
+
     def _say(self, question: _Question, whole: bool = False) -> str:
         """The answer in words; where it must be whole, a cut one is as good as none."""
-        choice = self._send(question, max_tokens=question.tokens, temperature=0)
-        cut = whole and choice.finish_reason == "length"
-        return "" if cut else (choice.message.content or "").strip()
+        text, end = self._text_and_end(question)
+        return "" if whole and end == "length" else text
 
     def _first_tokens(self, question: _Question) -> list[tuple[str, float]]:
         """The likeliest first tokens of an answer with their log-probabilities."""
@@ -226,3 +256,7 @@ class OpenAiLmm:
 
 def _is_rewrite(answer: str) -> bool:
     return bool(parse_rewrite(answer).phrases)
+
+
+def _has_text(said: tuple[str, str]) -> bool:
+    return bool(said[0])

@@ -12,13 +12,14 @@ from transformers import AutoProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from ivm_data.engine.pipeline import run_isolated
-from ivm_data.experts.common.protocols import AnswerError
-from ivm_data.experts.grounders.box_views import LEAST_MAX_PIXELS, MAX_ASPECT, PADDING, show
+from ivm_data.experts.common.protocols import AnswerError, Reply
+from ivm_data.experts.grounders.box_views import LEAST_MAX_PIXELS, MAX_ASPECT, show
 from ivm_data.experts.grounders.lmm_boxes import LmmBoxes, LmmBoxesConfig
 from ivm_data.experts.lmms import chat_messages, prompts
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
 from ivm_data.experts.lmms.openai_client import OpenAiConfig
 from ivm_data.experts.lmms.openai_lmm import OpenAiLmm
+from ivm_data.experts.lmms.whole_image import CLIP_MEAN
 from ivm_data.experts.registry import ExpertSpec, create
 from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.stage import Draft
@@ -89,14 +90,15 @@ def test_an_answer_in_another_form_is_an_error_and_not_no_boxes(lmm):
 
 
 def test_an_unread_answer_rejects_its_sample_alone_and_no_image_is_asked_about_twice(lmm, monkeypatch):
-    said, answer = [], lmm.answer
+    said, reply = [], lmm.reply
 
     def sometimes(images, questions, *how):
         said.extend(questions)
-        given = answer(images, questions, *how)
-        return ["I see no star." if "star" in question else one for question, one in zip(questions, given, strict=True)]
+        given = reply(images, questions, *how)
+        no_star = Reply("I see no star.")
+        return [no_star if "star" in question else one for question, one in zip(questions, given, strict=True)]
 
-    monkeypatch.setattr(lmm, "answer", sometimes)
+    monkeypatch.setattr(lmm, "reply", sometimes)
     drafts = [
         Draft(Sample(f"s{n}", b"", "", 60, 60, "x", "test"), noise(60, 60, n), Rewrite(("star" if n == 2 else "mug",)))
         for n in range(5)
@@ -111,7 +113,8 @@ def test_an_unread_answer_rejects_its_sample_alone_and_no_image_is_asked_about_t
 
 def test_answers_that_are_read_in_part_are_counted_in_a_warning(lmm, monkeypatch):
     whole = answers([[28, 56, 112, 140]] * 2)
-    monkeypatch.setattr(lmm, "answer", lambda images, *_: [whole[:-9], whole][: len(images)])
+    replies = [Reply(whole[:-9]), Reply(whole)]
+    monkeypatch.setattr(lmm, "reply", lambda images, *_: replies[: len(images)])
     with pytest.warns(IvmWarning, match=r"1 of 2 answers were read in part, 1 entries are no box or are cut"):
         found = boxes_of(lmm).ground([noise(300, 500), noise(300, 500, 1)], [["mug"], ["mug"]])
     assert all(len(row) == 1 for row in found)
@@ -159,7 +162,7 @@ def test_a_box_in_the_models_units_comes_back_in_the_images_pixels(shape, form, 
     view = show(np.zeros((*shape, 3), np.uint8), form, LEAST_MAX_PIXELS)
     x0, x1, y0, y1 = (*sorted(shares[:2]), *sorted(shares[2:]))
     box = Box(x0 * width, y0 * height, x1 * width, y1 * height)
-    (scale_x, scale_y), (left, top) = view.scale, view.offset
+    (scale_x, scale_y), (left, top) = view.frame.scale, view.frame.offset
     seen = [box.x0 / scale_x + left, box.y0 / scale_y + top, box.x1 / scale_x + left, box.y1 / scale_y + top]
     seen_h, seen_w = view.image_HWC.shape[:2]
     unit = {"qwen2.5": (1, 1), "qwen3": (1000 / seen_w, 1000 / seen_h), "normalised": (1 / seen_w, 1 / seen_h)}[form]
@@ -175,7 +178,7 @@ def test_a_square_view_has_the_image_in_its_middle():
     image_HWC = noise(30, 90)
     view = show(image_HWC, "normalised", MILLION)
     assert view.image_HWC.shape == (90, 90, 3) and (view.image_HWC[30:60] == image_HWC).all()
-    assert (view.image_HWC[:30] == PADDING).all() and (view.image_HWC[60:] == PADDING).all()
+    assert (view.image_HWC[:30] == CLIP_MEAN).all() and (view.image_HWC[60:] == CLIP_MEAN).all()
     assert view.read("[0, 0, 1, 1]", "normalised") == ([Box(0, 0, 90, 30)], 0)
     assert view.read("[0, 0, 1, 0.3]", "normalised") == ([], 0)
 

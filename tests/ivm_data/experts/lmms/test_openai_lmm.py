@@ -213,7 +213,7 @@ def test_an_injecting_instruction_stays_quoted_data_and_cannot_change_the_form_o
     assert chance[0] == pytest.approx(0.2)
     assert system == {"role": "system", "content": chat_messages.YES_NO}
     image, shown = user["content"]
-    assert image["image_url"]["url"].startswith("data:image/png;base64,")
+    assert image["image_url"]["url"].startswith("data:image/jpeg;base64,")
     assert not set("<>[]|") & set(shown["text"]) and json.loads(shown["text"]) == attack
 
 
@@ -463,7 +463,8 @@ def test_models_of_two_directories_of_one_name_do_not_answer_for_each_other(serv
 def test_an_answer_that_was_kept_under_the_endpoint_without_its_path_is_asked_for_again(server, tmp_path):
     lmm = server.lmm(cache=str(tmp_path))
     old = f"m@127.0.0.1:{server.http.server_port}"
-    parameters = {"votes": 2, "answer_tokens": 64, "image_format": "png", "instructed": True}
+    parameters = {"votes": 2, "answer_tokens": 64, "image_format": "jpeg", "jpeg_quality": 95}
+    parameters |= {"max_pixels": 1_000_000, "square": False, "instructed": True}
     asked = [chat_messages.YES_NO, "Is there a ring?"]
     ResponseCache(tmp_path).keep(response_key(old, parameters, asked, IMAGE), 0.125)
     server.replies = [logprobs(yes=0.6, no=0.2)]
@@ -629,7 +630,8 @@ def transformers_serve(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_model_behind_transformers_serve_answers_like_the_same_model_in_process(transformers_serve):
-    config = OpenAiConfig(transformers_serve, str(WEIGHTS / "lmm"), votes=1, instructed=False, timeout_s=300)
+    options = {"votes": 1, "instructed": False, "timeout_s": 300, "image_format": "png"}
+    config = OpenAiConfig(transformers_serve, str(WEIGHTS / "lmm"), **options)
     far, near = OpenAiLmm(config), HfLmm(LmmConfig(str(WEIGHTS / "lmm")))
     far.load()
     instructions = [
