@@ -25,7 +25,8 @@ from ivm_model.data.examples import Examples, FeedConfig
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
 from storage.pixels import rle
-from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
+from storage.records import Label, Lineage, PartResult, Sample, Scores, Status, sample_id
+from storage.request import Request
 from storage.shards import commit_part
 
 ROUNDS = 5
@@ -65,7 +66,7 @@ def write_shards(root: Path, pairs: list[Pair]) -> Path:
         mask = rle.encode(mask_HW)
         sample = Sample(sample_id(image, instruction), image, "", width, height, instruction, "photos", human_mask=mask)
         lineage = Lineage("benchmark", ())
-        labels.append(Label(sample, Rewrite(()), (), (), mask, Scores(), Status.ACCEPTED, "ok", lineage))
+        labels.append(Label(sample, Request(), (), (), mask, Scores(), Status.ACCEPTED, "ok", lineage))
     commit_part(root, PartResult("part", "benchmark", tuple(labels)))
     return root
 

@@ -31,7 +31,8 @@ from ivm_model.metrics.mask_scores import overlap
 from storage.pixels import rle
 from storage.pixels.overlap import RIGHT_IOU, is_right
 from storage.recipes import write_recipe
-from storage.records import Label, Lineage, PartResult, Rewrite, Sample, sample_id
+from storage.records import Label, Lineage, PartResult, Sample, sample_id
+from storage.request import Request
 from storage.shards import commit_part, is_committed
 from storage.validation import Checked, at_least, within
 
@@ -147,7 +148,7 @@ def _draft(part: str, scene: Scene, pair: WorldPair, truth_HW: np.ndarray) -> Dr
         human_mask=rle.encode(truth_HW),
         held_out=part != "human",
     )
-    return Draft(sample, scene.image_HWC, Rewrite(pair.phrases, pair.anchor, pair.relation, pair.quantity))
+    return Draft(sample, scene.image_HWC, Request.of(pair.phrases, pair.anchor, pair.relation, pair.quantity))
 
 
 def _drafts(part: str, rows: int, noise: float) -> list[Draft]:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from storage.records import Box, Rewrite
+from storage.records import Box
+from storage.request import Request
 
 PHRASES = ("red ring", "green star", "big blue square", "small yellow circle")
 BOXES = (Box(40, 50, 200, 260), Box(300, 20, 420, 160), Box(10, 300, 630, 470), Box(500, 200, 560, 280))
@@ -130,7 +131,7 @@ def clipseg(folder: Path, device: str, images: Sequence[np.ndarray]) -> dict[str
         return Answer(np.array([heat_HW[mask_HW].mean() if mask_HW.any() else 0.0]), mask_HW)
 
     def ours(expert: ClipSeg) -> list[Answer]:
-        asked = [Rewrite((phrase,)) for _ in images for phrase in PHRASES]
+        asked = [Request.of((phrase,)) for _ in images for phrase in PHRASES]
         opinions = expert.propose([image for image in images for _ in PHRASES], asked)
         return [Answer(np.array([score]), mask_HW) for mask_HW, score in opinions]
 

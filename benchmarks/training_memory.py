@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks.results import markdown
 from storage.pixels import rle
-from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
+from storage.records import Label, Lineage, PartResult, Sample, Scores, Status, sample_id
+from storage.request import Request
 from storage.shards import commit_part
 
 PART = 500
@@ -40,7 +41,7 @@ def label(number: int) -> Label:
     human = mask if number % 10 == 0 else None
     sample = Sample(sample_id(image, instruction), image, "", *SIZE[::-1], instruction, "noise", human_mask=human)
     scores = Scores(verification=0.7, quality=0.7)
-    return Label(sample, Rewrite(("thing",)), (), (), mask, scores, Status.ACCEPTED, "ok", Lineage("noise", ()))
+    return Label(sample, Request.of(("thing",)), (), (), mask, scores, Status.ACCEPTED, "ok", Lineage("noise", ()))
 
 
 def write_rows(data: Path, count: int) -> float:

@@ -143,7 +143,7 @@ def _by_tasks(run: LabelingRun, concurrency: int) -> Generator[PartOutcome | Sus
 def label_counts(catalog: Catalog, recipe_hash: str) -> dict[str, int]:
     """The whole data set's counts for this recipe; zeros where nothing is committed."""
     found = catalog.query("summary", recipe=recipe_hash).to_pylist()
-    names = ("inputs", "rejections", "labels", "accepted", "review", "rejected", "no_target")
+    names = ("inputs", "rejections", "labels", "accepted", "review", "rejected", "no_target", "whole_image")
     return {name: found[0][name] if found else 0 for name in names}
 
 

@@ -83,7 +83,7 @@ def mermaid(recipe: Recipe) -> str:
     """A flow chart of the stages, each with the experts that it asks."""
     asks = {
         "rewrite": recipe.rewriter.expert,
-        "ground": recipe.grounder.expert,
+        "ground": " + ".join(spec.expert for spec in recipe.grounders),
         "resolve": recipe.verifier.expert,
         "segment": " + ".join([recipe.segmenter.expert, *(spec.expert for spec in recipe.proposers)]),
         "fuse": f"consensus of {1 + len(recipe.proposers)}",
@@ -91,7 +91,7 @@ def mermaid(recipe: Recipe) -> str:
         "gate": recipe.calibration or "not calibrated",
     }
     boxes = [f'    {stage}["{stage}<br/>{_in_mermaid(expert)}"]' for stage, expert in asks.items()]
-    ends = [f"    gate --> {end}" for end in ("accepted", "review", "rejected", "no_target")]
+    ends = [f"    gate --> {end}" for end in ("accepted", "review", "rejected", "no_target", "whole_image")]
     return "\n".join(["flowchart LR", *boxes, "    manifest --> " + " --> ".join(asks), *ends])
 
 

@@ -26,7 +26,7 @@ def gpu() -> str:
 
 def wanted(recipe: Recipe) -> list[str]:
     """The limits that a part of this recipe counts against; none where all its experts run here, on the CPU."""
-    specs = [recipe.rewriter, recipe.grounder, recipe.segmenter, recipe.verifier, *recipe.proposers]
+    specs = [recipe.rewriter, *recipe.grounders, recipe.segmenter, recipe.verifier, *recipe.proposers]
     names = [name for spec in specs for name in _asked(spec)]
     return list(dict.fromkeys(names))
 

@@ -1,17 +1,30 @@
-"""Which boxes answer an instruction: pure geometry and scores, shared by every expert that offers boxes."""
+"""Which boxes answer a request: geometry and scores, shared by every expert that offers boxes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from storage.pixels.overlap import box_iou
-from storage.records import Box, Candidate, Rewrite
+from storage.records import Box, Candidate
+from storage.request import ALL, BETWEEN, DIRECTIONS, EXCEPT, FARTHEST, NEAREST, OR, RELATIONS, Order, Request
 from storage.validation import Checked, Share
 
-DIRECTIONS = {"left of": (-1.0, 0.0), "right of": (1.0, 0.0), "above": (0.0, -1.0), "below": (0.0, 1.0)}
-"""Unit vector from the anchor to the target for each relation, in image axes (y grows downward)."""
+_UNIT = dict(zip(DIRECTIONS, ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)), strict=True))
+"""Unit vector from the anchor to the target for each direction, in image axes (y grows downward)."""
+_ORDERS: dict[Order, Callable[[Box], float]] = {
+    "left": lambda box: box.center[0],
+    "right": lambda box: -box.center[0],
+    "top": lambda box: box.center[1],
+    "bottom": lambda box: -box.center[1],
+    "largest": lambda box: -box.area,
+    "smallest": lambda box: box.area,
+}
+"""What is smallest for the first in each order."""
+
+EXCEPTED = 0.5
+"""Support from which a candidate of an excepted thing takes its object out of the choice."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +34,14 @@ class ChooseConfig(Checked):
     Attributes:
         min_support: a candidate of an instruction that asks for "all" counts from this support on.
         same_object_iou: two boxes that overlap more than this show the same object.
+        min_relation: a candidate of an instruction that asks for "all" counts from this fit to its relations on.
+        min_rank_support: a candidate is counted in an order from this share of the best one's support on.
     """
 
     min_support: Share = 0.25
     same_object_iou: Share = 0.6
+    min_relation: Share = 0.5
+    min_rank_support: Share = 0.7
 
 
 @dataclass(frozen=True)
@@ -36,39 +53,22 @@ class Choice:
 
     @property
     def chosen(self) -> list[Candidate]:
-        """Chosen targets, without the anchor."""
+        """Chosen targets, without what describes them."""
         return [candidate for candidate in self.candidates if candidate.chosen and candidate.role == "target"]
 
 
-def choose(candidates: Sequence[Candidate], rewrite: Rewrite, config: ChooseConfig) -> Choice:
-    """Pick the anchor, score each target's relation to it, then pick one target a phrase, or all that match."""
-    anchor = max((c for c in candidates if c.role == "anchor"), key=support, default=None)
-    related = [
-        replace(c, relation=relation_fit(c.box, rewrite.relation, anchor.box, config.same_object_iou))
-        if anchor is not None and c.role == "target" and rewrite.relation in DIRECTIONS
-        else replace(c, chosen=c is anchor)
-        for c in candidates
-    ]
-    taken: list[Candidate] = []
-    margins = [1.0]
-    for phrase in rewrite.phrases:
-        ranked = sorted(
-            (c for c in related if c.role == "target" and c.phrase == phrase and not _is_taken(c, taken, config)),
-            key=support,
-            reverse=True,
-        )
-        if rewrite.quantity == "all":
-            taken += [c for c in ranked if support(c) >= config.min_support]
-        elif ranked:
-            taken.append(ranked[0])
-            margins.append(support(ranked[0]) - (support(ranked[1]) if len(ranked) > 1 else 0.0))
-    chosen = tuple(replace(c, chosen=True) if any(c is t for t in taken) else c for c in related)
-    return Choice(chosen, min(margins))
+def choose(candidates: Sequence[Candidate], request: Request, config: ChooseConfig) -> Choice:
+    """Score every candidate by the relations and the order of its thing, then pick what each target means.
+
+    What describes a thing is chosen before it, the candidate of most support.
+    """
+    return _Chooser(candidates, request, config).choice()
 
 
 def support(candidate: Candidate) -> float:
-    """Geometric mean of the scores that are known: grounder, verifier, relation; in [0, 1]."""
-    known = [s for s in (candidate.score, candidate.p_yes, candidate.relation) if not math.isnan(s)]
+    """Geometric mean of the scores that are known: grounder, verifier, its word in context, relation; in [0, 1]."""
+    scores = (candidate.score, candidate.p_yes, candidate.in_context, candidate.relation)
+    known = [score for score in scores if not math.isnan(score)]
     return math.prod(known) ** (1 / len(known))
 
 
@@ -79,11 +79,148 @@ def relation_fit(target: Box, relation: str, anchor: Box, same_object_iou: float
     """
     if box_iou(target, anchor) > same_object_iou:
         return 0.0
-    dx, dy = target.center[0] - anchor.center[0], target.center[1] - anchor.center[1]
-    length = math.hypot(dx, dy)
-    direction = DIRECTIONS[relation]
-    return max(0.0, (dx * direction[0] + dy * direction[1]) / length) if length else 0.0
+    return max(0.0, _cosine(_displacement(anchor, target), _UNIT[relation]))
 
 
-def _is_taken(candidate: Candidate, taken: Sequence[Candidate], config: ChooseConfig) -> bool:
-    return any(box_iou(candidate.box, other.box) > config.same_object_iou for other in taken)
+def between_fit(target: Box, first: Box, second: Box, same_object_iou: float = 0.6) -> float:
+    """How nearly the two anchors lie in opposite directions from the target: -cosine of the angle, cut at 0."""
+    if max(box_iou(target, first), box_iou(target, second)) > same_object_iou:
+        return 0.0
+    return max(0.0, -_cosine(_displacement(target, first), _displacement(target, second)))
+
+
+class _Chooser:
+    """Candidates and things go by their indices. How a candidate fits depends on the thing that it might show."""
+
+    def __init__(self, candidates: Sequence[Candidate], request: Request, config: ChooseConfig) -> None:
+        self._candidates = list(candidates)
+        self._request = request
+        self._config = config
+        self._fits: dict[tuple[int, int], float] = {}
+        self._picked: dict[int, list[int]] = {}
+        self._margins = [1.0]
+
+    def choice(self) -> Choice:
+        request = self._request
+        describing = [i for i, thing in enumerate(request.things) if thing.of >= 0 and thing.relation != OR]
+        for index in reversed(describing):
+            self._score(index)
+            self._picked[index] = self._ranked(index)[:1]
+        taken: list[int] = []
+        for target in request.targets:
+            taken += self._pick_target(target, taken)
+        marked = [self._fitted(self._best_fit(i), i) for i in range(len(self._candidates))]
+        for thing, picks in self._picked.items():
+            for i in picks:
+                marked[i] = replace(self._fitted(self._fits.get((thing, i)), i), chosen=True)
+        return Choice(tuple(marked), min(self._margins))
+
+    def _pick_target(self, target: int, taken: Sequence[int]) -> list[int]:
+        """What one target means, or that of its alternatives which has most support."""
+        thing, ranked = self._request.things[target], {}
+        for option in self._request.options(target):
+            self._score(option)
+            ranked[option] = self._ranked(option, taken)
+        option = max(ranked, key=lambda one: self._support(one, ranked[one][0]) if ranked[one] else -1.0)
+        best = ranked[option]
+        if thing.count == ALL:
+            picks = [i for i in best if self._counts(option, i)]
+        else:
+            picks = best[: thing.count]
+            if picks:
+                rest = best[thing.count :]
+                runner_up = self._support(option, rest[0]) if rest else 0.0
+                self._margins.append(self._support(option, picks[-1]) - runner_up)
+        self._picked[option] = picks
+        return picks
+
+    def _counts(self, thing: int, index: int) -> bool:
+        fit = self._fits.get((thing, index), 1.0)
+        return self._support(thing, index) >= self._config.min_support and fit >= self._config.min_relation
+
+    def _ranked(self, thing: int, taken: Sequence[int] = ()) -> list[int]:
+        """The thing's candidates that show no object that is taken or excepted, best first."""
+        boxes = [self._candidates[i].box for i in taken]
+        excepted = [one for one, other in self._request.describing(thing) if other.relation == EXCEPT]
+        free = [i for i in self._of(thing) if not self._shows_any(i, boxes) and self._most(excepted, i) < EXCEPTED]
+        return sorted(free, key=lambda i: self._support(thing, i), reverse=True)
+
+    def _score(self, thing: int) -> None:
+        """Write down how the thing's candidates fit its relations, then its order."""
+        described = list(self._request.describing(thing))
+        for relation in dict.fromkeys(one.relation for _, one in described):
+            others = [i for i, one in described if one.relation == relation]
+            if relation == EXCEPT:
+                for i in self._of(thing):
+                    self._fit(thing, i, 1.0 - self._most(others, i))
+            elif relation in RELATIONS:
+                self._relate(thing, relation, [self._candidates[i].box for one in others for i in self._picked[one]])
+        order = self._request.things[thing].order
+        if order:
+            self._rank(thing, _ORDERS[order], self._request.things[thing].rank)
+
+    def _relate(self, thing: int, relation: str, anchors: Sequence[Box]) -> None:
+        if len(anchors) < (2 if relation == BETWEEN else 1):
+            return
+        if relation in (NEAREST, FARTHEST):
+            sign = 1.0 if relation == NEAREST else -1.0
+            self._rank(thing, lambda box: sign * math.hypot(*_displacement(anchors[0], box)), 1, but=anchors)
+            return
+        iou = self._config.same_object_iou
+        for i in self._of(thing):
+            box = self._candidates[i].box
+            if relation == BETWEEN:
+                self._fit(thing, i, between_fit(box, anchors[0], anchors[1], iou))
+            else:
+                self._fit(thing, i, min(relation_fit(box, relation, anchor, iou) for anchor in anchors))
+
+    def _rank(self, thing: int, key: Callable[[Box], float], rank: int, but: Sequence[Box] = ()) -> None:
+        """1 for the candidate that is meant among those with support, less the farther another one is from it."""
+        ranked = [i for i in self._ranked(thing) if not self._shows_any(i, but)]
+        least = self._config.min_rank_support * self._support(thing, ranked[0]) if ranked else 0.0
+        counted: list[int] = []
+        for i in ranked:
+            boxes = [self._candidates[c].box for c in counted]
+            if self._support(thing, i) >= least and not self._shows_any(i, boxes):
+                counted.append(i)
+        counted.sort(key=lambda i: key(self._candidates[i].box))
+        for i in self._of(thing):
+            self._fit(thing, i, 1 / (1 + abs(counted.index(i) + 1 - rank)) ** 2 if i in counted else 0.0)
+
+    def _most(self, excepted: Sequence[int], index: int) -> float:
+        """The most support that a candidate of an excepted thing has that shows the same object."""
+        box = self._candidates[index].box
+        same = [(e, i) for e in excepted for i in self._of(e) if self._shows_any(i, [box])]
+        return max((self._support(*one) for one in same), default=0.0)
+
+    def _of(self, thing: int) -> list[int]:
+        named = self._request.things[thing]
+        role = "target" if named.of < 0 or named.relation == OR else "anchor"
+        return [i for i, c in enumerate(self._candidates) if c.role == role and c.phrase == named.phrase]
+
+    def _fit(self, thing: int, index: int, fit: float) -> None:
+        """A candidate fits as well as it fits worst."""
+        self._fits[thing, index] = min(fit, self._fits.get((thing, index), 1.0))
+
+    def _best_fit(self, index: int) -> float | None:
+        return max((fit for (_, i), fit in self._fits.items() if i == index), default=None)
+
+    def _fitted(self, fit: float | None, index: int) -> Candidate:
+        candidate = self._candidates[index]
+        return replace(candidate, chosen=False) if fit is None else replace(candidate, relation=fit, chosen=False)
+
+    def _support(self, thing: int, index: int) -> float:
+        return support(self._fitted(self._fits.get((thing, index)), index))
+
+    def _shows_any(self, index: int, boxes: Sequence[Box]) -> bool:
+        box = self._candidates[index].box
+        return any(box_iou(box, other) > self._config.same_object_iou for other in boxes)
+
+
+def _displacement(start: Box, end: Box) -> tuple[float, float]:
+    return end.center[0] - start.center[0], end.center[1] - start.center[1]
+
+
+def _cosine(first: tuple[float, float], second: tuple[float, float]) -> float:
+    length = math.hypot(*first) * math.hypot(*second)
+    return (first[0] * second[0] + first[1] * second[1]) / length if length else 0.0

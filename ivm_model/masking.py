@@ -17,6 +17,8 @@ from scipy.special import ndtr
 from ivm_model.how import HOWS, How
 from storage.records import Box
 
+OUTLINE = (255, 0, 0)
+"""Colour of `outlined`."""
 MAX_CROP_SIDE = 1024
 """Of a crop in pixels, about what an LMM takes in; around a large box of 12,000 x 9,000 pixels it would be 18,000."""
 
@@ -59,6 +61,23 @@ def complement(image_HWC: np.ndarray, mask_HW: np.ndarray, fill: int = 255) -> n
     """
     _check(image_HWC, mask_HW)
     return keep_only(image_HWC, ~mask_HW if mask_HW.dtype == bool else 1.0 - mask_HW, fill)
+
+
+def outlined(image_HWC: np.ndarray, box: Box) -> np.ndarray:
+    """The image with a red outline around the box, a hundredth of the longer side wide and at least two pixels.
+
+    Args:
+        box: may overhang the image; what lies outside is not drawn.
+
+    Returns:
+        HWC uint8, a copy.
+    """
+    _check_image(image_HWC)
+    drawn_HWC = np.ascontiguousarray(image_HWC).copy()
+    width = max(2, round(max(image_HWC.shape[:2]) / 100))
+    first, last = (math.floor(box.x0), math.floor(box.y0)), (math.floor(box.x1) - 1, math.floor(box.y1) - 1)
+    cv2.rectangle(drawn_HWC, first, last, OUTLINE, width)
+    return drawn_HWC
 
 
 def crop_box(image_HWC: np.ndarray, box: Box, context: float = 0.25, fill: int = 255) -> np.ndarray:

@@ -6,7 +6,7 @@ allowed, and DuckDB itself may open no file but the data set's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,29 +131,51 @@ class Catalog:
         self._define("superseded_rows", [], opened.superseded)
         gone = opened.by_kind["light"] if len(opened.superseded) else []
         of_these = " SEMI JOIN superseded_rows USING (recipe, part, position)"
-        self._define("superseded_files", gone, pa.Table.from_batches([], layout.SCHEMAS["light"]), of_these)
+        older = opened.scanned.older
+        self._define("superseded_files", gone, pa.Table.from_batches([], layout.SCHEMAS["light"]), of_these, older)
         for kind, expected in layout.SCHEMAS.items():
             only = " SEMI JOIN snapshot_parts USING (recipe, part)" if opened.snapshot and kind in _OF_PARTS else ""
             if len(opened.superseded) and kind in _OF_OUTCOMES:
                 only += " ANTI JOIN superseded_rows USING (recipe, part, position)"
             # Not `expected.empty_table()`: making an Arrow array of Python values imports pandas, a second of CPU.
-            self._define(f"{kind}_files", opened.by_kind[kind], pa.Table.from_batches([], expected), only)
+            self._define(f"{kind}_files", opened.by_kind[kind], pa.Table.from_batches([], expected), only, older)
 
-    def _define(self, name: str, files: Sequence[Path], otherwise: pa.Table, only: str = "") -> None:
-        """A view over the files, or a table with the same columns where there are none."""
-        if files:
-            listed = _literal([str(path.resolve()) for path in files])
-            self._connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({listed}){only}")
-        else:
-            self._connection.register("arrow_rows", otherwise)
-            self._connection.execute(f"CREATE TABLE {name} AS FROM arrow_rows")
+    def _define(
+        self,
+        name: str,
+        files: Sequence[Path],
+        columns: pa.Table,
+        only: str = "",
+        older: Collection[Path] = frozenset(),
+    ) -> None:
+        """A view over the files, or a table with the same columns where there are none.
+
+        Args:
+            columns: an empty table of them.
+            only: clause that keeps some of the rows.
+            older: files that may lack some of the columns.
+        """
+        same, lacking = ([path for path in files if (path in older) == odd] for odd in (False, True))
+        if lacking or not files:
+            empty = f"{name}_columns" if files else name
+            self._connection.register("arrow_rows", columns)
+            self._connection.execute(f"CREATE TABLE {empty} AS FROM arrow_rows")
             self._connection.unregister("arrow_rows")
+        if files:
+            read = [_parquet(some) for some in (same, lacking) if some]
+            # Not union_by_name, which reads every footer again in each query.
+            rows = " UNION ALL BY NAME ".join([f"FROM {name}_columns", *read]) if lacking else read[0]
+            self._connection.execute(f"CREATE VIEW {name} AS FROM ({rows}){only}")
 
     def _shut(self, files: Sequence[str]) -> None:
         """From here on SQL reaches these files and nothing else: no other path, no extension, no setting."""
         self._connection.execute(f"SET allowed_paths = {_literal(files)}")
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET lock_configuration = true")
+
+
+def _parquet(files: Sequence[Path]) -> str:
+    return f"FROM read_parquet({_literal([str(path.resolve()) for path in files])})"
 
 
 def _literal(texts: Sequence[str]) -> str:

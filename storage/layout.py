@@ -77,11 +77,13 @@ class DataFiles:
 
     Attributes:
         parts: what each trusted file holds; a heavy file holds what its light one does.
+        older: those that were written before `schema.LATER` was.
     """
 
     by_kind: dict[str, list[Path]]
     problems: tuple[Problem, ...]
     parts: dict[Path, tuple[CommittedPart, ...]]
+    older: frozenset[Path] = frozenset()
 
 
 def as_error(problems: Sequence[Problem]) -> ShardError | None:
@@ -127,12 +129,14 @@ def scan(data: Path) -> DataFiles:
         ShardError: a folder of the data set cannot be listed, so that its contents are unknown.
     """
     by_kind: dict[str, list[Path]] = {kind: [] for kind in KINDS}
-    problems, parts = [], {}
+    problems, parts, older = [], {}, set()
     for path in sorted(_parquet_files(data)):
         try:
-            kind, why, parts[path] = _inspect(data, path)
+            kind, why, parts[path], is_older = _inspect(data, path)
         except FileNotFoundError:
             continue
+        if is_older:
+            older.add(path)
         if why:
             problems.append(Problem(path.relative_to(data), why))
         else:
@@ -141,7 +145,7 @@ def scan(data: Path) -> DataFiles:
         by_kind[kind] = _current(by_kind[kind], parts)
     by_kind, all_problems = _pair(data, by_kind, problems)
     trusted = (path for kind, paths in by_kind.items() for path in paths if kind != "heavy")
-    return DataFiles(by_kind, all_problems, {path: parts[path] for path in trusted})
+    return DataFiles(by_kind, all_problems, {path: parts[path] for path in trusted}, frozenset(older))
 
 
 def is_fact(path: PurePath) -> bool:
@@ -175,23 +179,23 @@ def _current(paths: list[Path], parts: dict[Path, tuple[CommittedPart, ...]]) ->
     return [path for path in paths if path not in gone]
 
 
-def _inspect(data: Path, path: Path) -> tuple[str, str, tuple[CommittedPart, ...]]:
-    """(kind, why it cannot be used or "", the parts that it holds)."""
+def _inspect(data: Path, path: Path) -> tuple[str, str, tuple[CommittedPart, ...], bool]:
+    """(kind, why it cannot be used or "", the parts that it holds, whether it lacks a later column)."""
     expected = _expected(path.relative_to(data))
     if expected is None:
-        return "", "foreign: no file of a data set lies here", ()
+        return "", "foreign: no file of a data set lies here", (), False
     try:
         footer = pq.read_metadata(path)
         found = footer.schema.to_arrow_schema()
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        return "", f"torn or not Parquet: {str(error).splitlines()[0]}", ()
+        return "", f"torn or not Parquet: {str(error).splitlines()[0]}", (), False
     kind = expected.metadata[b"ivm_schema"].decode()
     parts = part_files.parts_of(
         re.sub(r"(\.light|\.heavy)?\.parquet$", "", path.name), footer.num_rows, footer.metadata
     )
-    return kind, schema.mismatch(found, expected), parts
+    return kind, schema.mismatch(found, expected), parts, len(found) < len(expected)
 
 
 def _expected(path: Path) -> pa.Schema | None:

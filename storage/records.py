@@ -13,6 +13,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
+from storage.request import Request
+
 MISSING = math.nan
 """A score that no expert gave; stored as SQL NULL."""
 
@@ -32,6 +34,7 @@ class Status(StrEnum):
     REVIEW = "review"
     REJECTED = "rejected"
     NO_TARGET = "no_target"
+    WHOLE_IMAGE = "whole_image"
 
 
 REASONS: dict[str, str] = {
@@ -50,8 +53,10 @@ REASONS: dict[str, str] = {
     "duplicate": "another record with the same image and instruction counts",
     "conflicting_targets": "records with the same image and instruction have different targets, so none of them counts",
     "expert_failed": "an expert raised an error on this sample alone",
-    "not_rewritten": "the rewriter's answer names no target phrase",
-    "not_understood": "too few of the instruction's words are known to the rewriter",
+    "not_rewritten": "the rewriter's answer cannot be read as a request",
+    "nothing_to_point_at": "the rewriter finds nothing in the instruction that an image could show",
+    "whole_image": "the instruction is about the whole image, so every pixel is needed",
+    "not_understood": "too few of the instruction's words are known to the rewriter or the grounder",
     "no_box": "the grounder found no box for any phrase although the target seems present",
     "empty_mask": "no pixel reached the consensus",
     "target_absent": "grounder and LMM agree that the target is not in the image",
@@ -134,43 +139,41 @@ class Sample:
         return image_sha(self.image)
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
-    """What an instruction asks for, in words that a detector can read.
-
-    Attributes:
-        phrases: target noun phrases, one for each target group ("red ring", "green star").
-        anchor: noun phrase that the target is described by ("small blue square"), or "".
-        relation: how the target lies to the anchor: "left of", "right of", "above", "below", or "".
-        quantity: "one" object for each phrase, or "all" that match.
-        understood: share of the instruction's words that the rewriter knows.
-    """
-
-    phrases: tuple[str, ...]
-    anchor: str = ""
-    relation: str = ""
-    quantity: Literal["one", "all"] = "one"
-    understood: float = 1.0
-
-
 Role = Literal["target", "anchor"]
-"""What a phrase is to an instruction."""
+"""What a phrase is to an instruction: meant, or named to describe what is."""
 
 HUMAN = "human"
 """`expert` of a candidate whose box a person drew."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A box that a grounder found for a phrase.
+class Witness:
+    """A box that was united with others in a candidate.
 
     Attributes:
-        expert: `model@revision` of the grounder, or `HUMAN`.
+        expert: `model@revision` of the grounder.
+        phrase: what it was asked for: the candidate's phrase, or its noun alone.
+        score: the grounder's score.
+    """
+
+    expert: str
+    phrase: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A box that grounders found for a phrase.
+
+    Attributes:
+        expert: `model@revision` of the grounder whose box it is, or `HUMAN`.
         role: "target" or "anchor".
         score: the grounder's score of the phrase's own token span.
         p_yes: the verifier's probability that this box shows the phrase; NaN where it was not asked.
         relation: how well the box fits the relation to the anchor; NaN where there is none.
         chosen: the resolve stage kept it.
+        in_context: P(yes) that it is what the instruction means, outlined in the whole image; NaN where not asked.
+        witnesses: every box that was united in it, where several grounders or phrases were asked.
     """
 
     expert: str
@@ -181,6 +184,8 @@ class Candidate:
     p_yes: float = MISSING
     relation: float = MISSING
     chosen: bool = False
+    in_context: float = MISSING
+    witnesses: tuple[Witness, ...] = ()
 
     __eq__ = _same
 
@@ -214,7 +219,7 @@ class Scores:
     """Every number the gate may look at; each is a column of the `labels` view.
 
     Attributes:
-        understood: share of known words of the instruction.
+        understood: share of the instruction's words that rewriter and grounder know.
         presence: the LMM's probability that the target is in the image.
         grounding: least grounder score among the chosen boxes.
         margin: least distance between a chosen candidate's combined score and its runner-up's.
@@ -223,6 +228,8 @@ class Scores:
         predicted_iou, stability: least of the proposals' values.
         agreement: mean pairwise IoU of the proposals.
         area_ratio: fused area over image area.
+        witnessed: least share of the grounders that found a chosen box; NaN with one grounder.
+        in_context: least P(yes) for a chosen candidate, outlined in the whole image.
         p_yes_kept: P(yes) on the image with only the mask's pixels.
         p_yes_complement: P(yes) on the image without the mask's pixels.
         verification: p_yes_kept * (1 - p_yes_complement): sufficient and minimal.
@@ -239,6 +246,8 @@ class Scores:
     stability: float = MISSING
     agreement: float = MISSING
     area_ratio: float = MISSING
+    witnessed: float = MISSING
+    in_context: float = MISSING
     p_yes_kept: float = MISSING
     p_yes_complement: float = MISSING
     verification: float = MISSING
@@ -260,11 +269,11 @@ class Label:
     """The engine's answer for one sample: a soft heatmap (the proposals' vote), a mask, and what is known of them.
 
     The heatmap is derived, not stored: sum(score_i * mask_i) / sum(score_i) over `proposals`
-    (`storage.pixels.rle.vote`). `mask` is all zero for status `no_target`.
+    (`storage.pixels.rle.vote`). `mask` is all zero for status `no_target`, all one for `whole_image`.
     """
 
     sample: Sample
-    rewrite: Rewrite
+    request: Request
     candidates: tuple[Candidate, ...]
     proposals: tuple[Proposal, ...]
     mask: Rle
@@ -287,6 +296,7 @@ class Rejection:
         reason: a key of `REASONS`.
         detail: what was seen, for a person.
         kind, difficulty: as of the sample or the input line; "" where neither could be read.
+        answer: the rewriter's answer as it stood; "" where none was given or asked for.
     """
 
     sample_id: str
@@ -298,6 +308,7 @@ class Rejection:
     instruction: str = ""
     kind: str = ""
     difficulty: str = ""
+    answer: str = ""
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS:

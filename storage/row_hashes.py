@@ -1,6 +1,7 @@
 """Content hashes of rows: independent of files, row groups and compression, so that they outlive a compaction.
 
-A row's text is the JSON of its columns in the order of the schema, as Arrow gives them back. Rows that are about to be
+A row's text is the JSON of its columns in the order of the schema, as Arrow gives them back, without the NULLs of
+`schema.LATER`. Rows that are about to be
 written are brought to that form by `as_read`, without the way through Arrow.
 """
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage import layout
+from storage.schema import LATER
 
 _ROW = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=bytes.hex).encode
 _FACT = json.JSONEncoder(default=bytes.hex).encode
@@ -73,7 +75,8 @@ def as_read(schema: pa.Schema) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
 def _digests(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[tuple[str, ...]]:
     kind = "heavy" if "mask" in schema.names else "light"
     for row in rows:
-        digest = hashlib.blake2b(_ROW(row).encode(), digest_size=16).hexdigest()
+        filled = {name: value for name, value in row.items() if value is not None or name not in LATER}
+        digest = hashlib.blake2b(_ROW(filled).encode(), digest_size=16).hexdigest()
         yield row["recipe"], row["part"], f"{row['position']:010d}", kind, digest
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from itertools import combinations
 from typing import Any
 
@@ -19,12 +19,13 @@ from storage.records import (
     PartResult,
     Proposal,
     Rejection,
-    Rewrite,
     Rle,
     Sample,
     Scores,
     Status,
+    Witness,
 )
+from storage.request import Request, Thing
 
 RowDict = dict[str, Any]
 
@@ -66,7 +67,7 @@ def to_label(light: Mapping[str, Any], heavy: Mapping[str, Any]) -> Label:
     """Join the two rows of a label; `heavy["image"]` must hold the bytes."""
     human = heavy["human_mask"]
     masks = [_mask(heavy, counts) for counts in heavy["proposal_masks"]]
-    candidates = tuple(Candidate(**_floats(c, _CANDIDATE) | {"box": Box(**c["box"])}) for c in light["candidates"])
+    candidates = _candidates(light)
     sample = Sample(
         id=light["sample_id"],
         image=heavy["image"],
@@ -76,7 +77,7 @@ def to_label(light: Mapping[str, Any], heavy: Mapping[str, Any]) -> Label:
     )
     return Label(
         sample=sample,
-        rewrite=Rewrite(**light["rewrite"] | {"phrases": tuple(light["rewrite"]["phrases"])}),
+        request=_request(light),
         candidates=candidates,
         proposals=tuple(
             Proposal(mask=mask, **_floats(row, _PROPOSAL)) for row, mask in zip(light["proposals"], masks, strict=True)
@@ -92,13 +93,13 @@ def to_label(light: Mapping[str, Any], heavy: Mapping[str, Any]) -> Label:
 
 _SAMPLE = ("image_uri", "width", "height", "instruction", "source", "kind", "difficulty", "held_out")
 _SCORES = tuple(f.name for f in fields(Scores))
-_CANDIDATE = tuple(f.name for f in fields(Candidate))
+_CANDIDATE = tuple(f.name for f in fields(Candidate) if f.name not in ("in_context", "witnesses"))
 _PROPOSAL = tuple(f.name for f in fields(Proposal) if f.name != "mask")
 
 
 def _light_rejection(rejection: Rejection) -> RowDict:
     blank = {"image_sha": "", "held_out": False, "has_human": False}
-    return {"outcome": "rejection", **blank, **_flat(rejection)}
+    return {"outcome": "rejection", **blank, **_flat(rejection), "answer": rejection.answer or None}
 
 
 def _light_label(label: Label) -> RowDict:
@@ -110,13 +111,13 @@ def _light_label(label: Label) -> RowDict:
         "image_sha": sample.image_sha,
         "status": label.status.value,
         "reason": label.reason,
-        "rewrite": _flat(label.rewrite),
+        **_request_columns(label.request),
         **_flat(label.scores),
         "human_iou": _null(label.human_iou),
         "has_human": human is not None,
         "area": rle.area(label.mask),
         "human_area": None if human is None else rle.area(human),
-        "candidates": [_flat(candidate) | {"box": _flat(candidate.box)} for candidate in label.candidates],
+        **_candidate_columns(label.candidates),
         "proposals": [_light_proposal(proposal, human) for proposal in label.proposals],
         "pairs": [
             {"first": a.expert, "second": b.expert, "iou": rle.iou(a.mask, b.mask)}
@@ -124,6 +125,51 @@ def _light_label(label: Label) -> RowDict:
         ],
         "experts": [{"role": role, "name": name} for role, name in label.lineage.experts],
     }
+
+
+def _request_columns(request: Request) -> RowDict:
+    short = ("phrases", "anchor", "relation", "quantity", "understood")
+    return {
+        "rewrite": {name: getattr(request, name) for name in short},
+        "scope": request.scope,
+        "things": [_flat(thing) for thing in request.things],
+        "answer": request.answer or None,
+        "answer_notes": list(request.notes) or None,
+    }
+
+
+def _request(light: Mapping[str, Any]) -> Request:
+    """The request of a label row; of one from before `things` was a column, from its short form."""
+    short = dict(light["rewrite"])
+    understood = short.pop("understood")
+    if light.get("things") is None:
+        return replace(Request.of(**short | {"phrases": tuple(short["phrases"])}), understood=understood)
+    things = tuple(Thing(**thing) for thing in light["things"])
+    return Request(things, light["scope"], understood, light["answer"] or "", tuple(light["answer_notes"] or ()))
+
+
+def _candidate_columns(candidates: Sequence[Candidate]) -> RowDict:
+    evidence = [
+        {"in_context": _null(one.in_context), "witnesses": [_flat(witness) for witness in one.witnesses]}
+        for one in candidates
+    ]
+    return {
+        "candidates": [_flat(one, _CANDIDATE) | {"box": _flat(one.box)} for one in candidates],
+        "evidence": evidence if any(row["witnesses"] or row["in_context"] is not None for row in evidence) else None,
+    }
+
+
+def _candidates(light: Mapping[str, Any]) -> tuple[Candidate, ...]:
+    nothing: RowDict = {"in_context": None, "witnesses": []}
+    evidence = light.get("evidence") or [nothing] * len(light["candidates"])
+    return tuple(
+        Candidate(
+            **_floats(row, _CANDIDATE) | {"box": Box(**row["box"])},
+            in_context=MISSING if more["in_context"] is None else more["in_context"],
+            witnesses=tuple(Witness(**witness) for witness in more["witnesses"]),
+        )
+        for row, more in zip(light["candidates"], evidence, strict=True)
+    )
 
 
 def _light_proposal(proposal: Proposal, human: Rle | None) -> RowDict:
@@ -173,4 +219,4 @@ def _flat(record: Any, names: Iterable[str] = ()) -> RowDict:
 
 def _floats(row: Mapping[str, Any], names: Iterable[str]) -> RowDict:
     # The one object MISSING, not any NaN: it makes records with missing scores compare equal.
-    return {name: MISSING if row[name] is None else row[name] for name in names}
+    return {name: MISSING if row.get(name) is None else row[name] for name in names}

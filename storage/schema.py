@@ -12,8 +12,11 @@ import pyarrow as pa
 VERSION = 1
 """Raised when a column changes its name, type or meaning."""
 
+LATER = ("scope", "things", "answer", "answer_notes", "witnessed", "in_context", "evidence")
+"""Columns that files from before them lack: they read as NULL, and a NULL in them is no part of a row's hash."""
+
 SCORES = {
-    "understood": "share of the instruction's words that the rewriter knows",
+    "understood": "share of the instruction's words that rewriter and grounder know",
     "presence": "the LMM's probability that the target is in the image",
     "grounding": "least grounder score among the chosen boxes",
     "margin": "least distance between a chosen candidate's combined score and its runner-up's",
@@ -23,6 +26,8 @@ SCORES = {
     "stability": "least mask stability among the proposals",
     "agreement": "mean pairwise IoU of the proposals",
     "area_ratio": "fused mask area over image area",
+    "witnessed": "least share of the grounders that found a chosen box; NULL with one grounder",
+    "in_context": "least P(yes) for a chosen candidate, outlined in the whole image",
     "p_yes_kept": "P(yes) on the image with only the mask's pixels",
     "p_yes_complement": "P(yes) on the image without the mask's pixels",
     "verification": "p_yes_kept * (1 - p_yes_complement): sufficient and minimal",
@@ -62,7 +67,21 @@ _REWRITE = pa.struct(
         _field("anchor", pa.string(), "noun phrase that the target is described by, or empty"),
         _field("relation", pa.string(), "how the target lies to the anchor, or empty"),
         _field("quantity", pa.string(), "'one' object for each phrase, or 'all' that match"),
-        _field("understood", pa.float64(), "share of the instruction's words that the rewriter knows"),
+        _field("understood", pa.float64(), "share of the instruction's words that rewriter and grounder know"),
+    ]
+)
+
+_THING = pa.struct(
+    [
+        _field("expression", pa.string(), "words that refer to the thing"),
+        _field("noun", pa.string(), "what a detector knows of it; empty where that is the expression"),
+        _field("count", pa.int32(), "how many are meant; 0 for every one that fits"),
+        _field("order", pa.string(), "side from which things are counted, or size by which they are ranked; or empty"),
+        _field("rank", pa.int32(), "the how manieth in that order"),
+        _field("reads", pa.bool_(), "it is writing, to be read"),
+        _field("step", pa.int32(), "step of the instruction that needs it first"),
+        _field("of", pa.int32(), "index of the thing that this one describes; -1 for a target"),
+        _field("relation", pa.string(), "how thing 'of' lies to this one; 'except' and 'or'; empty for a target"),
     ]
 )
 
@@ -76,6 +95,21 @@ _CANDIDATE = pa.struct(
         _field("p_yes", pa.float64(), "the verifier's probability that the box shows the phrase", nullable=True),
         _field("relation", pa.float64(), "how well the box fits the relation to the anchor", nullable=True),
         _field("chosen", pa.bool_(), "the resolve stage kept it"),
+    ]
+)
+
+_WITNESS = pa.struct(
+    [
+        _field("expert", pa.string(), "grounder, model@revision"),
+        _field("phrase", pa.string(), "what it was asked for"),
+        _field("score", pa.float64(), "its score"),
+    ]
+)
+
+_EVIDENCE = pa.struct(
+    [
+        _field("in_context", pa.float64(), "P(yes) with the candidate outlined in the whole image", nullable=True),
+        _field("witnesses", pa.list_(_WITNESS), "the boxes that were united in the candidate"),
     ]
 )
 
@@ -115,17 +149,27 @@ LIGHT = _schema(
     _field("width", pa.int32(), "image width in pixels after EXIF rotation", nullable=True),
     _field("height", pa.int32(), "image height in pixels after EXIF rotation", nullable=True),
     _field("instruction", pa.string(), "what the image is asked for"),
-    _field("status", pa.string(), "accepted, review, rejected or no_target; NULL for a rejection", nullable=True),
+    _field(
+        "status",
+        pa.string(),
+        "accepted, review, rejected, no_target or whole_image; NULL for a rejection",
+        nullable=True,
+    ),
     _field("stage", pa.string(), "the stage that gave up; NULL for a label", nullable=True),
     _field("reason", pa.string(), "reason code, a key of storage.records.REASONS"),
     _field("detail", pa.string(), "what a rejection saw, for a person; NULL for a label", nullable=True),
-    _field("rewrite", _REWRITE, "what the instruction asks for, in words that a detector can read", nullable=True),
+    _field("rewrite", _REWRITE, "what the instruction asks for, in short; 'things' has all of it", nullable=True),
+    _field("scope", pa.string(), "'things', 'whole image' or 'nothing' to point at", nullable=True),
+    _field("things", pa.list_(_THING), "the things that the instruction names, targets and others", nullable=True),
+    _field("answer", pa.string(), "the rewriter's answer as it stood", nullable=True),
+    _field("answer_notes", pa.list_(pa.string()), "what was done to read the answer", nullable=True),
     *(_field(name, pa.float64(), description, nullable=True) for name, description in SCORES.items()),
     _field("human_iou", pa.float64(), "IoU of the label with the human mask", nullable=True),
     _field("has_human", pa.bool_(), "the sample came with a human mask"),
     _field("area", pa.int64(), "foreground pixels of the label", nullable=True),
     _field("human_area", pa.int64(), "foreground pixels of the human mask", nullable=True),
     _field("candidates", pa.list_(_CANDIDATE), "boxes that the grounders found", nullable=True),
+    _field("evidence", pa.list_(_EVIDENCE), "what else is known of each candidate, in their order", nullable=True),
     _field("proposals", pa.list_(_PROPOSAL), "the experts' masks, without pixels", nullable=True),
     _field("pairs", pa.list_(_PAIR), "IoU of every two proposals", nullable=True),
     _field("experts", pa.list_(_EXPERT), "lineage: every model@revision by its role", nullable=True),
@@ -251,5 +295,6 @@ def mismatch(found: pa.Schema, expected: pa.Schema) -> str:
         if seen.get(key) != expected.metadata[key]:
             return f"{key.decode()} is {seen.get(key, b'').decode()!r}, expected {expected.metadata[key].decode()!r}"
     have, want = ({f.name: (f.type, f.nullable) for f in side} for side in (found, expected))
-    odd = sorted(name for name in have | want if have.get(name) != want.get(name) or found.names.count(name) > 1)
+    wrong = {name for name in have | want if have.get(name) != want.get(name) or found.names.count(name) > 1}
+    odd = sorted(name for name in wrong if name in have or name not in LATER)
     return f"these columns differ from schema version {VERSION}: {odd}" if odd else ""

@@ -18,6 +18,7 @@ from ivm_data.cli import (
     questions,
     remote,
     review,
+    rewrite,
     snapshot,
     zoo,
 )
@@ -54,6 +55,7 @@ def options(
 for command in (
     labels.world,
     labels.label,
+    rewrite.rewrite,
     labels.calibrate,
     labels.doctor,
     questions.sql,

@@ -33,9 +33,9 @@ from storage.records import Label, Lineage, PartResult, Rejection, Sample, Timin
 _LOG = logging.getLogger(__name__)
 
 STAGES: dict[str, Callable[[Recipe], Stage]] = {
-    "rewrite": lambda recipe: RewriteStage(get(recipe.rewriter)),
-    "ground": lambda recipe: GroundStage(get(recipe.grounder)),
-    "resolve": lambda recipe: ResolveStage(get(recipe.verifier), recipe.resolve),
+    "rewrite": lambda recipe: RewriteStage(get(recipe.rewriter), recipe.rewrite),
+    "ground": lambda recipe: GroundStage([get(spec) for spec in recipe.grounders], recipe.ground),
+    "resolve": lambda recipe: ResolveStage(get(recipe.verifier), recipe.resolve, len(recipe.grounders)),
     "segment": lambda recipe: SegmentStage(get(recipe.segmenter), [get(spec) for spec in recipe.proposers]),
     "fuse": lambda recipe: FuseStage(calibration(recipe), recipe.fuse),
     "verify": lambda recipe: VerifyStage(get(recipe.verifier), recipe.verify),
@@ -76,13 +76,18 @@ def lineage_of(recipe: Recipe, name: Callable[[ExpertSpec], str]) -> Lineage:
     Args:
         name: an expert's `model@revision`. That of a hub checkpoint is another before it has been downloaded.
     """
-    roles = [(role, getattr(recipe, role)) for role in ("rewriter", "grounder", "segmenter", "verifier")]
-    roles += [("proposer", spec) for spec in recipe.proposers]
-    experts = [(role, name(spec)) for role, spec in roles]
+    experts = [(role, name(spec)) for role, spec in roles_of(recipe)]
     if recipe.calibration:
         calibration(recipe)  # before its file is hashed: whatever is wrong with it shows up in its own words
         experts.append(("calibration", _content_name(Path(embedded(recipe.calibration)))))
     return Lineage(recipe_hash(recipe, experts), tuple(experts))
+
+
+def roles_of(recipe: Recipe) -> list[tuple[str, ExpertSpec]]:
+    """Every expert of a recipe by what it does, in the order in which a label meets them."""
+    roles = [("rewriter", recipe.rewriter), *(("grounder", spec) for spec in recipe.grounders)]
+    roles += [("segmenter", recipe.segmenter), ("verifier", recipe.verifier)]
+    return [*roles, *(("proposer", spec) for spec in recipe.proposers)]
 
 
 class Ledger:

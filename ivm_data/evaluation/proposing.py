@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ivm_data.engine.pipeline import decoded, run_isolated
-from ivm_data.experts.common.protocols import Grounder, MaskProposer, Rewriter, Segmenter
+from ivm_data.experts.common.protocols import MaskProposer, Rewriter, Segmenter
 from ivm_data.selection import ChooseConfig, choose
 from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.rewrite import RewriteStage
@@ -24,19 +24,19 @@ class Proposing:
     def masks(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         """See `System`."""
         drafts = run_isolated(self._rewrite, decoded(samples).kept).kept
-        opinions = self._proposer.propose([d.image_HWC for d in drafts], [d.rewrite for d in drafts])
+        opinions = self._proposer.propose([d.image_HWC for d in drafts], [d.request for d in drafts])
         found = {draft.sample.id: mask_HW for draft, (mask_HW, _) in zip(drafts, opinions, strict=True)}
         return _in_order(samples, found)
 
 
 class Boxes:
-    """The grounder's best box of each phrase, by geometry where a relation is asked for, through the segmenter."""
+    """The grounders' best box of each phrase, by geometry where a relation is asked for, through the segmenter."""
 
     def __init__(
-        self, name: str, rewriter: Rewriter, grounder: Grounder, segmenter: Segmenter, config: ChooseConfig
+        self, name: str, rewriter: Rewriter, ground: GroundStage, segmenter: Segmenter, config: ChooseConfig
     ) -> None:
         self.name, self._config, self._segmenter = name, config, segmenter
-        self._stages = (RewriteStage(rewriter), GroundStage(grounder))
+        self._stages = (RewriteStage(rewriter), ground)
 
     def masks(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         """See `System`."""
@@ -49,7 +49,7 @@ class Boxes:
         return _in_order(samples, found)
 
     def _chosen(self, draft: Draft) -> list[Candidate]:
-        return choose(draft.candidates, draft.rewrite, self._config).chosen
+        return choose(draft.candidates, draft.request, self._config).chosen
 
 
 def _in_order(samples: Sequence[Sample], found: dict[str, np.ndarray]) -> list[np.ndarray]:

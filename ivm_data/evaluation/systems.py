@@ -25,6 +25,7 @@ from ivm_data.engine.pipeline import Pipeline
 from ivm_data.evaluation.proposing import Boxes, Proposing
 from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.recipes.labeling_recipes import recipe as named_recipe
+from ivm_data.stages.ground import GroundStage
 from storage.errors import ConfigError
 from storage.pixels import rle
 from storage.pixels.images import decode
@@ -111,7 +112,9 @@ class _Labels:
 
 def _boxes(name: str, what: str, given: dict[str, str]) -> System:
     recipe = named_recipe(what, given)
-    return Boxes(name, get(recipe.rewriter), get(recipe.grounder), get(recipe.segmenter), recipe.resolve.choose)
+    grounders = [get(spec) for spec in recipe.grounders]
+    ground = GroundStage(grounders, recipe.ground)
+    return Boxes(name, get(recipe.rewriter), ground, get(recipe.segmenter), recipe.resolve.choose)
 
 
 def _proposer(name: str, what: str, given: dict[str, str]) -> System:

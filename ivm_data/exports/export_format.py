@@ -101,7 +101,7 @@ class Item:
     def category(self, kind: Category) -> str:
         """Name of the label's class."""
         if kind == "phrase":
-            return " and ".join(self.label.rewrite.phrases) or self.label.sample.instruction
+            return " and ".join(self.label.request.phrases) or self.label.sample.instruction
         return self.label.sample.instruction if kind == "instruction" else "target"
 
 

@@ -30,6 +30,8 @@ MASK_FEATURES = (
     "stability",
     "agreement",
     "area_ratio",
+    "witnessed",
+    "in_context",
     "p_yes_kept",
     "p_yes_complement",
 )
@@ -38,7 +40,7 @@ VOTE_FEATURES = ("support",)
 MAX_CHARACTERS = 1 << 20
 """Of a calibration's file; one has some thousand."""
 
-_PROBABILITIES = {"support", "presence", "candidate", "p_yes_kept", "p_yes_complement", "grounding"}
+_PROBABILITIES = {"support", "presence", "candidate", "p_yes_kept", "p_yes_complement", "grounding", "in_context"}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def calibrate(labels: Iterable[Label]) -> Calibration:
     proposers: dict[str, _Rows] = defaultdict(_Rows)
     for label in labels:
         human = label.sample.human_mask
-        if human is None or label.sample.held_out:
+        if human is None or label.sample.held_out or label.request.scope == "whole image":
             continue
         if not label.proposals:
             absences.add(label.scores, rle.area(human) == 0)

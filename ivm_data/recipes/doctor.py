@@ -71,8 +71,9 @@ def versions() -> dict[str, str]:
 
 def examine(recipe: Recipe) -> list[Finding]:
     """Everything the recipe's experts need, without loading a model or asking a server."""
-    asked = [(role, getattr(recipe, role)) for role in ("rewriter", "grounder", "segmenter", "verifier")]
-    asked += [(f"proposers.{place}", spec) for place, spec in enumerate(recipe.proposers)]
+    asked = [("rewriter", recipe.rewriter), *((f"grounders.{i}", spec) for i, spec in enumerate(recipe.grounders))]
+    asked += [("segmenter", recipe.segmenter), ("verifier", recipe.verifier)]
+    asked += [(f"proposers.{i}", spec) for i, spec in enumerate(recipe.proposers)]
     return [finding for role, spec in asked for finding in _expert(role, spec)]
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 from ivm_data.config import override
 from ivm_data.experts.registry import ExpertSpec
 from ivm_data.stages.fuse import FuseConfig
 from ivm_data.stages.gate import GateConfig
+from ivm_data.stages.ground import GroundConfig
 from ivm_data.stages.resolve import ResolveConfig
+from ivm_data.stages.rewrite import RewriteConfig
 from ivm_data.stages.verify import VerifyConfig
 from storage import recipes
 from storage.errors import ConfigError
-from storage.validation import Checked, Count
+from storage.validation import FILLED, Checked, Count
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Recipe(Checked):
 
     Attributes:
         name: the function that made it.
-        rewriter, grounder, segmenter, verifier: one expert each.
+        rewriter, segmenter, verifier: one expert each.
+        grounders: one expert or several, whose boxes are united.
         proposers: further experts that propose masks, for the consensus.
         calibration: JSON file that turns scores into quality; `zoo:NAME` for an embedded one, "" for none yet.
         batch_size: drafts that pass through the stages together. It decides the last digits of the scores, so it
@@ -33,11 +36,13 @@ class Recipe(Checked):
 
     name: str
     rewriter: ExpertSpec
-    grounder: ExpertSpec
+    grounders: Annotated[tuple[ExpertSpec, ...], FILLED]
     segmenter: ExpertSpec
     verifier: ExpertSpec
     proposers: tuple[ExpertSpec, ...]
     calibration: str
+    rewrite: RewriteConfig = field(default_factory=RewriteConfig)
+    ground: GroundConfig = field(default_factory=GroundConfig)
     resolve: ResolveConfig = field(default_factory=ResolveConfig)
     fuse: FuseConfig = field(default_factory=FuseConfig)
     verify: VerifyConfig = field(default_factory=VerifyConfig)
@@ -65,7 +70,7 @@ def demo() -> Recipe:
     return Recipe(
         name="demo",
         rewriter=lmm,
-        grounder=ExpertSpec("grounding-dino", {"path": "zoo:grounder"}),
+        grounders=(ExpertSpec("grounding-dino", {"path": "zoo:grounder"}),),
         segmenter=sam,
         verifier=lmm,
         proposers=(ExpertSpec("everything", uses={"segmenter": sam, "verifier": lmm}),),
@@ -79,7 +84,7 @@ def card() -> Recipe:
     return Recipe(
         name="card",
         rewriter=lmm,
-        grounder=_on_gpu("groundingdino", path="weights/groundingdino_swint_ogc.pth", architecture="swin-t"),
+        grounders=(_on_gpu("groundingdino", path="weights/groundingdino_swint_ogc.pth", architecture="swin-t"),),
         segmenter=_on_gpu("segment-anything", path="weights/sam_vit_h_4b8939.pth", architecture="vit_h"),
         verifier=lmm,
         proposers=(_on_gpu("clipseg", path="CIDAS/clipseg-rd64-refined"),),
@@ -93,7 +98,7 @@ def modern() -> Recipe:
     return Recipe(
         name="modern",
         rewriter=lmm,
-        grounder=_on_gpu("mm-grounding-dino", path="openmmlab-community/mm_grounding_dino_large_all"),
+        grounders=(_on_gpu("mm-grounding-dino", path="openmmlab-community/mm_grounding_dino_large_all"),),
         segmenter=_on_gpu("sam2", path="facebook/sam2.1-hiera-large"),
         verifier=lmm,
         proposers=(_on_gpu("sam3", path="facebook/sam3"),),

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, Field
 
+from ivm_data.experts.lmms.prompts import wanted
 from ivm_data.local_page import READING
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.review.access import HEADERS, Access, refuse_body
@@ -157,7 +158,7 @@ def _told(sheet: Sheet) -> dict[str, Any]:
         "height": sheet.image_HWC.shape[0],
         "status": label.status,
         "reason": label.reason,
-        "rewrite": asdict(label.rewrite),
+        "searched": label.request.scope if label.request.scope != "things" else wanted(label.request),
         "scores": asdict(label.scores),
         "proposals": proposals,
     }

@@ -8,6 +8,8 @@ from itertools import combinations
 from statistics import fmean
 from typing import Annotated
 
+import numpy as np
+
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.stages.stage import Draft, Outcome
 from storage.pixels import rle
@@ -44,7 +46,7 @@ class FuseStage:
         """Vote for each draft."""
         kept, rejected = [], []
         for draft in batch:
-            fused = draft if draft.absent else self._fuse(draft)
+            fused = _without_proposals(draft) if draft.is_answered else self._fuse(draft)
             if fused is None:
                 detail = f"the vote of {len(draft.proposals)} proposals leaves no pixel above {self.config.threshold}"
                 rejected.append(draft.reject(self.name, "empty_mask", detail))
@@ -72,3 +74,10 @@ class FuseStage:
             agreement=fmean(pairs) if pairs else MISSING,
             area_ratio=area / (mask.height * mask.width),
         )
+
+
+def _without_proposals(draft: Draft) -> Draft:
+    """An absent target has no mask; an instruction about the whole image has all of it."""
+    if draft.absent:
+        return draft
+    return replace(draft, mask=rle.encode(np.ones(draft.image_HWC.shape[:2], bool))).scored(area_ratio=1.0)

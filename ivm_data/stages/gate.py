@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class GateConfig(Checked):
 
 
 class GateStage:
-    """Verified draft -> label: accepted, review, rejected or no_target, with a reason code.
+    """Verified draft -> label: accepted, review, rejected, no_target or whole_image, with a reason code.
 
     A draft whose scores give no number for the quality is rejected with `no_quality`: every rule would let it pass.
     """
@@ -63,24 +64,40 @@ class GateStage:
         """One label or rejection for each draft."""
         return [self._label(draft) for draft in batch]
 
+    def _quality(self, draft: Draft) -> float:
+        """Calibrated; of a whole image, for which no calibration is fitted, the verifier's P(yes)."""
+        if _answer(draft) == "whole image":
+            return draft.scores.verification
+        return self.calibration.quality(draft.scores, draft.absent)
+
     def _label(self, draft: Draft) -> Label | Rejection:
-        sample, quality = draft.sample, self.calibration.quality(draft.scores, draft.absent)
+        sample, quality = draft.sample, self._quality(draft)
         if not math.isfinite(quality):
             scores = ", ".join(
                 f"{name} {value:.3g}" for name, value in asdict(draft.scores).items() if name != "quality"
             )
             return draft.reject(self.name, "no_quality", f"quality is {quality:g} from {scores}")
         draft = draft.scored(quality=quality)
-        status, reason = decide(draft.scores, draft.absent, bool(draft.unfound), self.config)
+        status, reason = decide(draft.scores, _answer(draft), bool(draft.unfound), self.config)
         mask = draft.mask or rle.encode(np.zeros(draft.image_HWC.shape[:2], bool))
         human_iou = MISSING if sample.human_mask is None else rle.iou(mask, sample.human_mask)
         return Label(
-            sample, draft.rewrite, draft.candidates, draft.proposals, mask, draft.scores,
+            sample, draft.request, draft.candidates, draft.proposals, mask, draft.scores,
             status, reason, self.lineage, human_iou,
         )  # fmt: skip
 
 
-def decide(scores: Scores, absent: bool, incomplete: bool, config: GateConfig) -> tuple[Status, str]:
+Answer = Literal["mask", "absent", "whole image"]
+"""What a draft says: these pixels, none, or all of them."""
+
+
+def _answer(draft: Draft) -> Answer:
+    if draft.absent:
+        return "absent"
+    return "whole image" if draft.request.scope == "whole image" else "mask"
+
+
+def decide(scores: Scores, answer: Answer, incomplete: bool, config: GateConfig) -> tuple[Status, str]:
     """Status and reason code; a rule that sends to review never hides a worse one.
 
     Args:
@@ -88,7 +105,7 @@ def decide(scores: Scores, absent: bool, incomplete: bool, config: GateConfig) -
     """
     if scores.quality < config.reject:
         return Status.REJECTED, "low_quality"
-    if not absent and not config.min_area_ratio <= scores.area_ratio <= config.max_area_ratio:
+    if answer == "mask" and not config.min_area_ratio <= scores.area_ratio <= config.max_area_ratio:
         return Status.REJECTED, "area_outlier"
     doubts = {
         "not_understood": scores.understood < config.min_understood,
@@ -99,4 +116,11 @@ def decide(scores: Scores, absent: bool, incomplete: bool, config: GateConfig) -
     for reason, holds in doubts.items():
         if holds:
             return Status.REVIEW, reason
-    return (Status.NO_TARGET, "target_absent") if absent else (Status.ACCEPTED, "ok")
+    return _ACCEPTED[answer]
+
+
+_ACCEPTED: dict[Answer, tuple[Status, str]] = {
+    "mask": (Status.ACCEPTED, "ok"),
+    "absent": (Status.NO_TARGET, "target_absent"),
+    "whole image": (Status.WHOLE_IMAGE, "whole_image"),
+}

@@ -1,31 +1,66 @@
-"""Instruction -> target phrases, anchor and relation."""
+"""Instruction -> request: the things to look at, the whole image, or nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ivm_data.experts.common.protocols import Rewriter
 from ivm_data.stages.stage import Draft, Outcome
+from storage.records import Rejection
+from storage.request import Request
+from storage.validation import Checked
+
+SHOWN = 200
+"""Characters of an answer that a rejection's detail shows; its column `answer` has all of them."""
+
+
+@dataclass(frozen=True)
+class RewriteConfig(Checked):
+    """How instructions are rewritten.
+
+    Attributes:
+        sees_image: show the rewriter the image, which "what is he holding?" needs. Without it an instruction is asked
+            about once, however many images have it.
+    """
+
+    sees_image: bool = False
 
 
 class RewriteStage:
-    """Sample -> draft with `rewrite`, or a rejection `not_rewritten`."""
+    """Sample -> draft with `request`, or a rejection `not_rewritten` or `nothing_to_point_at`."""
 
     name = "rewrite"
 
-    def __init__(self, rewriter: Rewriter) -> None:
+    def __init__(self, rewriter: Rewriter, config: RewriteConfig | None = None) -> None:
         self.rewriter = rewriter
+        self.config = config or RewriteConfig()
 
     def run(self, batch: Sequence[Draft]) -> Outcome:
-        """Ask once for each distinct instruction of the batch."""
-        instructions = list(dict.fromkeys(draft.sample.instruction for draft in batch))
-        rewrites = dict(zip(instructions, self.rewriter.rewrite(instructions), strict=True))
+        """Ask once for each distinct instruction of the batch, or for each draft where the rewriter sees its image."""
         kept, rejected = [], []
-        for draft in batch:
-            rewrite = rewrites[draft.sample.instruction]
-            if rewrite.phrases:
-                kept.append(replace(draft, rewrite=rewrite).scored(understood=rewrite.understood))
+        for draft, request in zip(batch, self._requests(batch), strict=True):
+            ended = self._ended(draft, request)
+            if ended:
+                rejected.append(ended)
             else:
-                rejected.append(draft.reject(self.name, "not_rewritten", "no target phrase in the answer"))
+                kept.append(replace(draft, request=request).scored(understood=request.understood))
         return Outcome(kept, rejected)
+
+    def _requests(self, batch: Sequence[Draft]) -> list[Request]:
+        if self.config.sees_image:
+            return self.rewriter.rewrite([d.sample.instruction for d in batch], [d.image_HWC for d in batch])
+        instructions = list(dict.fromkeys(draft.sample.instruction for draft in batch))
+        requests = dict(zip(instructions, self.rewriter.rewrite(instructions), strict=True))
+        return [requests[draft.sample.instruction] for draft in batch]
+
+    def _ended(self, draft: Draft, request: Request) -> Rejection | None:
+        if request.scope == "nothing":
+            reason, why = "nothing_to_point_at", "the rewriter finds nothing to look at"
+        elif request.scope == "things" and not request.things:
+            reason, why = "not_rewritten", "; ".join(request.notes) or "no answer"
+        else:
+            return None
+        shown = request.answer if len(request.answer) <= SHOWN else request.answer[:SHOWN] + "..."
+        rejection = draft.reject(self.name, reason, f"{why}; the answer is {shown!r}")
+        return replace(rejection, answer=request.answer)

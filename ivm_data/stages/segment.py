@@ -25,12 +25,12 @@ class SegmentStage:
 
     def run(self, batch: Sequence[Draft]) -> Outcome:
         """Segment once for each distinct image, however many instructions ask about it."""
-        present = [draft for draft in batch if not draft.absent]
+        present = [draft for draft in batch if not draft.is_answered]
         proposals: dict[str, list[Proposal]] = {draft.sample.id: [] for draft in present}
         for draft, proposal in zip(present, self._from_boxes(present), strict=True):
             proposals[draft.sample.id].append(proposal)
         for proposer in self.proposers:
-            masks = proposer.propose([d.image_HWC for d in present], [d.rewrite for d in present])
+            masks = proposer.propose([d.image_HWC for d in present], [d.request for d in present])
             for draft, (mask_HW, score) in zip(present, masks, strict=True):
                 proposals[draft.sample.id].append(Proposal(proposer.name, rle.encode(mask_HW), score, support=score))
         return Outcome([replace(d, proposals=tuple(proposals.get(d.sample.id, ()))) for d in batch], [])

@@ -8,7 +8,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from storage.records import Candidate, Proposal, Rejection, Rewrite, Rle, Sample, Scores
+from storage.records import Candidate, Proposal, Rejection, Rle, Sample, Scores
+from storage.request import Request
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Draft:
 
     sample: Sample
     image_HWC: np.ndarray
-    rewrite: Rewrite = field(default_factory=lambda: Rewrite(phrases=()))
+    request: Request = field(default_factory=Request)
     candidates: tuple[Candidate, ...] = ()
     absent: bool = False
     proposals: tuple[Proposal, ...] = ()
@@ -32,16 +33,22 @@ class Draft:
 
     @property
     def unfound(self) -> tuple[str, ...]:
-        """Target phrases that no chosen box shows; none where the target is absent or a person drew the boxes.
+        """Target phrases that no chosen box shows; none where no box is needed or a person drew the boxes.
 
-        An instruction that asks for all that match needs one box of any phrase.
+        A target with alternatives needs one of them; an instruction that asks for all that match one box of any phrase.
         """
-        if self.absent or self.sample.human_boxes:
+        if self.is_answered or self.sample.human_boxes:
             return ()
         found = {c.phrase for c in self.candidates if c.chosen and c.role == "target"}
-        if self.rewrite.quantity == "all" and found:
+        if self.request.quantity == "all" and found:
             return ()
-        return tuple(phrase for phrase in self.rewrite.phrases if phrase not in found)
+        options = ([self.request.things[i].phrase for i in self.request.options(t)] for t in self.request.targets)
+        return tuple(" or ".join(phrases) for phrases in options if not found & set(phrases))
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether no box and no mask is to be found: the target is absent, or every pixel is needed."""
+        return self.absent or (self.request.scope == "whole image" and not self.sample.human_boxes)
 
     def scored(self, **scores: float) -> Self:
         """A copy with some scores filled in."""

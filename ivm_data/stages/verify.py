@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,6 +11,7 @@ from ivm_data.experts.common.protocols import Verifier
 from ivm_data.experts.lmms import prompts
 from ivm_data.stages.stage import Draft, Outcome
 from storage.pixels import rle
+from storage.records import MISSING
 from storage.validation import Checked, within
 
 
@@ -29,7 +31,7 @@ class VerifyStage:
 
     On the kept pixels the LMM should be able to follow the instruction (sufficient); on the complement it should no
     longer find the target (minimal in the sense that nothing needed was left out). verification = P(yes | kept) *
-    (1 - P(yes | complement)).
+    (1 - P(yes | complement)). Where the whole image is needed there is no complement: verification = P(yes | kept).
     """
 
     name = "verify"
@@ -47,13 +49,13 @@ class VerifyStage:
         for draft in drafts:
             assert draft.mask is not None
             mask_HW = rle.decode(draft.mask)
-            images += [keep_only(draft.image_HWC, mask_HW, dim=self.config.dim), complement(draft.image_HWC, mask_HW)]
-            questions += [
-                prompts.VERIFY.format(instruction=draft.sample.instruction),
-                prompts.COMPLEMENT.format(phrases=prompts.wanted(draft.rewrite)),
-            ]
-        p_yes = self.verifier.p_yes(images, questions)
-        answers = {draft.sample.id: (float(p_yes[2 * i]), float(p_yes[2 * i + 1])) for i, draft in enumerate(drafts)}
+            images.append(keep_only(draft.image_HWC, mask_HW, dim=self.config.dim))
+            questions.append(prompts.VERIFY.format(instruction=draft.sample.instruction))
+            if not draft.is_answered:
+                images.append(complement(draft.image_HWC, mask_HW))
+                questions.append(prompts.COMPLEMENT.format(phrases=prompts.wanted(draft.request)))
+        p_yes = iter(map(float, self.verifier.p_yes(images, questions)))
+        answers = {d.sample.id: (next(p_yes), MISSING if d.is_answered else next(p_yes)) for d in drafts}
         return Outcome([_scored(draft, answers.get(draft.sample.id)) for draft in batch], [])
 
 
@@ -61,4 +63,5 @@ def _scored(draft: Draft, answer: tuple[float, float] | None) -> Draft:
     if answer is None:
         return draft
     kept, rest = answer
-    return draft.scored(p_yes_kept=kept, p_yes_complement=rest, verification=kept * (1 - rest))
+    verification = kept if math.isnan(rest) else kept * (1 - rest)
+    return draft.scored(p_yes_kept=kept, p_yes_complement=rest, verification=verification)

@@ -12,6 +12,7 @@ SELECT
     count(*) FILTER (status = 'review') AS review,
     count(*) FILTER (status = 'rejected') AS rejected,
     count(*) FILTER (status = 'no_target') AS no_target,
+    count(*) FILTER (status = 'whole_image') AS whole_image,
     count(*) FILTER (status = 'accepted') / count(*) AS coverage,
     avg(human_iou) AS human_iou,
     avg(human_iou) FILTER (status = 'accepted') AS accepted_human_iou

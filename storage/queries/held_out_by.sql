@@ -14,6 +14,9 @@ SELECT
     count(*) FILTER (status = 'no_target') AS no_target,
     count(*) FILTER (status = 'no_target' AND human_iou >= $iou) / nullif(count(*) FILTER (status = 'no_target'), 0)
         AS precision_no_target,
+    count(*) FILTER (status = 'whole_image') AS whole_image,
+    count(*) FILTER (status = 'whole_image' AND human_iou >= $iou) / nullif(count(*) FILTER (status = 'whole_image'), 0)
+        AS precision_whole_image,
     avg(human_iou) AS human_iou_all,
     avg(human_iou) FILTER (status = 'accepted') AS human_iou_accepted
 FROM labels

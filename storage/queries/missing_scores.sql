@@ -5,7 +5,8 @@ FROM (
     UNPIVOT (
         SELECT count(*) AS labels, count(*) - count(COLUMNS([
             'understood', 'presence', 'grounding', 'margin', 'candidate', 'relation', 'predicted_iou', 'stability',
-            'agreement', 'area_ratio', 'p_yes_kept', 'p_yes_complement', 'verification', 'quality', 'human_iou'
+            'agreement', 'area_ratio', 'witnessed', 'in_context', 'p_yes_kept', 'p_yes_complement', 'verification',
+            'quality', 'human_iou'
         ]))
         FROM labels
         WHERE starts_with(recipe, $recipe)

@@ -71,9 +71,9 @@ def data(world, tmp_path_factory):
 
 def test_an_expert_of_another_package_labels_images_by_its_name_in_a_recipe(my_package, world, tmp_path):
     command = block("Add an expert", "console")
-    change = re.search(r"--set '(grounder=.+)'", command)[1].partition("=")
+    change = re.search(r"--set '(grounders=.+)'", command)[1].partition("=")
     chosen = recipe("demo", {change[0]: change[2], "proposers": "[]", "resolve.absent_below": "0"})
-    assert chosen.grounder == registry.ExpertSpec("colour-boxes", {"distance": 60})
+    assert chosen.grounders == (registry.ExpertSpec("colour-boxes", {"distance": 60}),)
     run = prepare(world, tmp_path / "data", chosen, part_size=6)
     assert sum(summary.rows for summary in label_manifest(run)) == 6
     with DataSet.open(run.data) as data:

@@ -10,7 +10,7 @@ from ivm_data.recipes.labeling_recipes import demo, recipe, recipe_hash
 from storage.errors import ConfigError
 from storage.records import Status
 
-RECIPE = "57d72747e51e"
+RECIPE = "af17812f364c"
 """Of the demo recipe without its experts' names: labels that exist were made under it."""
 
 
@@ -60,10 +60,10 @@ def test_a_missing_option_is_named():
 
 def test_every_field_of_a_recipe_can_be_overridden_by_a_dotted_path():
     changed = recipe(
-        "demo", {"gate.accept": "0.9", "resolve.choose.min_support": 0.1, "grounder.options.path": "zoo:x"}
+        "demo", {"gate.accept": "0.9", "resolve.choose.min_support": 0.1, "grounders.0.options.path": "zoo:x"}
     )
     assert (changed.gate.accept, changed.resolve.choose.min_support) == (0.9, 0.1)
-    assert changed.grounder.options["path"] == "zoo:x"
+    assert changed.grounders[0].options["path"] == "zoo:x"
     assert changed.segmenter == demo().segmenter
 
 
@@ -157,8 +157,8 @@ def test_the_proposers_of_a_recipe_can_be_emptied_or_replaced():
 
 
 def test_a_part_of_an_expert_that_it_does_not_have_is_an_error_in_words():
-    with pytest.raises(ConfigError, match=r"no field 'grounder.uses.lmm.options': 'grounder.uses.lmm' is None"):
-        recipe("demo", {"grounder.uses.lmm.options.device": "cpu"})
+    with pytest.raises(ConfigError, match=r"no field 'verifier.uses.lmm.options': 'verifier.uses.lmm' is None"):
+        recipe("demo", {"verifier.uses.lmm.options.device": "cpu"})
 
 
 def test_the_hash_of_the_demo_recipe_stays_what_it_was():

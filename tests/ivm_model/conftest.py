@@ -39,7 +39,8 @@ from ivm_model.train.trainer import TrainConfig
 from storage import reviews
 from storage.decisions import FoundLabel, decide
 from storage.pixels import rle
-from storage.records import MISSING, Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
+from storage.records import MISSING, Label, Lineage, PartResult, Sample, Scores, Status, sample_id
+from storage.request import Request
 from storage.shards import commit_part
 
 TRAIN = """
@@ -254,7 +255,7 @@ def _label(
     )
     return Label(
         sample=sample,
-        rewrite=Rewrite(("square",)),
+        request=Request.of(("square",)),
         candidates=(),
         proposals=(),
         mask=rle.encode(machine),

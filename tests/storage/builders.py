@@ -21,7 +21,6 @@ from storage.records import (
     Proposal,
     Rejection,
     Review,
-    Rewrite,
     Sample,
     Scores,
     Status,
@@ -29,6 +28,7 @@ from storage.records import (
     Weight,
     sample_id,
 )
+from storage.request import Request, Thing
 
 RECIPE = "3f9c0a"
 EXPERTS = (("grounder", "dino@1"), ("segmenter", "sam@1"), ("verifier", "lmm@1"))
@@ -48,6 +48,12 @@ def make_mask(rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
     w, h = rng.integers(4, size // 2, 2)
     mask_HW[y : y + h, x : x + w] = True
     return mask_HW
+
+
+def make_request(seed: int) -> Request:
+    things = [Thing("red ring", "ring", count=seed % 3, order="left", rank=2)]
+    things += [Thing("blue square", of=0, relation="left of")] if seed % 2 else []
+    return Request(tuple(things), "things", 0.75, "Sure! find red ring", ("words around the answer were left out",))
 
 
 def make_label(
@@ -89,7 +95,7 @@ def make_label(
             human_mask=human,
             held_out=seed % 6 == 1,
         ),
-        rewrite=Rewrite(("red ring",), "blue square" if seed % 2 else "", "left of" if seed % 2 else "", "one", 0.75),
+        request=make_request(seed),
         candidates=(
             Candidate("dino@1", "red ring", "target", Box(1, 2.5, 30.25, 40), 0.8, float(rng.random()), MISSING, True),
             Candidate("dino@1", "red ring", "target", Box(5, 2, 10, 11), 0.3),

@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 
 import numpy as np
@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import schema
-from storage.records import Label, Reliability, Review, image_sha, sample_id
+from storage.records import Label, Rejection, Reliability, Review, image_sha, sample_id
+from storage.request import Request
 from storage.row_hashes import as_read, combine, fact_digests, row_digests, table_digests
 from storage.rows import fact_row, heavy_rows, light_rows
 
@@ -86,10 +87,20 @@ def test_the_rows_of_a_part_hash_as_they_are_read_back(build, make, kind):
     assert list(row_digests(rows, kind)) == list(table_digests(written))
 
 
+def in_short(outcome):
+    """As labels were before their requests could hold more."""
+    if isinstance(outcome, Rejection):
+        return outcome
+    asked = outcome.request
+    return replace(outcome, request=replace(Request.of(("red ring",), asked.anchor, asked.relation), understood=0.75))
+
+
 def test_hashes_of_committed_parts_stay_what_they_were(build):
     """Footers of every data set carry them; these were written before rows were hashed without Arrow."""
     part = build.make_part(rows=12)
-    content = combine([*row_digests(light_rows(part), schema.LIGHT), *row_digests(heavy_rows(part), schema.HEAVY)])
+    part = replace(part, outcomes=tuple(in_short(outcome) for outcome in part.outcomes))
+    older = [{name: value for name, value in row.items() if name not in schema.LATER} for row in light_rows(part)]
+    content = combine([*row_digests(older, schema.LIGHT), *row_digests(heavy_rows(part), schema.HEAVY)])
     assert content == "0914c71bc4f24f0f8b297dc29ee861af"
 
 

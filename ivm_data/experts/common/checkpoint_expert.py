@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from ivm_data.experts.common.known_words import known_words
 from ivm_model.model.base_models import checkpoint_name, load_model, load_part
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class CheckpointExpert(ABC, Generic[Config]):
         """Read the weights; does nothing the second time."""
         if self._model is None:
             self._model = self._read()
+
+    def known_words(self, phrase: str) -> float:
+        """Share of the phrase's words that the checkpoint's tokenizer knows, in [0, 1]."""
+        return known_words(self._tokenizer, phrase)
 
     @abstractmethod
     def _read(self) -> Any:

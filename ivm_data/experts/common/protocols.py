@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 
 from ivm_data.experts.common.frame import Frame
-from storage.records import Box, Rewrite
+from storage.records import Box
+from storage.request import Request
 
 
 class AnswerError(ValueError):
@@ -61,7 +62,7 @@ def check_lengths(images: Sequence[np.ndarray], rows: Sequence[object], what: st
     """Refuse a call whose images do not pair up with what is asked of them.
 
     Args:
-        what: what belongs to each image: "list of phrases", "rewrite", ...
+        what: what belongs to each image: "list of phrases", "request", ...
     """
     if len(images) != len(rows):
         raise ValueError(f"need one {what} for each image, got {len(rows)} for {len(images)} images")
@@ -81,10 +82,14 @@ class Expert(Protocol):
 
 
 class Rewriter(Expert, Protocol):
-    """Instruction -> target phrases, anchor and relation."""
+    """Instruction -> request."""
 
-    def rewrite(self, instructions: Sequence[str]) -> list[Rewrite]:
-        """One `Rewrite` for each instruction; `phrases` is empty where the answer names none."""
+    def rewrite(self, instructions: Sequence[str], images: Sequence[np.ndarray] | None = None) -> list[Request]:
+        """One `Request` for each instruction; one without things, and with a note why, where its answer is unreadable.
+
+        Args:
+            images: one for each instruction, for the rewriter to look at; None asks in words alone.
+        """
         ...
 
 
@@ -166,8 +171,8 @@ class Chooser(Expert, Protocol):
 
 
 class MaskProposer(Expert, Protocol):
-    """Image and rewritten instruction -> one mask in one step: another vote in the consensus."""
+    """Image and request -> one mask in one step: another vote in the consensus."""
 
-    def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
+    def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         """A (mask HW bool, score in [0, 1]) for each image; an all-zero mask says "not found"."""
         ...

@@ -8,24 +8,24 @@ import cv2
 import numpy as np
 
 from ivm_data.experts.common.protocols import check_lengths
-from storage.records import Rewrite
+from storage.request import Request
 
 MAX_PIXELS = 1 << 21
 """A hundred masks of 12,000 x 9,000 pixels would take 10 GiB; a SAM draws them with 256 x 256 all the same."""
 
-Propose = Callable[[Sequence[np.ndarray], Sequence[Rewrite]], list[tuple[np.ndarray, float]]]
+Propose = Callable[[Sequence[np.ndarray], Sequence[Request]], list[tuple[np.ndarray, float]]]
 
 
 def propose_on_small(
-    propose: Propose, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]
+    propose: Propose, images: Sequence[np.ndarray], requests: Sequence[Request]
 ) -> list[tuple[np.ndarray, float]]:
     """What `propose` answers about copies of at most `MAX_PIXELS`; its masks in the images' own size.
 
     An image that is small enough is passed on as the same object, and so is one copy for all its instructions.
     """
-    check_lengths(images, rewrites, "rewrite")
+    check_lengths(images, requests, "request")
     small = {id(image_HWC): _shrunk(image_HWC) for image_HWC in images}
-    answers = propose([small[id(image_HWC)] for image_HWC in images], rewrites)
+    answers = propose([small[id(image_HWC)] for image_HWC in images], requests)
     return [(_resized(mask_HW, image_HWC), score) for image_HWC, (mask_HW, score) in zip(images, answers, strict=True)]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
+from ivm_data.experts.common.known_words import known_words
 from ivm_data.experts.common.native_weights import file_name, load_strictly
 from ivm_data.experts.common.phrase_score import DELIMITERS, phrase_spans, span_scores
 from ivm_data.experts.common.protocols import Detection, check_lengths
@@ -107,6 +108,10 @@ class NativeGroundingDino(CheckpointExpert[NativeGroundingDinoConfig]):
         self.load()
         model = CaptionModel(self._pixels, self._forward, self._batches, self._model.max_text_len, self._count_tokens)
         return detect(model, images, phrases, self.config)
+
+    def known_words(self, phrase: str) -> float:
+        """Share of the phrase's words that the text encoder's tokenizer knows, in [0, 1]."""
+        return known_words(self._model.tokenizer, phrase)
 
     def _count_tokens(self, text: str) -> int:
         # With padding, as the model: a tokenizer keeps that as a state, which threads must not change for each other.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,16 +14,17 @@ from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.finite import check_finite
 from ivm_data.experts.common.frame import Frame
+from ivm_data.experts.common.known_words import known_words
 from ivm_data.experts.common.protocols import AnswerError, Reply, check_lengths
-from ivm_data.experts.lmms import chat_messages, prompts
+from ivm_data.experts.lmms import chat_messages
 from ivm_data.experts.lmms.asked import Asked, asked_of, smaller
 from ivm_data.experts.lmms.chat_messages import NO, YES
-from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
+from ivm_data.experts.lmms.rewriting import REWRITE_TOKENS, rewrite_by
 from ivm_data.experts.lmms.shared_prefix import by_image, last_logits
 from ivm_data.experts.lmms.whole_image import MAX_PIXELS, MaxPixels, crop_of, whole_image
 from ivm_model.model.base_models import Dtype
 from storage.errors import WeightsError
-from storage.records import Rewrite
+from storage.request import Request
 from storage.validation import Checked, Count
 
 
@@ -75,14 +75,16 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         self._yes_ids, self._no_ids = (_single_tokens(self._tokenizer, words, config.path) for words in (YES, NO))
         return model
 
-    def rewrite(self, instructions: Sequence[str]) -> list[Rewrite]:
-        """Ask in words alone, without an image; read the answer strictly."""
-        asked = [prompts.REWRITE.format(instruction=text) for text in instructions]
-        answers = self._generate(chat_messages.REWRITE, None, asked)
-        return [
-            replace(parse_rewrite(answer), understood=self._understood(text))
-            for text, answer in zip(instructions, answers, strict=True)
-        ]
+    def rewrite(self, instructions: Sequence[str], images: Sequence[np.ndarray] | None = None) -> list[Request]:
+        """See `Rewriter`; an instructed model is asked again where its answer cannot be read."""
+        instructed = self.config.instructed
+
+        def reply(shown: Sequence[np.ndarray] | None, questions: Sequence[str], task: str) -> list[Reply]:
+            return self.reply(shown, questions, task, REWRITE_TOKENS if instructed else None)
+
+        requests = rewrite_by(reply, instructions, images, instructed)
+        known = (known_words(self._tokenizer, text) for text in instructions)
+        return [replace(request, understood=share) for request, share in zip(requests, known, strict=True)]
 
     def p_yes(self, images: Sequence[np.ndarray], questions: Sequence[str]) -> np.ndarray:
         """P(yes) = e^yes / (e^yes + e^no), (N,) float32; e^yes sums over the spellings in `YES`.
@@ -246,15 +248,6 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         if image_HWC is not None:
             content.insert(0, {"type": "image", "image": Image.fromarray(image_HWC)})
         return [{"role": "user", "content": content}]
-
-    def _understood(self, instruction: str) -> float:
-        """Share of words that the tokenizer spells without its unknown token; 0 without words."""
-        tokenizer = self._tokenizer
-        words = re.findall(r"\w+", instruction)
-        # With padding, as `_ask`: a tokenizer keeps that as a state, which threads must not change for each other.
-        spelled = [tokenizer([word], padding=True, add_special_tokens=False)["input_ids"][0] for word in words]
-        known = [tokenizer.unk_token_id not in ids for ids in spelled]
-        return sum(known) / len(known) if known else 0.0
 
 
 def _model_class(path: str, revision: str) -> Any:

@@ -41,7 +41,7 @@ def read_json(answer: str) -> list[JsonValue]:
 
     What a model thought before it answered, up to `</think>`, is no part of the answer.
     """
-    text = _without_thoughts(answer.strip())
+    text = without_thoughts(answer.strip())
     if len(text) > MAX_CHARACTERS:
         return []
     found: list[JsonValue] = []
@@ -64,7 +64,7 @@ def read_json(answer: str) -> list[JsonValue]:
     return found
 
 
-def _without_thoughts(text: str) -> str:
+def without_thoughts(text: str) -> str:
     """What follows `</think>`; nothing where a thought does not end. Some chat templates open the first thought."""
     if text.startswith(("[", "{", "```")):
         return text

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,21 @@ import numpy as np
 from ivm_data.experts.common.frame import Frame
 from ivm_data.experts.common.protocols import AnswerError, Reply, check_lengths
 from ivm_data.experts.common.usage import Usage
-from ivm_data.experts.lmms import chat_messages, prompts
+from ivm_data.experts.lmms import chat_messages, request_json
 from ivm_data.experts.lmms.openai_client import OpenAiClient, OpenAiConfig
+from ivm_data.experts.lmms.request_reader import read
 from ivm_data.experts.lmms.response_cache import ResponseCache, response_key
-from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
+from ivm_data.experts.lmms.rewriting import REWRITE_TOKENS, is_readable, rewrite_by
 from ivm_data.experts.lmms.whole_image import Crop, whole_image
 from storage.errors import ConfigError
-from storage.records import Rewrite
+from storage.request import Request
 
 TOP_LOGPROBS = 20
 """The most that OpenAI and, by default, vLLM give for a token."""
 LOGPROB_TRIES = 2
 """How often a question is asked whose log-probabilities cannot be used."""
+SCHEMA_REFUSED = re.compile("response_format|json_schema|guided|grammar|structured")
+"""In what a server says that decodes by no schema."""
 VOTE_TOKENS = 4
 """Room for "yes" with its full stop and the end."""
 
@@ -51,6 +54,8 @@ class OpenAiLmm:
         self._cache = ResponseCache(config.cache) if config.cache else None
         self._offers_logprobs: bool | None = None
         """None until the first answer."""
+        self._offers_schema = True
+        """Until it refuses one."""
 
     @property
     def name(self) -> str:
@@ -68,11 +73,19 @@ class OpenAiLmm:
         """Check that the server answers and offers the model; does nothing the second time."""
         self._client.load()
 
-    def rewrite(self, instructions: Sequence[str]) -> list[Rewrite]:
-        """Ask in words alone, without an image; read the answer strictly. A server does not say what it understood."""
-        texts = [prompts.REWRITE.format(instruction=text) for text in instructions]
-        answers = self._ask_all(chat_messages.REWRITE, None, texts, partial(self._say, whole=True), _is_rewrite)
-        return [parse_rewrite(answer) for answer in answers]
+    def rewrite(self, instructions: Sequence[str], images: Sequence[np.ndarray] | None = None) -> list[Request]:
+        """See `Rewriter`; a server does not say what it understood.
+
+        An instructed model's answer is decoded by the schema of a request, where the server can.
+        """
+        instructed = self.config.instructed
+
+        def reply(shown: Sequence[np.ndarray] | None, questions: Sequence[str], task: str) -> list[Reply]:
+            say, tokens = (self._by_schema, REWRITE_TOKENS) if instructed else (self._text_and_end, None)
+            said = self._ask_all(task, shown, questions, say, _is_request, tokens=tokens)
+            return [Reply(text, end == "length") for text, end in said]
+
+        return rewrite_by(reply, instructions, images, instructed)
 
     def p_yes(self, images: Sequence[np.ndarray], questions: Sequence[str]) -> np.ndarray:
         """P(yes), (N,) float32: from the first token's log-probabilities, or from votes where none are offered.
@@ -179,15 +192,22 @@ class OpenAiLmm:
         """What is sent of an image, and where it lies in that."""
         return whole_image(image_HWC, self.config.max_pixels, Crop() if self.config.square else None)
 
-    def _text_and_end(self, question: _Question) -> tuple[str, str]:
+    def _text_and_end(self, question: _Question, **parameters: Any) -> tuple[str, str]:
         """The answer in words, and the reason why it ends."""
-        choice = self._send(question, max_tokens=question.tokens, temperature=0)
+        choice = self._send(question, max_tokens=question.tokens, temperature=0, **parameters)
         return (choice.message.content or "").strip(), str(choice.finish_reason)
 
-    def _say(self, question: _Question, whole: bool = False) -> str:
-        """The answer in words; where it must be whole, a cut one is as good as none."""
-        text, end = self._text_and_end(question)
-        return "" if whole and end == "length" else text
+    def _by_schema(self, question: _Question) -> tuple[str, str]:
+        """As `_text_and_end`, decoded by the schema of a request where the server offers that."""
+        if self._offers_schema:
+            form = {"type": "json_schema", "json_schema": {"name": "request", "schema": request_json.schema()}}
+            try:
+                return self._text_and_end(question, response_format=form)
+            except AnswerError as error:
+                if not SCHEMA_REFUSED.search(str(error)):
+                    raise
+                self._offers_schema = False
+        return self._text_and_end(question)
 
     def _first_tokens(self, question: _Question) -> list[tuple[str, float]]:
         """The likeliest first tokens of an answer with their log-probabilities."""
@@ -254,8 +274,8 @@ class OpenAiLmm:
         return (sum(votes) + 1) / (len(votes) + 2)
 
 
-def _is_rewrite(answer: str) -> bool:
-    return bool(parse_rewrite(answer).phrases)
+def _is_request(said: tuple[str, str]) -> bool:
+    return is_readable(read(said[0], said[1] == "length"))
 
 
 def _has_text(said: tuple[str, str]) -> bool:

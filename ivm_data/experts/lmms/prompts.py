@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ivm_data.experts.lmms.box_answers import BoxFormat
-from storage.records import Rewrite
+from storage.request import OR, Request
 
 REWRITE = "{instruction} What should I find?"
-"""Text only; the answer is read by `rewrite_grammar.parse_rewrite`."""
+"""The answer is read by `request_reader.read_request`."""
 COMPLICATE = "{phrase} Write {count} instructions that need it."
 """Text only; the answer is read by `written_instructions.read_instructions`."""
 VERIFY = "{instruction} Can you follow it?"
@@ -17,6 +17,8 @@ PRESENCE = "Is there a {phrase}?"
 """Over the whole image."""
 CANDIDATE = "Is this a {phrase}?"
 """Over `crop_box(image, box, CANDIDATE_CONTEXT)`."""
+IN_CONTEXT = "{instruction} Is the thing in the red outline part of what is meant?"
+"""Over `outlined(image, box)`."""
 _QWEN_BOXES = "Outline the position of each {phrase} and output all the bbox coordinates in JSON format."
 BOXES: dict[BoxFormat, str] = {
     "qwen2.5": _QWEN_BOXES,
@@ -31,7 +33,16 @@ CANDIDATE_CONTEXT = 0.25
 """Margin around a candidate's box on every side, as a share of its longer side."""
 
 
-def wanted(rewrite: Rewrite) -> str:
+def wanted(request: Request) -> str:
     """The targets in words for COMPLEMENT: "red ring or green star", "star left of small blue square"."""
-    targets = " or ".join(rewrite.phrases)
-    return f"{targets} {rewrite.relation} {rewrite.anchor}" if rewrite.relation else targets
+    return " or ".join(dict.fromkeys(_described(request, i) for t in request.targets for i in request.options(t)))
+
+
+def _described(request: Request, index: int) -> str:
+    """A thing with all that describes it, in words."""
+    words = [request.things[index].expression]
+    described = [(i, one) for i, one in request.describing(index) if one.relation != OR]
+    for relation in dict.fromkeys(one.relation for _, one in described):
+        others = [_described(request, i) for i, one in described if one.relation == relation]
+        words.append(f"{relation} {' and '.join(others)}")
+    return " ".join(words)

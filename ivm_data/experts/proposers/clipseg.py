@@ -14,7 +14,7 @@ from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.proposers.mask_proposals import ScoredMask, from_heatmap, propose_by_image, spoken
 from ivm_model.model.base_models import Dtype, to_device
-from storage.records import Rewrite
+from storage.request import Request
 from storage.validation import Checked, Count, within
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ class ClipSeg(CheckpointExpert[ClipSegConfig]):
 
         return self._from_pretrained(CLIPSegForImageSegmentation, ViTImageProcessorPil, dtype=self.config.dtype)
 
-    def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
+    def propose(self, images: Sequence[np.ndarray], requests: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         """The pixels that reach the threshold for any target phrase; the score is their mean probability."""
-        check_lengths(images, rewrites, "rewrite")
+        check_lengths(images, requests, "request")
         self.load()
-        phrases = [spoken(rewrite.phrases) for rewrite in rewrites]
+        phrases = [spoken(request.phrases) for request in requests]
         asked = [i for i, row in enumerate(phrases) if row]
 
         def propose(pixels: Sequence[torch.Tensor], groups: Sequence[list[int]]) -> Iterable[list[ScoredMask]]:

@@ -17,7 +17,8 @@ from ivm_data.experts.lmms import prompts
 from ivm_data.experts.segmenters.automatic_masks import AutomaticMask, AutomaticMaskConfig, things_in
 from ivm_data.selection import ChooseConfig, choose, support
 from ivm_model.masking import crop_box
-from storage.records import Candidate, Rewrite, Role
+from storage.records import Candidate, Role
+from storage.request import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +50,23 @@ class Everything:
         self.segmenter.load()
         self.verifier.load()
 
-    def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
+    def propose(self, images: Sequence[np.ndarray], requests: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         """Things of each distinct image, each asked about each phrase, chosen as the resolve stage chooses boxes."""
-        return propose_on_small(self._propose, images, rewrites)
+        return propose_on_small(self._propose, images, requests)
 
-    def _propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
+    def _propose(self, images: Sequence[np.ndarray], requests: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         distinct = {id(image): image for image in images}
         found = things_in(list(distinct.values()), self.segmenter, self.config)
         things = dict(zip(distinct, found, strict=True))
         return [
-            self._answer(image, things[id(image)], rewrite) for image, rewrite in zip(images, rewrites, strict=True)
+            self._answer(image, things[id(image)], request) for image, request in zip(images, requests, strict=True)
         ]
 
     def _answer(
-        self, image_HWC: np.ndarray, things: Sequence[AutomaticMask], rewrite: Rewrite
+        self, image_HWC: np.ndarray, things: Sequence[AutomaticMask], request: Request
     ) -> tuple[np.ndarray, float]:
-        asked: list[tuple[str, Role]] = [(phrase, "target") for phrase in rewrite.phrases]
-        asked += [(rewrite.anchor, "anchor")] if rewrite.anchor else []
+        asked: list[tuple[str, Role]] = [(phrase, "target") for phrase in request.phrases]
+        asked += [(phrase, "anchor") for phrase in request.described_by]
         crops = [crop_box(image_HWC, thing.box, self.config.crop_context) for thing in things]
         p_yes = self.verifier.p_yes(
             crops * len(asked), [prompts.CANDIDATE.format(phrase=phrase) for phrase, _ in asked for _ in things]
@@ -74,7 +75,7 @@ class Everything:
             Candidate(self.name, phrase, role, thing.box, min(max(thing.predicted_iou, 0.0), 1.0), float(p))
             for ((phrase, role), thing), p in zip(((a, t) for a in asked for t in things), p_yes, strict=True)
         ]
-        choice = choose(candidates, rewrite, self.config.choose)
+        choice = choose(candidates, request, self.config.choose)
         masks = [
             things[i % len(things)].mask_HW
             for i, candidate in enumerate(choice.candidates)

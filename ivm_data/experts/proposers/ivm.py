@@ -13,12 +13,12 @@ from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.image_groups import batches_by_image
 from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.common.protocols import check_lengths
-from ivm_data.experts.lmms.rewrite_grammar import format_rewrite
+from ivm_data.experts.lmms.request_line import format_line
 from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
 from ivm_data.experts.segmenters.prompted_masks import MAX_ASPECT
 from ivm_model.model.masking_model import Encoded
 from ivm_model.predictor import Predictor
-from storage.records import Rewrite
+from storage.request import Request
 from storage.validation import Checked, Count, within
 
 
@@ -47,7 +47,7 @@ class IvmConfig(Checked):
 
 
 class Ivm(CheckpointExpert[IvmConfig]):
-    """MaskProposer: the model's heatmap for the rewrite in words, one image encoding for all of an image's rewrites."""
+    """MaskProposer: the model's heatmap for the request in words, one image encoding for all of an image's requests."""
 
     def __init__(self, config: IvmConfig) -> None:
         super().__init__(config)
@@ -56,15 +56,15 @@ class Ivm(CheckpointExpert[IvmConfig]):
         config = self.config
         return Predictor.from_pretrained(Path(config.path), config.sam, config.lmm).model.to(config.device)
 
-    def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
+    def propose(self, images: Sequence[np.ndarray], requests: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         """The pixels that reach the threshold; the score is their mean probability."""
-        check_lengths(images, rewrites, "rewrite")
+        check_lengths(images, requests, "request")
         self.load()
         results = [not_found(image) for image in images]
-        asked = [i for i, rewrite in enumerate(rewrites) if rewrite.phrases]
+        asked = [i for i, request in enumerate(requests) if request.phrases]
         for groups in batches_by_image(images, asked, self.config.images_per_batch):
             encoded = self._model.encode([padded_image(images[rows[0]], MAX_ASPECT) for rows in groups])
-            questions = [(k, format_rewrite(rewrites[i])) for k, rows in enumerate(groups) for i in rows]
+            questions = [(k, format_line(requests[i])) for k, rows in enumerate(groups) for i in rows]
             asking = [i for rows in groups for i in rows]
             for i, heatmap_HW in zip(asking, self._decode(encoded, questions), strict=True):
                 height, width = images[i].shape[:2]

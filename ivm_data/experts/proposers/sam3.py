@@ -16,7 +16,8 @@ from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.proposers.mask_proposals import ScoredMask, propose_by_image, spoken
 from ivm_data.selection import ChooseConfig, choose, support
 from ivm_model.model.base_models import Dtype, to_device
-from storage.records import Box, Candidate, Rewrite, Role
+from storage.records import Box, Candidate, Role
+from storage.request import Request
 from storage.validation import Checked, Count, Share
 
 if TYPE_CHECKING:
@@ -76,19 +77,19 @@ class Sam3(CheckpointExpert[Sam3Config]):
         # Released checkpoints call themselves "sam3_video".
         return self._from_pretrained(Sam3Model, Sam3ImageProcessor, dtype=self.config.dtype, also=("sam3_video",))
 
-    def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
+    def propose(self, images: Sequence[np.ndarray], requests: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         """The chosen instances of the target phrases; the score is the least of theirs and of phrases without any."""
-        check_lengths(images, rewrites, "rewrite")
+        check_lengths(images, requests, "request")
         self.load()
-        asked = [i for i, rewrite in enumerate(rewrites) if spoken(rewrite.phrases)]
+        asked = [i for i, request in enumerate(requests) if spoken(request.phrases)]
 
         def propose(pixels: Sequence[torch.Tensor], groups: Sequence[list[int]]) -> Iterable[list[ScoredMask]]:
-            named = [(k, (*rewrites[i].phrases, rewrites[i].anchor)) for k, rows in enumerate(groups) for i in rows]
+            named = [(k, _asked(requests[i])) for k, rows in enumerate(groups) for i in rows]
             pairs = list(dict.fromkeys((k, words) for k, phrases in named for words in spoken(phrases)))
             found = dict(zip(pairs, self._detect(self._see(pixels), pairs), strict=True))
             for k, rows in enumerate(groups):
                 seen = {words: answer for (image, words), answer in found.items() if image == k}
-                yield [self._answer(images[i].shape[:2], seen, rewrites[i]) for i in rows]
+                yield [self._answer(images[i].shape[:2], seen, requests[i]) for i in rows]
 
         return propose_by_image(images, asked, self._images, self._pixels, propose)
 
@@ -131,13 +132,13 @@ class Sam3(CheckpointExpert[Sam3Config]):
         return self._prompts.run(read, pairs)
 
     def _answer(
-        self, original_hw: tuple[int, int], seen: Mapping[str, _Found], rewrite: Rewrite
+        self, original_hw: tuple[int, int], seen: Mapping[str, _Found], request: Request
     ) -> tuple[np.ndarray, float]:
-        asked: list[tuple[str, Role]] = [(phrase, "target") for phrase in rewrite.phrases if clean(phrase)]
-        asked += [(rewrite.anchor, "anchor")] if clean(rewrite.anchor) else []
+        asked: list[tuple[str, Role]] = [(phrase, "target") for phrase in request.phrases if clean(phrase)]
+        asked += [(phrase, "anchor") for phrase in request.described_by if clean(phrase)]
         candidates = [c for phrase, role in asked for c in self._candidates(phrase, role, seen, original_hw)]
         logits = [logits_hw for phrase, _ in asked for logits_hw in seen[clean(phrase)].logits_Nhw]
-        choice = choose(candidates, rewrite, self.config.choose)
+        choice = choose(candidates, request, self.config.choose)
         mask_HW = np.zeros(original_hw, bool)
         for candidate, logits_hw in zip(choice.candidates, logits, strict=True):
             if candidate.chosen and candidate.role == "target":
@@ -154,6 +155,10 @@ class Sam3(CheckpointExpert[Sam3Config]):
         (height, width), found = original_hw, seen[clean(phrase)]
         for score, (x0, y0, x1, y1) in zip(found.score_N.tolist(), found.box_N4.tolist(), strict=True):
             yield Candidate(self.name, phrase, role, Box(x0 * width, y0 * height, x1 * width, y1 * height), score)
+
+
+def _asked(request: Request) -> tuple[str, ...]:
+    return (*request.phrases, *request.described_by)
 
 
 def _upscaled(logits_hw: torch.Tensor, original_hw: tuple[int, int]) -> np.ndarray:

@@ -32,7 +32,8 @@ from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
 from ivm_data.experts.segmenters.automatic_masks import AutomaticMask, AutomaticMaskConfig, things_in
 from ivm_model.masking import crop_box, keep_only
 from ivm_model.model.base_models import Dtype, to_device
-from storage.records import Box, Rewrite
+from storage.records import Box
+from storage.request import Request
 from storage.validation import Count, Rule, within
 
 if TYPE_CHECKING:
@@ -94,14 +95,14 @@ class SamClip(CheckpointExpert[SamClipConfig]):
 
         return self._from_pretrained(CLIPModel, CLIPImageProcessorPil, dtype=self.config.dtype)
 
-    def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
+    def propose(self, images: Sequence[np.ndarray], requests: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         """The pixels whose heat reaches the threshold for any target phrase; the score is their mean heat."""
-        return propose_on_small(self._propose, images, rewrites)
+        return propose_on_small(self._propose, images, requests)
 
-    def _propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Rewrite]) -> list[tuple[np.ndarray, float]]:
+    def _propose(self, images: Sequence[np.ndarray], requests: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         self.load()
         results = [not_found(image) for image in images]
-        phrases = [[words for phrase in rewrite.phrases if (words := without_markup(phrase))] for rewrite in rewrites]
+        phrases = [[words for phrase in request.phrases if (words := without_markup(phrase))] for request in requests]
         contrast_C = self._contrasts(dict.fromkeys(phrase for row in phrases for phrase in row))
         asked = [i for i, row in enumerate(phrases) if row]
         for groups in batches_by_image(images, asked, self.config.images_per_batch):

@@ -116,7 +116,7 @@ async function open() {
 
 function showFacts(item) {
   const label = state.label;
-  const searched = label.rewrite.phrases.join(", ") + (label.rewrite.relation ? ` ${label.rewrite.relation} ${label.rewrite.anchor}` : "");
+  const searched = label.searched;
   const rows = [["label", `${state.at + 1} of ${state.items.length}`], ["status", `${label.status} (${label.reason})`],
     ["information", show2(item.information)], ["source", [label.source, label.kind].filter(Boolean).join(", ")], ["looks for", searched]];
   for (const name of SCORES) if (label.scores[name] !== null) rows.push([name, show2(label.scores[name])]);

@@ -44,7 +44,11 @@ def rewriting(lmm: HfLmm, scenes: Sequence[Scene]) -> float:
     rng = np.random.default_rng(_SEED)
     pairs = [pair for scene in scenes for kind in KINDS if (pair := compose(scene, kind, rng)) is not None]
     answers = lmm.rewrite([pair.instruction for pair in pairs])
-    return float(np.mean([answer == lmm_views.rewrite_of(pair) for answer, pair in zip(answers, pairs, strict=True)]))
+    return float(
+        np.mean(
+            [answer.things == lmm_views.request_of(pair).things for answer, pair in zip(answers, pairs, strict=True)]
+        )
+    )
 
 
 def verification(lmm: HfLmm, scenes: Sequence[Scene], dim: float = prompts.VERIFY_DIM) -> dict[str, float]:

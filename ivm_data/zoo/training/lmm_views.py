@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ivm_data.experts.lmms import prompts
-from ivm_data.experts.lmms.rewrite_grammar import format_rewrite
+from ivm_data.experts.lmms.request_line import format_line
 from ivm_data.worlds.grammar import KINDS, WorldPair, compose
 from ivm_data.worlds.phrases import Description, parse
 from ivm_data.worlds.scene import ATTRIBUTES, HELD_OUT, Scene
@@ -18,7 +18,8 @@ from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, OBJECT_LEVEL, corrupted
 from ivm_data.zoo.training.lmm_model import Size
 from ivm_data.zoo.training.schedule import normalise
 from ivm_model.masking import complement, crop_box, keep_only
-from storage.records import Box, Rewrite
+from storage.records import Box
+from storage.request import Request
 
 PAIRS_PER_KIND = 3
 ASKS = 4
@@ -58,14 +59,14 @@ def pool(scene: Scene, rng: np.random.Generator) -> list[WorldPair]:
     return list({pair.instruction: pair for pair in pairs if pair is not None}.values())
 
 
-def rewrite_of(pair: WorldPair) -> Rewrite:
+def request_of(pair: WorldPair) -> Request:
     """The rewrite that the rewriter should give for a pair."""
-    return Rewrite(pair.phrases, pair.anchor, pair.relation, pair.quantity)
+    return Request.of(pair.phrases, pair.anchor, pair.relation, pair.quantity)
 
 
 def rewrite_ask(pair: WorldPair) -> Ask:
-    """Instruction -> the line that `parse_rewrite` reads."""
-    return Ask(prompts.REWRITE.format(instruction=pair.instruction), format_rewrite(rewrite_of(pair)), "rewrite")
+    """Instruction -> the line that `read_request` reads."""
+    return Ask(prompts.REWRITE.format(instruction=pair.instruction), format_line(request_of(pair)), "rewrite")
 
 
 def full_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
@@ -185,7 +186,7 @@ def complement_ask(scene: Scene, pair: WorldPair, removed_HW: np.ndarray) -> Ask
         return None
     if any(GONE < share < STILL_THERE for share in left):
         return None
-    question = prompts.COMPLEMENT.format(phrases=prompts.wanted(rewrite_of(pair)))
+    question = prompts.COMPLEMENT.format(phrases=prompts.wanted(request_of(pair)))
     return Ask(question, _yes(any(share >= STILL_THERE for share in left)), f"complement/{pair.kind}")
 
 

@@ -17,7 +17,8 @@ from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
 from storage.data_set import DataSet
 from storage.pixels import rle
-from storage.records import Label, Lineage, PartResult, Rejection, Rewrite, Sample, Scores, Status
+from storage.records import Label, Lineage, PartResult, Rejection, Sample, Scores, Status
+from storage.request import Request
 
 RECIPE = "0123456789ab"
 SIZE = 16
@@ -93,7 +94,7 @@ class Labeler:
         mask_HW[: 1 + int(hashlib.md5(sample.id.encode()).hexdigest(), 16) % SIZE] = True
         return Label(
             sample,
-            Rewrite(("ring",)),
+            Request.of(("ring",)),
             (),
             (),
             rle.encode(mask_HW),

@@ -23,7 +23,8 @@ from ivm_data.worlds.scene import draw_scene
 from ivm_data.zoo.embedded import WEIGHTS
 from storage.catalog import Catalog
 from storage.errors import ConfigError, WeightsError
-from storage.records import Box, Rewrite
+from storage.records import Box
+from storage.request import Request
 
 NATIVE = {"groundingdino", "segment-anything"}
 REMOTE = {"openai"}
@@ -76,7 +77,7 @@ def ask(expert, phrase):
     if hasattr(expert, "ground"):
         return expert.ground([IMAGE], [[phrase]])
     if hasattr(expert, "propose"):
-        return expert.propose([IMAGE], [Rewrite((phrase,))])
+        return expert.propose([IMAGE], [Request.of((phrase,))])
     return expert.p_yes([IMAGE], [f"Is there a {phrase}?"])
 
 
@@ -226,7 +227,7 @@ def test_one_pixel_and_too_many_are_rejected_and_12000_by_9000_is_one_row_in_bou
         )
     lines = [json.dumps({"image": f"{name}.png", "instruction": words}) for name in sizes]
     (tmp_path / "m.jsonl").write_text("\n".join(lines))
-    changes = {"resolve.absent_below": 0.0, "grounder.options.box_threshold": 0.0}
+    changes = {"resolve.absent_below": 0.0, "grounders.0.options.box_threshold": 0.0}
     run = prepare(tmp_path / "m.jsonl", tmp_path / "data", recipe("demo", changes), part_size=3)
     label_manifest(run)
     with Catalog(run.data) as catalog:

@@ -11,7 +11,8 @@ from ivm_data.sources.foreign.common.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
 from storage.pixels import rle
-from storage.records import Label, Lineage, PartResult, Proposal, Rewrite, Sample, Scores, Status, sample_id
+from storage.records import Label, Lineage, PartResult, Proposal, Sample, Scores, Status, sample_id
+from storage.request import Request
 from storage.shards import commit_part
 
 HEIGHT, WIDTH = 48, 64
@@ -54,7 +55,7 @@ def label(image, instruction, mask_HW, status=Status.ACCEPTED, quality=0.9, huma
     )
     return Label(
         sample=sample,
-        rewrite=Rewrite(("red ring", "cup")),
+        request=Request.of(("red ring", "cup")),
         candidates=(),
         proposals=proposals if mask_HW.any() else (),
         mask=mask,

@@ -12,7 +12,8 @@ from PIL import Image
 from ivm_data.exports.run import Selection, export
 from storage.pixels import rle
 from storage.pixels.images import decode
-from storage.records import Label, Lineage, PartResult, Rewrite, Sample, Scores, Status, sample_id
+from storage.records import Label, Lineage, PartResult, Sample, Scores, Status, sample_id
+from storage.request import Request
 from storage.shards import commit_part
 
 EVERY = Selection(statuses=tuple(map(str, Status)))
@@ -63,7 +64,7 @@ def label(name, image):
     text = f"Find {name}."
     sample = Sample(sample_id(image, text), image, name, 64, 48, text, "odd")
     mask = rle.encode(mask_HW)
-    return Label(sample, Rewrite(("it",)), (), (), mask, Scores(), Status.ACCEPTED, "ok", Lineage(RECIPE, ()))
+    return Label(sample, Request.of(("it",)), (), (), mask, Scores(), Status.ACCEPTED, "ok", Lineage(RECIPE, ()))
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,7 @@ def _raise(*_):
         ("llava", {"how": "erase"}, {}, "must be one of 'overlay'"),
         ("coco", {}, {"where": "qality > 0"}, "qality"),
         ("coco", {}, {"where": "quality > 2"}, "no label of"),
-        ("coco", {}, {"statuses": ("fine",)}, "one of accepted, review, rejected, no_target, got fine"),
+        ("coco", {}, {"statuses": ("fine",)}, "one of accepted, review, rejected, no_target, whole_image, got fine"),
     ],
 )
 def test_what_cannot_be_exported_is_said_before_anything_is_written(name, options, selection, message, data, tmp_path):

@@ -23,13 +23,17 @@ def empty_hub(tmp_path, monkeypatch):
 def test_the_embedded_experts_are_ready_and_weigh_what_their_files_weigh():
     findings = examine(recipe("demo"))
     assert {finding.state for finding in findings} == {"ready"}
-    grounder = next(finding for finding in findings if finding.role == "grounder")
+    grounder = next(finding for finding in findings if finding.role == "grounders.0")
     assert grounder.what == "zoo:grounder" and 4 < grounder.memory_mib <= grounder.mib < 6
 
 
 def test_half_precision_takes_half_the_memory():
     whole, half = (
-        next(f.memory_mib for f in examine(recipe("demo", {"grounder.options.dtype": dtype})) if f.role == "grounder")
+        next(
+            f.memory_mib
+            for f in examine(recipe("demo", {"grounders.0.options.dtype": dtype}))
+            if f.role == "grounders.0"
+        )
         for dtype in ("float32", "float16")
     )
     assert half == pytest.approx(whole / 2, rel=0.01)
@@ -77,7 +81,7 @@ def test_a_download_that_was_cut_is_told_from_a_whole_one(downloaded):
 def test_a_missing_device_is_named_with_the_option_that_does_without():
     broken = {finding.role: finding.advice for finding in examine(recipe("modern")) if finding.state == "broken"}
     assert "--set proposers.0.options.device=cpu" in broken["proposers.0"]
-    without = {f"{role}.options.device": "cpu" for role in ("rewriter", "grounder", "segmenter", "verifier")}
+    without = {f"{role}.options.device": "cpu" for role in ("rewriter", "grounders.0", "segmenter", "verifier")}
     changed = examine(recipe("modern", {**without, "proposers.0.options.device": "cpu"}))
     assert {finding.state for finding in changed} == {"missing"}
 

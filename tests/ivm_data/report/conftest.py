@@ -8,7 +8,8 @@ import pytest
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.world import write_world
 from storage.pixels import rle
-from storage.records import Label, Lineage, PartResult, Proposal, Rejection, Rewrite, Sample, Scores, Status, Timing
+from storage.records import Label, Lineage, PartResult, Proposal, Rejection, Sample, Scores, Status, Timing
+from storage.request import Request
 from storage.shards import commit_part
 
 RECIPE = "3f9c0a51d2e7"
@@ -40,7 +41,7 @@ def label_of(sample: Sample, rng: np.random.Generator) -> Label:
     )
     return Label(
         sample=sample,
-        rewrite=Rewrite(("small red ring",), "blue square", "left of"),
+        request=Request.of(("small red ring",), "blue square", "left of"),
         candidates=(),
         proposals=proposals,
         mask=masks[1],

@@ -29,18 +29,19 @@ GOOD = {"quality": 0.95, "area_ratio": 0.1, "understood": 1.0, "agreement": 0.9}
     ],
 )
 def test_each_rule_gives_its_status_and_reason(scores, absent, status, reason):
-    assert decide(Scores(**GOOD | scores), absent, False, GateConfig(min_agreement=0.3)) == (status, reason)
+    answer = "absent" if absent else "mask"
+    assert decide(Scores(**GOOD | scores), answer, False, GateConfig(min_agreement=0.3)) == (status, reason)
     assert reason in REASONS
 
 
 def test_a_mask_of_some_of_the_phrases_is_for_a_person_however_good_it_looks():
-    assert decide(Scores(**GOOD), False, True, GateConfig()) == (Status.REVIEW, "incomplete")
-    assert decide(Scores(**GOOD | {"quality": 0.1}), False, True, GateConfig()) == (Status.REJECTED, "low_quality")
+    assert decide(Scores(**GOOD), "mask", True, GateConfig()) == (Status.REVIEW, "incomplete")
+    assert decide(Scores(**GOOD | {"quality": 0.1}), "mask", True, GateConfig()) == (Status.REJECTED, "low_quality")
 
 
 def test_a_single_proposer_has_no_agreement_and_is_not_punished_for_it():
     scores = Scores(quality=0.95, area_ratio=0.1, understood=1.0)
-    assert decide(scores, False, False, GateConfig())[0] == Status.ACCEPTED
+    assert decide(scores, "mask", False, GateConfig())[0] == Status.ACCEPTED
 
 
 def test_crossed_thresholds_are_refused_with_both_values():
@@ -60,3 +61,10 @@ def test_a_quality_that_is_no_number_is_a_rejection_and_never_passes_the_rules(v
     assert (refused.kind, refused.difficulty) == ("attribute", "hard")
     assert "verification" in refused.detail
     assert isinstance(label, Label) and label.status == Status.ACCEPTED
+
+
+def test_a_whole_image_is_no_area_outlier_and_has_a_status_of_its_own():
+    scores = Scores(**GOOD | {"area_ratio": 1.0})
+    assert decide(scores, "whole image", False, GateConfig()) == (Status.WHOLE_IMAGE, "whole_image")
+    unsure = Scores(**GOOD | {"area_ratio": 1.0, "quality": 0.6})
+    assert decide(unsure, "whole image", False, GateConfig()) == (Status.REVIEW, "uncertain")

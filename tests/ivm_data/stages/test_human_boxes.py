@@ -16,7 +16,8 @@ from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.pixels import rle
-from storage.records import HUMAN, Box, Rewrite, Sample
+from storage.records import HUMAN, Box, Sample
+from storage.request import Request
 
 SCENES, PAIRS = 2, 3
 
@@ -56,6 +57,9 @@ class Listening:
     def ground(self, images, phrases):
         self.asked += phrases
         return self.grounder.ground(images, phrases)
+
+    def known_words(self, phrase):
+        return self.grounder.known_words(phrase)
 
 
 def labels_of(data, rows):
@@ -99,9 +103,9 @@ def test_a_held_out_box_leaves_the_search_to_the_grounder(labeled):
 def test_the_grounder_is_asked_about_the_others_only():
     def draft(colour, *boxes):
         sample = Sample(colour, b"", "a.png", 64, 64, "the star", "test", human_boxes=boxes)
-        return Draft(sample, np.zeros((64, 64, 3), np.uint8), rewrite=Rewrite((f"{colour} star", "ring")))
+        return Draft(sample, np.zeros((64, 64, 3), np.uint8), request=Request.of((f"{colour} star", "ring")))
 
-    stage = GroundStage(grounder := Listening(get(recipe("demo").grounder)))
+    stage = GroundStage([grounder := Listening(get(recipe("demo").grounders[0]))])
     drawn = [Box(0, 0, 2, 2), Box(1, 1, 4, 4)]
     first, second, third = stage.run([draft("red", *drawn), draft("blue"), draft("green", drawn[0])]).kept
     assert grounder.asked == [["blue star", "ring"]]

@@ -7,7 +7,8 @@ import pytest
 
 from ivm_data.stages.resolve import ResolveConfig, ResolveStage, decide
 from ivm_data.stages.stage import Draft
-from storage.records import Box, Candidate, Rewrite, Sample
+from storage.records import Box, Candidate, Sample, Witness
+from storage.request import Request, Thing
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 CONFIG = ResolveConfig(absent_below=0.5)
@@ -15,7 +16,7 @@ CONFIG = ResolveConfig(absent_below=0.5)
 
 def draft(phrases, *candidates, quantity="one"):
     sample = Sample("id", b"", "a.png", 8, 8, "an instruction", "test")
-    return Draft(sample, IMAGE, rewrite=Rewrite(tuple(phrases), quantity=quantity), candidates=candidates)
+    return Draft(sample, IMAGE, request=Request.of(tuple(phrases), quantity=quantity), candidates=candidates)
 
 
 def found(phrase, support, at=0):
@@ -75,3 +76,50 @@ class Sure:
 
     def p_yes(self, images, questions):
         return np.full(len(questions), 0.9)
+
+
+def test_one_of_two_alternatives_is_enough():
+    request = Request((Thing("ring"), Thing("star", of=0, relation="or")))
+    asked = replace(draft(["ring"], found("star", 0.9)), request=request)
+    decided = decide(asked, [0.1, 0.9], CONFIG)
+    assert decided.unfound == () and decided.scores.presence == 0.9 and not decided.absent
+    assert decide(replace(asked, candidates=()), [0.1, 0.2], CONFIG).absent
+
+
+def test_writing_that_no_detector_finds_is_not_said_to_be_absent():
+    asked = replace(draft(["sign"]), request=Request((Thing("sign", reads=True),)))
+    assert not decide(asked, [0.1], CONFIG).absent
+    assert decide(draft(["sign"]), [0.1], CONFIG).absent
+
+
+def test_an_instruction_about_the_whole_image_passes_through_unasked():
+    whole = replace(draft(["ring"]), request=Request(scope="whole image"))
+    (kept,) = ResolveStage(Sure(), CONFIG).run([whole]).kept
+    assert kept == whole
+
+
+def test_candidates_are_judged_in_context_only_where_there_are_several():
+    seen = []
+
+    class Asked(Sure):
+        def p_yes(self, images, questions):
+            seen.extend(zip(images, questions, strict=True))
+            outlined = ("red outline" in question for question in questions)
+            return np.array([0.9 - 0.3 * i if is_outlined else 0.9 for i, is_outlined in enumerate(outlined)])
+
+    large = np.zeros((64, 64, 3), np.uint8)
+    two = replace(draft(["ring"], found("ring", 0.9), found("ring", 0.8, at=5)), image_HWC=large)
+    one = replace(draft(["ring"], found("ring", 0.9)), image_HWC=large)
+    kept = ResolveStage(Asked(), replace(CONFIG, in_context=True)).run([two, one]).kept
+    asked = [(image, question) for image, question in seen if "red outline" in question]
+    assert len(asked) == 2 and all("an instruction" in question for _, question in asked)
+    assert all((image == (255, 0, 0)).all(2).any() for image, _ in asked)
+    assert [np.isnan(c.in_context) for c in kept[1].candidates] == [True]
+    assert kept[0].scores.in_context == max(c.in_context for c in kept[0].candidates)
+
+
+def test_how_many_grounders_found_the_chosen_box_is_a_score():
+    witnesses = (Witness("a@1", "ring", 0.9), Witness("a@1", "noun", 0.8))
+    seen = replace(found("ring", 0.9), witnesses=witnesses)
+    assert decide(draft(["ring"], seen), [0.9], CONFIG, grounders=2).scores.witnessed == 0.5
+    assert np.isnan(decide(draft(["ring"], seen), [0.9], CONFIG).scores.witnessed)

@@ -181,7 +181,7 @@ class _Writer:
         self.unites.append(unite and row is not None)
 
     def _unite(self) -> None:
-        """Rewrite the lines with those that unite in the place of their first."""
+        """Request the lines with those that unite in the place of their first."""
         key_N, unites_N = np.frombuffer(self.keys, np.uint64).copy(), np.frombuffer(self.unites, np.bool_)
         key_N[~unites_N] = 0
         several, counts = np.unique(key_N[key_N != 0], return_counts=True)

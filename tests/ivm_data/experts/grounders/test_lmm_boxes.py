@@ -25,7 +25,8 @@ from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.stage import Draft
 from ivm_model.masking import crop_box
 from storage.errors import ConfigError, IvmWarning
-from storage.records import Box, Rewrite, Sample
+from storage.records import Box, Sample
+from storage.request import Request
 
 FORMS = ("qwen2.5", "qwen3", "normalised")
 MILLION = 28 * 28 * 1280
@@ -100,10 +101,12 @@ def test_an_unread_answer_rejects_its_sample_alone_and_no_image_is_asked_about_t
 
     monkeypatch.setattr(lmm, "reply", sometimes)
     drafts = [
-        Draft(Sample(f"s{n}", b"", "", 60, 60, "x", "test"), noise(60, 60, n), Rewrite(("star" if n == 2 else "mug",)))
+        Draft(
+            Sample(f"s{n}", b"", "", 60, 60, "x", "test"), noise(60, 60, n), Request.of(("star" if n == 2 else "mug",))
+        )
         for n in range(5)
     ]
-    outcome = run_isolated(GroundStage(boxes_of(lmm)), drafts)
+    outcome = run_isolated(GroundStage([boxes_of(lmm)]), drafts)
     assert [draft.sample.id for draft in outcome.kept] == ["s0", "s1", "s3", "s4"]
     (rejection,) = outcome.rejected
     assert (rejection.sample_id, rejection.reason) == ("s2", "expert_failed")

@@ -15,7 +15,7 @@ from ivm_data.worlds.scene import draw_scene
 from ivm_data.zoo.embedded import WEIGHTS
 from ivm_model.masking import keep_only
 from storage.errors import ConfigError, WeightsError
-from storage.records import Rewrite
+from storage.request import Request
 
 PATH = WEIGHTS / "lmm"
 
@@ -59,16 +59,19 @@ def test_the_name_is_known_before_loading():
 
 def test_all_but_at_most_one_of_these_instructions_are_rewritten_exactly(lmm):
     expected = {
-        "Find the red ring.": Rewrite(("red ring",)),
-        "Put the big striped circle on the small green star.": Rewrite(("big striped circle", "small green star")),
-        "Where is the star that is to the left of the small blue square?": Rewrite(
+        "Find the red ring.": Request.of(("red ring",)),
+        "Put the big striped circle on the small green star.": Request.of(("big striped circle", "small green star")),
+        "Where is the star that is to the left of the small blue square?": Request.of(
             ("star",), "small blue square", "left of"
         ),
-        "How many dotted purple stars are there?": Rewrite(("dotted purple star",), quantity="all"),
-        "What colour is the big cross?": Rewrite(("big cross",)),
-        "Look at the orange thing and touch the ring under it.": Rewrite(("ring",), "orange thing", "below"),
+        "How many dotted purple stars are there?": Request.of(("dotted purple star",), quantity="all"),
+        "What colour is the big cross?": Request.of(("big cross",)),
+        "Look at the orange thing and touch the ring under it.": Request.of(("ring",), "orange thing", "below"),
     }
-    right = [found == wanted for found, wanted in zip(lmm.rewrite(list(expected)), expected.values(), strict=True)]
+    right = [
+        found.things == wanted.things
+        for found, wanted in zip(lmm.rewrite(list(expected)), expected.values(), strict=True)
+    ]
     assert sum(right) >= len(expected) - 1
 
 
@@ -78,7 +81,7 @@ def test_instructions_of_the_test_split_are_rewritten_exactly(lmm):
     drawn = [compose(draw_scene("test", index), kind, rng) for index in range(8) for kind in kinds]
     pairs = [pair for pair in drawn if pair is not None]
     right = [
-        rewrite == Rewrite(pair.phrases, pair.anchor, pair.relation, pair.quantity)
+        rewrite.things == Request.of(pair.phrases, pair.anchor, pair.relation, pair.quantity).things
         for rewrite, pair in zip(lmm.rewrite([pair.instruction for pair in pairs]), pairs, strict=True)
     ]
     assert np.mean(right) >= 0.95
@@ -104,7 +107,7 @@ def test_unknown_words_lower_what_is_understood(lmm):
 )
 def test_strange_instructions_do_not_stop_a_batch(lmm, scenes, instruction):
     rewrites = lmm.rewrite(["Find the red ring.", instruction])
-    assert rewrites[0] == Rewrite(("red ring",)) and isinstance(rewrites[1], Rewrite)
+    assert rewrites[0].things == Request.of(("red ring",)).things and isinstance(rewrites[1], Request)
     question = prompts.VERIFY.format(instruction=instruction)
     assert np.isfinite(lmm.p_yes([scenes[0].image_HWC] * 2, ["Is there a ring?", question])).all()
 

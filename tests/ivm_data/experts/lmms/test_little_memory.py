@@ -16,7 +16,8 @@ from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
 from ivm_data.experts.lmms.whole_image import whole_image
 from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.stage import Draft
-from storage.records import Rewrite, Sample
+from storage.records import Sample
+from storage.request import Request
 
 ANSWER = json.dumps([{"bbox_2d": [28, 56, 112, 140], "label": "mug"}])
 WARNING = "out of memory with a single image"
@@ -88,8 +89,8 @@ def test_an_image_that_never_fits_says_what_was_tried_and_rejects_its_sample_alo
 
 def test_the_rejection_tells_of_the_memory(holding):
     grounder = LmmBoxes(holding(patches=1), LmmBoxesConfig("qwen2.5"))
-    draft = Draft(Sample("a", b"", "", 560, 280, "x", "test"), noise(280, 560), Rewrite(("mug",)))
-    (rejection,) = run_isolated(GroundStage(grounder), [draft]).rejected
+    draft = Draft(Sample("a", b"", "", 560, 280, "x", "test"), noise(280, 560), Request.of(("mug",)))
+    (rejection,) = run_isolated(GroundStage([grounder]), [draft]).rejected
     assert rejection.reason == "expert_failed"
     assert f"560 x 280 pixels, which was shrunk {MOST_HALVINGS} times" in rejection.detail
 

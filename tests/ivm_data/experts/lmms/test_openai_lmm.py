@@ -31,7 +31,7 @@ from ivm_data.stages.stage import Draft
 from ivm_data.worlds.scene import draw_scene
 from ivm_data.zoo.embedded import WEIGHTS
 from storage.errors import ConfigError, TransientError, WeightsError
-from storage.records import Rewrite, Sample
+from storage.records import Sample
 
 IMAGE = np.full((4, 5, 3), 90, np.uint8)
 KEY = "IVM_TEST_KEY"
@@ -230,10 +230,41 @@ def test_text_that_utf_8_cannot_carry_is_sent_without_the_torn_character(server,
     assert server.lmm(instructed=instructed).answer([IMAGE], ["torn \ud83d emoji"]) == ["ok"]
 
 
-def test_rewrites_are_read_strictly_and_a_cut_or_chatty_line_is_none(server):
-    server.replies = [text("Find the red mug."), text("Sure! find mug"), text("find mug and", finish="length")]
+def test_rewrites_are_read_in_any_form_and_a_cut_one_is_asked_for_again(server):
+    cut = text("find mug and", finish="length")
+    server.replies = [text("Find the red mug."), text("Sure!\nfind mug"), cut, text('{"targets": ["mug", "cup"]}')]
     rewrites = server.lmm(concurrency=1).rewrite(["a", "b", "c"])
-    assert rewrites == [Rewrite(("red mug",)), Rewrite(()), Rewrite(())]
+    assert [rewrite.phrases for rewrite in rewrites] == [("red mug",), ("mug",), ("mug", "cup")]
+    assert "cut" in server.asked[3]["messages"][0]["content"]
+
+
+def test_an_instructed_model_is_held_to_the_schema_where_the_server_can(server):
+    server.replies = [text('{"scope": "whole image", "targets": []}')]
+    (rewrite,) = server.lmm().rewrite(["Describe the image."])
+    form = server.asked[0]["response_format"]
+    assert form["type"] == "json_schema" and form["json_schema"]["schema"]["required"] == ["scope", "targets"]
+    assert rewrite.scope == "whole image"
+
+
+def test_a_server_that_decodes_by_no_schema_is_asked_without_from_then_on(server):
+    server.replies = [refusal(400, "response_format is not supported"), text("find mug"), text("find cup")]
+    lmm = server.lmm(concurrency=1)
+    assert [rewrite.phrases for rewrite in lmm.rewrite(["a", "b"])] == [("mug",), ("cup",)]
+    assert ["response_format" in asked for asked in server.asked] == [True, False, False]
+
+
+def test_a_model_of_its_own_words_is_asked_for_no_schema(server):
+    server.replies = [text("find mug")]
+    server.lmm(instructed=False).rewrite(["a"])
+    assert "response_format" not in server.asked[0]
+
+
+def test_the_rewriter_may_look(server):
+    server.replies = [text("find cup")]
+    (rewrite,) = server.lmm().rewrite(["What is he holding?"], [IMAGE])
+    assert rewrite.phrases == ("cup",)
+    system, user = server.asked[0]["messages"]
+    assert user["content"][0]["type"] == "image_url" and "do not see" not in system["content"]
 
 
 def test_answers_keep_their_order_and_equal_questions_are_asked_once(server):
@@ -302,12 +333,12 @@ def test_a_rerun_over_a_warm_cache_asks_nothing_even_of_a_server_that_is_gone(tm
 
 
 def test_nonsense_and_failures_are_not_cached(server, tmp_path):
-    server.replies = [text("no idea"), refusal(400, "too long"), text("find ring")]
+    server.replies = [text("I'm sorry."), text("find it"), refusal(400, "too long"), text("find ring")]
     lmm = server.lmm(cache=str(tmp_path))
-    assert lmm.rewrite(["a"]) == [Rewrite(())]
+    assert lmm.rewrite(["a"])[0].things == ()
     with pytest.raises(AnswerError):
         lmm.rewrite(["a"])
-    assert lmm.rewrite(["a"]) == [Rewrite(("ring",))]
+    assert lmm.rewrite(["a"])[0].phrases == ("ring",)
 
 
 def test_a_busy_server_is_asked_again_when_it_says(server):

@@ -8,10 +8,10 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from ivm_data.experts.proposers.clipseg import ClipSeg, ClipSegConfig
 from storage.errors import ConfigError, WeightsError
-from storage.records import Rewrite
+from storage.request import Request
 
 SIDE = 32
-RING, STAR = Rewrite(("red ring",)), Rewrite(("green star",))
+RING, STAR = Request.of(("red ring",)), Request.of(("green star",))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_mask_holds_the_pixels_that_are_hot_for_any_target_phrase(folder):
     first_HW, second_HW = (probabilities(folder, image_HWC, phrase) for phrase in ("red ring", "green star"))
     heat_HW = np.maximum(first_HW, second_HW)
     threshold = float(np.median(heat_HW))
-    both = Rewrite(("red ring", "green star"), anchor="blue square", relation="left of")
+    both = Request.of(("red ring", "green star"), anchor="blue square", relation="left of")
     ((mask_HW, score),) = ClipSeg(ClipSegConfig(str(folder), threshold=threshold)).propose([image_HWC], [both])
     assert mask_HW.shape == (20, 60) and mask_HW.dtype == bool
     assert (mask_HW != (heat_HW >= threshold)).mean() < 2e-3
@@ -64,7 +64,7 @@ def test_another_phrase_gives_another_mask(folder, clipseg):
 
 def test_a_batch_of_mixed_sizes_gives_what_single_images_give(clipseg):
     images = [noise(20, 60, 1), noise(SIDE, SIDE, 2), noise(70, 10, 3), noise(20, 60, 4)]
-    rewrites = [RING, Rewrite(("a", "a long thin blue line")), STAR, RING]
+    rewrites = [RING, Request.of(("a", "a long thin blue line")), STAR, RING]
     for image, rewrite, (mask_HW, score) in zip(images, rewrites, clipseg.propose(images, rewrites), strict=True):
         ((alone_HW, alone),) = clipseg.propose([image], [rewrite])
         assert (alone_HW != mask_HW).mean() < 0.01 and alone == pytest.approx(score, abs=1e-4)
@@ -83,7 +83,7 @@ def test_an_image_with_several_instructions_is_encoded_once(clipseg, monkeypatch
 
 def test_phrases_pass_in_chunks_without_a_change(folder, clipseg):
     small = ClipSeg(ClipSegConfig(str(folder), prompts_per_batch=2, images_per_batch=1))
-    images, rewrites = [noise(20, 30, i) for i in range(3)], [Rewrite(("red ring", "star", "big blue dot"))] * 3
+    images, rewrites = [noise(20, 30, i) for i in range(3)], [Request.of(("red ring", "star", "big blue dot"))] * 3
     for (first_HW, first), (second_HW, second) in zip(
         small.propose(images, rewrites), clipseg.propose(images, rewrites), strict=True
     ):
@@ -97,13 +97,13 @@ def test_nothing_hot_is_not_found(folder):
 
 
 def test_no_phrases_no_words_and_no_images_give_nothing(clipseg):
-    for mask_HW, score in clipseg.propose([noise(9, 7)] * 2, [Rewrite(()), Rewrite((" . ",))]):
+    for mask_HW, score in clipseg.propose([noise(9, 7)] * 2, [Request(), Request.of((" . ",))]):
         assert mask_HW.shape == (9, 7) and not mask_HW.any() and score == 0.0
     assert clipseg.propose([], []) == []
 
 
 def test_a_phrase_longer_than_the_text_encoder_reads_is_cut(clipseg):
-    ((mask_HW, score),) = clipseg.propose([noise(9, 7)], [Rewrite(("star " * 100,))])
+    ((mask_HW, score),) = clipseg.propose([noise(9, 7)], [Request.of(("star " * 100,))])
     assert mask_HW.shape == (9, 7) and 0 <= score <= 1
 
 
@@ -119,8 +119,8 @@ def test_weights_in_bfloat16_give_nearly_the_same_masks(folder, clipseg):
     assert (first_HW != second_HW).mean() < 0.05 and first == pytest.approx(second, abs=0.02)
 
 
-def test_a_missing_rewrite_is_refused(clipseg):
-    with pytest.raises(ValueError, match="one rewrite for each image, got 1 for 2"):
+def test_a_missing_request_is_refused(clipseg):
+    with pytest.raises(ValueError, match="one request for each image, got 1 for 2"):
         clipseg.propose([noise(9, 9)] * 2, [RING])
 
 

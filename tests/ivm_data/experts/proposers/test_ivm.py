@@ -9,12 +9,12 @@ from ivm_data.experts.proposers.ivm import Ivm, IvmConfig
 from ivm_data.worlds.scene import draw_scene
 from ivm_model.predictor import Predictor
 from storage.errors import ConfigError, WeightsError
-from storage.records import Rewrite
+from storage.request import Request
 
 WEIGHTS = Path(ivm_data.zoo.__file__).parent / "weights"
-RING = Rewrite(("red ring",))
-PAIR = Rewrite(("red ring", "green star"))
-BESIDE = Rewrite(("star",), anchor="small blue square", relation="left of")
+RING = Request.of(("red ring",))
+PAIR = Request.of(("red ring", "green star"))
+BESIDE = Request.of(("star",), anchor="small blue square", relation="left of")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_nothing_hot_is_not_found(folder):
 
 
 def test_no_phrases_and_no_images_give_nothing(ivm):
-    ((mask_HW, score),) = ivm.propose([scene(0)], [Rewrite(())])
+    ((mask_HW, score),) = ivm.propose([scene(0)], [Request()])
     assert not mask_HW.any() and score == 0.0
     assert ivm.propose([], []) == []
 
@@ -120,8 +120,8 @@ def test_tiny_and_very_narrow_images_are_read(ivm, shape):
     assert mask_HW.shape == shape[:2] and 0 <= score <= 1
 
 
-def test_a_missing_rewrite_is_refused(ivm):
-    with pytest.raises(ValueError, match="one rewrite for each image, got 1 for 2"):
+def test_a_missing_request_is_refused(ivm):
+    with pytest.raises(ValueError, match="one request for each image, got 1 for 2"):
         ivm.propose([scene(0)] * 2, [RING])
 
 

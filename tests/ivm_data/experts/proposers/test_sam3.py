@@ -8,11 +8,11 @@ from transformers import CLIPTokenizer, Sam3ImageProcessor, Sam3Model, Sam3Proce
 from ivm_data.experts.proposers.sam3 import Sam3, Sam3Config
 from ivm_data.selection import ChooseConfig
 from storage.errors import ConfigError, WeightsError
-from storage.records import Rewrite
+from storage.request import Request
 
 SIDE = 64
-RING = Rewrite(("red ring",))
-STARS = Rewrite(("green star",), quantity="all")
+RING = Request.of(("red ring",))
+STARS = Request.of(("green star",), quantity="all")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_phrase_without_an_instance_lowers_the_score_of_the_whole_answer(folde
     between = float(ring + star) / 2
     assert abs(ring - star) > 1e-3
     ((mask_HW, score),) = Sam3(Sam3Config(str(folder), threshold=between)).propose(
-        [image_HWC], [Rewrite(("red ring", "green star"))]
+        [image_HWC], [Request.of(("red ring", "green star"))]
     )
     assert mask_HW.any() and score == pytest.approx(min(ring, star), abs=1e-4)
 
@@ -93,7 +93,7 @@ def test_a_phrase_without_an_instance_lowers_the_score_of_the_whole_answer(folde
 def test_an_anchor_moves_the_choice_but_not_into_the_mask(folder, sam3):
     image_HWC = noise(SIDE, SIDE)
     _, mask_NHW = reference(folder, image_HWC, "red ring")
-    beside = [Rewrite(("red ring",), anchor="blue dot", relation=where) for where in ("left of", "right of")]
+    beside = [Request.of(("red ring",), anchor="blue dot", relation=where) for where in ("left of", "right of")]
     left, right = sam3.propose([image_HWC] * 2, beside)
     assert left[1] != right[1]
     for mask_HW, _ in (left, right):
@@ -102,7 +102,7 @@ def test_an_anchor_moves_the_choice_but_not_into_the_mask(folder, sam3):
 
 def test_a_batch_of_mixed_sizes_gives_what_single_images_give(sam3):
     images = [noise(20, 60, 1), noise(SIDE, SIDE, 2), noise(90, 30, 3), noise(20, 60, 4)]
-    rewrites = [RING, Rewrite(("a", "a long thin blue line")), STARS, Rewrite(("dot",), "ring", "above")]
+    rewrites = [RING, Request.of(("a", "a long thin blue line")), STARS, Request.of(("dot",), "ring", "above")]
     for image, rewrite, (mask_HW, score) in zip(images, rewrites, sam3.propose(images, rewrites), strict=True):
         ((alone_HW, alone),) = sam3.propose([image], [rewrite])
         assert (alone_HW != mask_HW).mean() < 1e-3 and alone == pytest.approx(score, abs=1e-4)
@@ -125,13 +125,13 @@ def test_an_image_with_several_instructions_is_encoded_once_and_phrases_pass_in_
 
 
 def test_no_phrases_no_words_and_no_images_give_nothing(sam3):
-    for mask_HW, score in sam3.propose([noise(9, 7)] * 2, [Rewrite(()), Rewrite((" . ",), anchor="ring")]):
+    for mask_HW, score in sam3.propose([noise(9, 7)] * 2, [Request(), Request.of((" . ",), anchor="ring")]):
         assert mask_HW.shape == (9, 7) and not mask_HW.any() and score == 0.0
     assert sam3.propose([], []) == []
 
 
 def test_a_phrase_longer_than_the_text_encoder_reads_is_cut(sam3):
-    ((mask_HW, score),) = sam3.propose([noise(9, 7)], [Rewrite(("star " * 100,))])
+    ((mask_HW, score),) = sam3.propose([noise(9, 7)], [Request.of(("star " * 100,))])
     assert mask_HW.shape == (9, 7) and 0 <= score <= 1
 
 
@@ -147,8 +147,8 @@ def test_weights_in_bfloat16_give_nearly_the_same_masks(folder, sam3):
     assert (first_HW != second_HW).mean() < 0.1 and first == pytest.approx(second, abs=0.05)
 
 
-def test_a_missing_rewrite_is_refused(sam3):
-    with pytest.raises(ValueError, match="one rewrite for each image, got 1 for 2"):
+def test_a_missing_request_is_refused(sam3):
+    with pytest.raises(ValueError, match="one request for each image, got 1 for 2"):
         sam3.propose([noise(9, 9)] * 2, [RING])
 
 

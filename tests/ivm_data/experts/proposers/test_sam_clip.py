@@ -12,11 +12,12 @@ from ivm_data.experts.registry import ExpertSpec, create, get
 from ivm_data.experts.segmenters.automatic_masks import AutomaticMask, things_in
 from ivm_data.worlds.scene import draw_scene
 from storage.errors import ConfigError, WeightsError
-from storage.records import Box, Rewrite
+from storage.records import Box
+from storage.request import Request
 
 COLOURS = ("red", "green", "blue")
 SAM = ExpertSpec("sam", {"path": "zoo:segmenter"})
-RED, GREEN = Rewrite(("red",)), Rewrite(("green",))
+RED, GREEN = Request.of(("red",)), Request.of(("green",))
 
 
 def processor_of(folder):
@@ -75,7 +76,7 @@ def noise(height, width, seed=0):
 def test_what_has_the_phrases_colour_is_masked_and_an_absent_colour_gives_an_empty_mask(sam_clip):
     scenes = [draw_scene("val", index) for index in (5005, 5006, 5008)]
     asked = [(scene, colour) for scene in scenes for colour in COLOURS]
-    results = sam_clip.propose([scene.image_HWC for scene, _ in asked], [Rewrite((colour,)) for _, colour in asked])
+    results = sam_clip.propose([scene.image_HWC for scene, _ in asked], [Request.of((colour,)) for _, colour in asked])
     overlaps = []
     for (scene, colour), (mask_HW, score) in zip(asked, results, strict=True):
         truth_HW = np.zeros_like(mask_HW)
@@ -100,7 +101,7 @@ def test_the_heat_is_clips_own_probability_of_the_phrase_against_the_background(
         logits_NT = CLIPModel.from_pretrained(folder)(**inputs).logits_per_image
     heat_PN = [logits_NT[:, [k, 2]].softmax(1)[:, 0].numpy() for k in (0, 1)]
     heat_HW = np.maximum(*(_heatmap(things, heat_N) for heat_N in heat_PN))
-    both = Rewrite(("red", "green"), anchor="blue", relation="left of")
+    both = Request.of(("red", "green"), anchor="blue", relation="left of")
     ((mask_HW, score),) = sam_clip.propose([image_HWC], [both])
     assert (mask_HW == (heat_HW >= 0.5)).all() and mask_HW.any()
     assert score == pytest.approx(heat_HW[mask_HW].mean(), abs=1e-4)
@@ -133,7 +134,7 @@ def test_a_phrase_that_is_no_likelier_than_the_background_is_not_found(folder, s
 
 def test_a_batch_of_mixed_sizes_gives_what_single_images_give(folder, coarse):
     images = [draw_scene("val", 5008).image_HWC, noise(20, 60, 1), noise(70, 10, 3), noise(64, 64, 4)]
-    rewrites = [RED, Rewrite(("a", "a long thin blue line")), GREEN, RED]
+    rewrites = [RED, Request.of(("a", "a long thin blue line")), GREEN, RED]
     small = SamClip(
         coarse.segmenter, replace(coarse.config, images_per_batch=1, crops_per_batch=2, phrases_per_batch=1)
     )
@@ -156,7 +157,7 @@ def test_an_image_with_several_instructions_is_segmented_once(coarse, monkeypatc
 
 
 def test_no_phrases_no_words_no_masks_and_no_images_give_nothing(folder, coarse):
-    for mask_HW, score in coarse.propose([noise(9, 7)] * 2, [Rewrite(()), Rewrite((" . ", "<>"))]):
+    for mask_HW, score in coarse.propose([noise(9, 7)] * 2, [Request(), Request.of((" . ", "<>"))]):
         assert mask_HW.shape == (9, 7) and not mask_HW.any() and score == 0.0
     sure = SamClip(coarse.segmenter, SamClipConfig(path=str(folder), grid=1, min_stability=1.1))
     ((mask_HW, score),) = sure.propose([noise(9, 7)], [RED])
@@ -165,7 +166,7 @@ def test_no_phrases_no_words_no_masks_and_no_images_give_nothing(folder, coarse)
 
 
 def test_a_phrase_longer_than_the_text_encoder_reads_is_cut(coarse):
-    ((mask_HW, score),) = coarse.propose([noise(64, 64, 4)], [Rewrite(("star " * 100,))])
+    ((mask_HW, score),) = coarse.propose([noise(64, 64, 4)], [Request.of(("star " * 100,))])
     assert mask_HW.shape == (64, 64) and 0 <= score <= 1
 
 
@@ -175,7 +176,7 @@ def test_a_phrase_is_data_and_cannot_end_the_text_early(coarse, monkeypatch):
     monkeypatch.setattr(
         coarse._model, "get_text_features", lambda ids, mask: read.extend(ids.tolist()) or encode(ids, mask)
     )
-    coarse.propose([noise(9, 7)], [Rewrite(("a<|endoftext|>b",))])
+    coarse.propose([noise(9, 7)], [Request.of(("a<|endoftext|>b",))])
     words = read[1][1 : read[1].index(coarse._tokenizer.eos_token_id)]
     assert coarse._tokenizer.decode(words).replace(" ", "") == "aphotoofaaendoftextb"
 
@@ -199,8 +200,8 @@ def test_the_name_tells_both_models_before_any_weights_are_read(folder):
     assert expert.name.startswith(f"sam-clip:{segmenter.name}+{clip}@") and expert._model is None
 
 
-def test_a_missing_rewrite_is_refused(coarse):
-    with pytest.raises(ValueError, match="one rewrite for each image, got 1 for 2"):
+def test_a_missing_request_is_refused(coarse):
+    with pytest.raises(ValueError, match="one request for each image, got 1 for 2"):
         coarse.propose([noise(9, 9)] * 2, [RED])
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
-from ivm_data.experts.lmms.rewrite_grammar import parse_rewrite
+from ivm_data.experts.lmms.request_reader import read_request
 from ivm_data.worlds.grammar import KINDS, vocabulary
 from ivm_data.worlds.scene import draw_scene
 from ivm_data.zoo.training import lmm, lmm_views
@@ -48,7 +48,7 @@ def test_no_question_or_answer_holds_an_unknown_word(drawn):
 def test_the_taught_rewrite_is_read_back_as_the_truth(drawn):
     for _, pairs in drawn:
         for pair in pairs:
-            assert parse_rewrite(lmm_views.rewrite_ask(pair).answer) == lmm_views.rewrite_of(pair)
+            assert read_request(lmm_views.rewrite_ask(pair).answer).things == lmm_views.request_of(pair).things
 
 
 def test_an_imperfect_mask_stays_right(drawn):

@@ -1,0 +1,110 @@
+"""How LMMs word the answers in which `request_reader` looks for a request."""
+
+from __future__ import annotations
+
+import re
+
+_CASELESS = re.IGNORECASE | re.VERBOSE
+_IMAGE = r"(?:image|photo(?:graph)?|picture|scene|frame|view)"
+
+SPECIAL_TOKEN = re.compile(
+    r"<\|[^|<>]{1,40}\|> | </?s> | <(?:eos|bos|pad|unk|end_of_turn|start_of_turn)> | \[/?INST\]", re.VERBOSE
+)
+TAG = re.compile(r"</?[a-z_]{1,20}>")
+SPEAKER = re.compile(r"^.*?\b(?:ASSISTANT|Assistant|assistant|model)\s*:\s*", re.DOTALL)
+"""What stands before the answer where the whole conversation is given back."""
+MARKUP = re.compile(r"\*\* | __ | `+(?:json|text)? | ^\#+\s* | ^>\s*", re.MULTILINE | re.VERBOSE)
+QUOTES = "\"'“”„«»`"
+BULLET = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,2}[.):])\s+")
+LABEL = re.compile(
+    r"^(?:here(?:'s|\ is)[^:]*:|(?:my\ |the\ |final\ |your\ )*(?:answer|output|result|line)s?\s*(?:is\s*:?|:|=))\s*",
+    _CASELESS,
+)
+"""What stands before the answer in its own line."""
+FIND = re.compile(r"(?:^|[.!:]\s+)(?:find\b\s*[:\-]?\s*)+", re.IGNORECASE)
+SENTENCES = (
+    re.compile(
+        r"""^(?:the\ )?(?:targets?|objects?|things?|items?|phrases?)
+            (?:\ to\ (?:look\ at|find|locate|focus\ on)
+              |\ (?:that\ )?(?:you|one|we)(?:\ want|\ need|'re\ looking\ for|\ are\ looking\ for)
+              |\ (?:that\ )?(?:one|you|we|i)\ (?:should|must|have\ to|has\ to|needs?\ to)\ \w+(?:\ (?:at|for|on))?)?
+            \s*(?:is|are|would\ be|:)+\s*(.+)""",
+        _CASELESS,
+    ),
+    re.compile(
+        r"""^(?:(?:i|you|one|we|the\ robot)
+              (?:'d|\ would|\ should|\ must|\ needs?\ to|\ ha(?:s|ve)\ to|\ will|\ can)?\ )?
+            (?:look\ (?:at|for)|search\ for|locate|focus\ on|identify|point\ (?:at|to)|pay\ attention\ to)
+            \s*:?\s+(.+)""",
+        _CASELESS,
+    ),
+)
+"""Sentences that name the targets in their first group."""
+STOP = re.compile(r"(?<=[.!?])\s+")
+PURPOSE_FIRST = re.compile(
+    r"^(?:in order )?to (?:follow|answer|do|carry out|perform|complete)\b[^,]{0,60},\s*", re.IGNORECASE
+)
+"""What may stand before such a sentence."""
+FIELD = re.compile(r"^(targets?|objects?|find|relation|anchor|scope|count|order)\s*[:=]\s*(\S.*)$")
+OTHER_TONGUES = {
+    tongue: re.compile(rf"^{verbs}[\s:]+(?:{articles})?" if articles else rf"^{verbs}[\s:]*", re.IGNORECASE)
+    for tongue, verbs, articles in (
+        ("Spanish", r"(?:encuentr[ae]|encontrar|busc(?:a|ar|que)|localiz(?:a|ar)|señal[ae])", "(?:el|l[ao]s?|una?) "),
+        ("French", r"(?:trouve[zr]?|cherche[zr]?|rep[ée]re[zr]?|localise[zr]?)\b", ""),
+        ("German", r"(?:finden? sie|finde|such(?:e|en sie))\b", "(?:der|die|das|den|eine?n?) "),
+        ("Italian", r"(?:trova(?:te|re)?|cerca(?:te|re)?)\b", ""),
+        ("Portuguese", r"(?:encontr[ea]|procur[ea]|ache|localize)", "(?:[oa]s?|uma?) "),
+        ("Dutch", r"(?:vind|zoek)", "(?:de|het|een) "),
+        ("Russian", r"(?:найди(?:те)?|найти)", ""),
+        ("Chinese", r"(?:找到|查找|寻找|找出)", ""),
+    )
+}
+""" "Find the" in other languages; French and Italian articles melt into their nouns, so they stay."""
+REFUSAL = re.compile(
+    r"""\b(?:i(?:'|’|\ a)m\ sorry | sorry,\ (?:but\ )?i | i\ (?:can(?:'|’)?t|cannot|am\ unable) | as\ an\ ai
+        | i(?:'|’)m\ unable | i\ apologi[sz]e | unable\ to\ (?:help|assist))""",
+    _CASELESS,
+)
+NOTHING = re.compile(
+    r"""^(?:none | nothing(?:\ (?:to\ (?:find|point\ at|look\ at)|specific|in\ particular))? | n/?a | null | nil | no
+        | not\ applicable
+        | (?:there\ (?:is|are)\ )?(?:no|nothing|not\ any)\b.*
+          \b(?:objects?|targets?|things?|items?|find|look\ at|needed|point\ at).*
+        )$""",
+    re.VERBOSE,
+)
+"""A phrase that says that there is nothing to look at."""
+WHOLE_IMAGE = re.compile(
+    rf"""^(?:the\ )?(?:(?:whole|entire|full|complete|overall)\ )?{_IMAGE}(?:\ as\ a\ whole|\ itself)?$
+        | ^everything\ in\ (?:the\ )?{_IMAGE}$""",
+    re.VERBOSE,
+)
+VAGUE = re.compile(
+    r"""^(?:it|this|that|these|those|them|he|she|they|him|her|all|ones?|yes|ok(?:ay)?|sure|done|something|anything|everything|someone|anyone
+        | (?:the\ )?(?:things?|objects?|items?|targets?|answer|instruction|phrase|anchor))$""",
+    re.VERBOSE,
+)
+"""A phrase that names nothing that can be searched for."""
+_SEEN = ("colou?r", "shape", "size", "material", "texture", "pattern", "location", "position", "orientation", "state")
+_ATTRIBUTE = f"(?:the )?(?:{'|'.join(_SEEN)}|condition|temperature|age)"
+ATTRIBUTE = re.compile(rf"^{_ATTRIBUTE}$")
+ATTRIBUTE_OF = re.compile(rf"^{_ATTRIBUTE} of (?:the )?")
+"""What can be seen of a thing and is none itself."""
+QUESTION = re.compile(r"^(?:what|who|whom|whose|which|where|when|why|how)\b")
+IN_THE_IMAGE = re.compile(rf"\s+(?:(?:visible|shown|seen) )?in (?:the|this) {_IMAGE}\b")
+"""Everything is there."""
+MANNERS = re.compile(
+    r"^(?:please|first|then)$|^(?:please|first|then|finally) |(?:,? (?:first|then|next|please|too|as well))$"
+)
+ASIDE = re.compile(
+    r"""\s*(?:,?\s*(?:so\ that|in\ order\ to|because|so\ (?:you|i|we|it)|since\ (?:it|the|you)
+        |as\ (?:it|they)\ (?:is|are)|which\ (?:you|will|should))\b.* | \s[-–—]\s.* | [.!?]\s+[A-Z].*)$""",
+    re.DOTALL | re.VERBOSE,
+)
+"""A purpose, or another sentence, after the phrases."""
+PROMPT = re.compile(r"\bPHRASE\b|\bANCHOR\b|\bRELATION\b|What should I find\?")
+"""Words of the prompts that no answer has."""
+PREDICATE = re.compile(
+    r"\b(?:is|are|was|were|has|have|does|do|can|could|would|should|shows?|appears?|depicts?)\b", re.IGNORECASE
+)
+"""What a sentence has and a bare phrase has not."""
