@@ -19,8 +19,8 @@ def test_speed_and_time_left_count_only_what_this_run_labeled():
     assert progress.percent == 50
     assert progress.pairs_per_second == 0.5
     assert progress.counts() == {
-        "parts": "5/10", "pairs": "50/100", "accepted": "6", "review": "3", "rejected": "0", "no target": "1", "whole image": "0",
-        "failed inputs": "0", "failed parts": "0", "pairs/s": "0.50", "time left": "0:01:40",
+        "parts": "5/10", "pairs": "50/100", "accepted": "6", "review": "3", "rejected": "0", "no target": "1",
+        "whole image": "0", "failed inputs": "0", "failed parts": "0", "pairs/s": "0.50", "time left": "0:01:40",
     }  # fmt: skip
 
 
