@@ -35,6 +35,8 @@ EXPERTS = Registry(
         "segment-anything": "ivm_data.experts.segmenters.original_sam:NativeSam",
         "sam": "ivm_data.experts.segmenters.sam:Sam",
         "sam2": "ivm_data.experts.segmenters.sam2:Sam2",
+        "sam3-tracker": "ivm_data.experts.segmenters.sam3_tracker:Sam3Tracker",
+        "edgetam": "ivm_data.experts.segmenters.edgetam:EdgeTam",
         "hf-lmm": "ivm_data.experts.lmms.hf_lmm:HfLmm",
         "openai": "ivm_data.experts.lmms.openai_lmm:OpenAiLmm",
         "everything": "ivm_data.experts.proposers.everything:Everything",

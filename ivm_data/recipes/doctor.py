@@ -17,7 +17,7 @@ from ivm_model.model.base_models import HUB_ID
 from storage.errors import IvmError
 
 PACKAGES = (
-    "torch", "torchvision", "transformers", "segment-anything", "groundingdino-py", "openai", "prefect",
+    "torch", "torchvision", "transformers", "segment-anything", "groundingdino-py", "timm", "openai", "prefect",
     "duckdb", "pyarrow",
 )  # fmt: skip
 DOWNLOADS = {
