@@ -120,7 +120,9 @@ def read_config(directory: Path) -> dict[str, Any]:
     try:
         config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"no readable {CONFIG} in '{directory}': {first_line(error)}; train one first") from error
+        files = sorted(directory.glob("*.bin"))
+        advice = f"if you mean the release's weights, give the file '{files[0]}'" if files else "train one first"
+        raise WeightsError(f"no readable {CONFIG} in '{directory}': {first_line(error)}; {advice}") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT or not config.keys() >= _KEYS:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
         raise WeightsError(f"'{directory}' is no masking model of format {FORMAT}, found {found!r}; train it again")

@@ -19,7 +19,7 @@ from ivm_model.model import paper
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.model.official import _official_name
 from ivm_model.predictor import Predictor
-from storage.records import Rewrite, Sample
+from storage.records import Sample
 
 SAM, LMM = str(WEIGHTS / "segmenter"), str(WEIGHTS / "lmm")
 BASES = ("--set", f"sam={SAM}", "--set", f"lmm={LMM}")
@@ -89,20 +89,21 @@ def test_everything_that_opens_a_checkpoint_opens_a_converted_one_without_option
     file = release(tmp_path)
     assert ivm("convert", file, "--out", "ours", *BASES)[0] == 0
     folder, image_HWC = tmp_path / "ours", np.asarray(Image.open(tmp_path / "photo.png"))
-    heatmap_HW = Predictor.from_pretrained(file, SAM, LMM).heatmap(image_HWC, "find red ring")
-    sample = Sample("a", (tmp_path / "photo.png").read_bytes(), "photo.png", 53, 37, "find red ring", "test")
-    assert 0 < (heatmap_HW >= 0.5).mean() < 1
+    words = ["Find the red ring.", "find red ring"]  # as it stands, and as the embedded LMM rewrites it
+    whole_HW, rewritten_HW = Predictor.from_pretrained(file, SAM, LMM).heatmaps([image_HWC] * 2, words)
+    sample = Sample("a", (tmp_path / "photo.png").read_bytes(), "photo.png", 53, 37, words[0], "test")
+    assert 0 < (rewritten_HW >= 0.5).mean() < 1
     (mask_HW,) = system(f"model:{folder}?threshold=0.5").masks([sample])
-    np.testing.assert_array_equal(mask_HW, heatmap_HW >= 0.5)
-    ((proposed_HW, _),) = get(ExpertSpec("ivm", {"path": str(folder)})).propose([image_HWC], [Rewrite(("red ring",))])
-    np.testing.assert_array_equal(proposed_HW, heatmap_HW >= 0.5)
+    np.testing.assert_array_equal(mask_HW, whole_HW >= 0.5)
+    (proposed_HW,) = system(f"expert:ivm?path={folder}").masks([sample])
+    np.testing.assert_array_equal(proposed_HW, rewritten_HW >= 0.5)
     card = (folder / "README.md").read_text()
     assert "converted from `IVM-V1.0.bin`" in card and "segmenter@" in card
 
 
 def test_the_file_itself_is_a_system_and_not_an_expert(ivm, tmp_path):
     file = release(tmp_path)
-    sample = Sample("a", (tmp_path / "photo.png").read_bytes(), "photo.png", 53, 37, "find red ring", "test")
+    sample = Sample("a", (tmp_path / "photo.png").read_bytes(), "photo.png", 53, 37, "Find the red ring.", "test")
     (mask_HW,) = system(f"model:{file}?sam={SAM}&lmm={LMM}").masks([sample])
     assert mask_HW.shape == (37, 53)
     with pytest.raises(Exception, match="ivm convert FILE --out DIR"):

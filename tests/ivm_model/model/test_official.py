@@ -298,6 +298,12 @@ def test_a_torn_download_is_said(release, config, write, share):
         load_official(torn, config)
 
 
+def test_the_folder_of_the_file_leads_to_the_file(release, write):
+    file = write(release.trained())
+    with pytest.raises(WeightsError, match=f"if you mean the release's weights, give the file '{file}'"):
+        Predictor.from_pretrained(file.parent)
+
+
 def test_another_models_tensors_are_said_before_a_base_is_looked_for(write):
     with pytest.raises(WeightsError, match=r"1 tensors that are none of the release's: lm_head\.weight"):
         load_official(write({"lm_head.weight": torch.zeros(2)}))
