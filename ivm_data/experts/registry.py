@@ -43,6 +43,7 @@ EXPERTS = Registry(
         "clipseg": "ivm_data.experts.proposers.clipseg:ClipSeg",
         "sam-clip": "ivm_data.experts.proposers.sam_clip:SamClip",
         "sam3": "ivm_data.experts.proposers.sam3:Sam3",
+        "sam3-lite-text": "ivm_data.experts.proposers.sam3_lite_text:Sam3LiteText",
         "ivm": "ivm_data.experts.proposers.ivm:Ivm",
     },
 )

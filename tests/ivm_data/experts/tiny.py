@@ -54,6 +54,8 @@ from transformers import (
     Sam2VisionConfig,
     Sam3Config,
     Sam3ImageProcessor,
+    Sam3LiteTextConfig,
+    Sam3LiteTextModel,
     Sam3Model,
     Sam3TrackerConfig,
     Sam3TrackerModel,
@@ -191,29 +193,46 @@ def sam3_vision(side: int, width: int) -> dict[str, Any]:
     return {"backbone_config": backbone, "fpn_hidden_size": width, "backbone_feature_sizes": sizes}
 
 
-def sam3_config(side: int = 64, width: int = 32) -> Sam3Config:
-    """A SAM 3 with six queries."""
+def sam3_parts(side: int, width: int) -> dict[str, Any]:
+    """Settings of a SAM 3 with six queries."""
     layers = {"hidden_size": width, "intermediate_size": width, "num_layers": 1, "num_attention_heads": 2}
-    return Sam3Config(
-        vision_config=sam3_vision(side, width),
-        text_config={**CLIP_TEXT, "model_type": "clip_text_model", "max_position_embeddings": 32, "projection_dim": 16},
-        geometry_encoder_config=layers,
-        detr_encoder_config=layers,
-        detr_decoder_config={**layers, "num_queries": 6},
-        mask_decoder_config={"hidden_size": width, "num_attention_heads": 2},
-    )
+    text = {"model_type": "clip_text_model", "max_position_embeddings": 32, "projection_dim": 16}
+    return {
+        "vision_config": sam3_vision(side, width),
+        "text_config": {**CLIP_TEXT, **text},
+        "geometry_encoder_config": layers,
+        "detr_encoder_config": layers,
+        "detr_decoder_config": {**layers, "num_queries": 6},
+        "mask_decoder_config": {"hidden_size": width, "num_attention_heads": 2},
+    }
 
 
 def sam3(folder: Path, side: int = 64, width: int = 32) -> None:
     torch.manual_seed(5)
-    model = Sam3Model(sam3_config(side, width))
-    # As drawn by the library, neither image nor text moves masks and scores.
-    for name, weight in model.named_parameters():
-        if weight.ndim > 1 and "vision_encoder" not in name:
-            torch.nn.init.normal_(weight, std=0.3)
+    model = Sam3Model(Sam3Config(**sam3_parts(side, width)))
+    _spread(model)
     model.save_pretrained(folder)
     Sam3ImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
     clip_tokenizer(folder, max_length=32)
+
+
+def sam3_lite_text(folder: Path, side: int = 64, width: int = 32) -> None:
+    torch.manual_seed(5)
+    text = {**CLIP_TEXT, "max_position_embeddings": 77, "num_hidden_layers": 3, "projection_dim": 16}
+    parts = sam3_parts(side, width)
+    vision = {**parts["vision_config"], "model_type": "sam3_vision_model"}
+    model = Sam3LiteTextModel(Sam3LiteTextConfig(**{**parts, "vision_config": vision, "text_config": text}))
+    _spread(model)
+    model.save_pretrained(folder)
+    Sam3ImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
+    clip_tokenizer(folder, max_length=32)
+
+
+def _spread(model: torch.nn.Module) -> None:
+    """As drawn by the library, neither image nor text moves masks and scores of a SAM 3."""
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 and "vision_encoder" not in name:
+            torch.nn.init.normal_(weight, std=0.3)
 
 
 def sam3_tracker(folder: Path, side: int = 64, width: int = 32) -> None:
@@ -253,7 +272,7 @@ def sam3_video(folder: Path, side: int = 64, width: int = 32) -> dict[str, torch
         memory_fuser_embed_dim=width,
         memory_fuser_intermediate_dim=width,
     )
-    detector = sam3_config(side, width)
+    detector = Sam3Config(**sam3_parts(side, width))
     model = Sam3VideoModel(Sam3VideoConfig(detector_config=detector.to_dict(), tracker_config=tracker.to_dict()))
     model.config.save_pretrained(folder)
     # `save_pretrained` of transformers 5.23 would write "tracker_model.tracker_model.", which nothing reads.
@@ -613,6 +632,7 @@ SPECS: dict[str, Callable[[Path], ExpertSpec]] = {
     "clipseg": _saved("clipseg", clipseg),
     "sam-clip": _sam_clip,
     "sam3": _saved("sam3", sam3, threshold=0.0),
+    "sam3-lite-text": _saved("sam3-lite-text", sam3_lite_text, threshold=0.0),
     "ivm": _saved("ivm", ivm),
 }
 """Registry name -> save a checkpoint into a folder, and the spec that a recipe would hold.
