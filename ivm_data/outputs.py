@@ -12,6 +12,8 @@ FIGURE, MASK, REPORT = "ivm figure", "ivm mask", "ivm report"
 """Written into the files that these commands write."""
 
 _CHECKPOINT = {"README.md", "config.json", "discriminators.safetensors", "model.safetensors", "state", "tb"}
+_CONVERTED = "converted_from"
+"""A fact about checkpoints that were not trained here."""
 _OLD_REPORT = "--no-target: #6d86b5"
 """In the style sheet of reports that do not say yet who wrote them."""
 
@@ -31,6 +33,15 @@ def _is_checkpoint(folder: Path) -> bool:
     is_begun = any(states.glob("[0-9]*/state.json")) or any(logs.glob("events.out.tfevents.*"))
     whole = {"base_models", "weights", "model"} <= config.keys() or (is_begun and not config)
     return whole and {path.name for path in folder.iterdir()} <= _CHECKPOINT
+
+
+def _is_trained(folder: Path) -> bool:
+    return _is_checkpoint(folder) and not _is_converted(folder)
+
+
+def _is_converted(folder: Path) -> bool:
+    facts = read_json(folder / "config.json").get("training")
+    return _is_checkpoint(folder) and isinstance(facts, dict) and _CONVERTED in facts
 
 
 def _is_expert(folder: Path) -> bool:
@@ -55,7 +66,8 @@ def _is_calibration(path: Path) -> bool:
 
 
 OUTPUTS = {
-    "train": Output("a checkpoint of 'ivm train'", _is_checkpoint, folder=True),
+    "train": Output("a checkpoint of 'ivm train'", _is_trained, folder=True),
+    "convert": Output("a checkpoint of 'ivm convert'", _is_converted, folder=True),
     "zoo": Output("an expert of 'ivm zoo train'", _is_expert, folder=True),
     "world": Output("a world of 'ivm world'", _is_world, folder=True),
     "search-world": Output(

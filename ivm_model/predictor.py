@@ -9,12 +9,15 @@ import numpy as np
 
 from ivm_model.how import How
 from ivm_model.masking import Masked, apply
+from ivm_model.model import paper
 from ivm_model.model.base_models import HUB_ID, first_line
 from ivm_model.model.checkpoint import load_checkpoint
 from ivm_model.model.masking_model import MaskingModel
+from ivm_model.model.official import load_official
 from storage.errors import WeightsError
 
 BATCH = 16
+_SUFFIXES = (".bin", ".pth", ".pt")
 
 
 class Predictor:
@@ -24,18 +27,25 @@ class Predictor:
         self.model = model.eval()
 
     @classmethod
-    def from_pretrained(cls, directory: Path | str, sam: str = "", lmm: str = "", device: str = "cpu") -> Predictor:
-        """Read a checkpoint that `train_dwsl` wrote.
+    def from_pretrained(
+        cls, directory: Path | str, sam: str = "", lmm: str = "", device: str = "cpu", dtype: str = ""
+    ) -> Predictor:
+        """Read a checkpoint that `train_dwsl` wrote, or the file of IVM's release.
 
         Args:
-            directory: its folder, or a hub id such as `org/name`.
-            sam, lmm: where the base models lie now, if they moved since training.
+            directory: its folder, or a hub id such as `org/name`; or the path of IVM-V1.0.bin.
+            sam, lmm: where the base models lie now, if they moved since training; the release's hub ids for its file.
             device: torch device.
+            dtype: of the LMM's frozen weights; "" means as at training, float32 for the release's file.
 
         Raises:
             WeightsError: the checkpoint or a base model cannot be used.
         """
-        return cls(load_checkpoint(_folder(directory), sam, lmm).to(device))
+        if is_released_file(directory):
+            model = load_official(Path(directory), paper.released_config(sam, lmm, dtype))
+        else:
+            model = load_checkpoint(_folder(directory), sam, lmm, dtype)
+        return cls(model.to(device))
 
     def heatmaps(self, images: Sequence[np.ndarray], instructions: Sequence[str]) -> list[np.ndarray]:
         """Probability that each pixel is needed, HW float32 in [0, 1] for each HWC uint8 RGB image.
@@ -63,6 +73,11 @@ class Predictor:
         """As `mask`, for several images, which pass through the model together."""
         heatmaps = self.heatmaps(images, instructions)
         return [apply(image, heatmap_HW, how, threshold) for image, heatmap_HW in zip(images, heatmaps, strict=True)]
+
+
+def is_released_file(path: Path | str) -> bool:
+    """Whether a path means a file of torch.save, not a checkpoint's folder or a hub id."""
+    return not Path(path).is_dir() and (Path(path).is_file() or Path(path).suffix in _SUFFIXES)
 
 
 def _folder(directory: Path | str) -> Path:

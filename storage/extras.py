@@ -13,7 +13,7 @@ EXTRAS = {
     "flows": "the Prefect flows",
     "formats": "Hugging Face data sets and WebDataset",
     "openai": "LMMs behind an OpenAI-compatible endpoint",
-    "original-experts": "the original projects' Grounding DINO and SAM",
+    "original-experts": "the original projects' Grounding DINO and SAM; EdgeTAM's image encoder",
     "ray": "`--engine ray`",
     "remote": "data sets in an object store",
     "review": "the page of `ivm review`",

@@ -71,6 +71,7 @@ for command in (
     complicate.complicate,
     complicate.mix,
     models.train,
+    models.convert,
     models.mask,
     page.app,
     evaluate.evaluate,

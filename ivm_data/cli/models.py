@@ -1,4 +1,4 @@
-"""`ivm train` and `mask`: the masking model made and used."""
+"""`ivm train`, `convert` and `mask`: the masking model made and used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from ivm_data.cli.console import progress_bar, say, warn
 from ivm_data.cli.labels import BAD_INPUT_STATUS
-from ivm_data.cli.options import DataFolder, parse_changes
+from ivm_data.cli.options import BaseModels, DataFolder, parse_base_models, parse_changes
 from ivm_model.how import How
 
 if TYPE_CHECKING:
@@ -48,18 +48,47 @@ def train(
         say((out / "README.md").read_text(), highlight=False)
 
 
+def convert(
+    file: Annotated[Path, typer.Argument(help="IVM-V1.0.bin, the file of IVM's release.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the checkpoint.")],
+    changes: BaseModels = [],  # noqa: B006
+) -> None:
+    """Make a folder of the release's file: `ivm convert IVM-V1.0.bin --out ivm-v1 --set lmm=DIR --set sam=DIR`.
+
+    It opens like a trained checkpoint, in `ivm mask`, `evaluate`, `app` and the expert `ivm`. The base models stay
+    where they are: directories, or hub ids in the hub's cache.
+    """
+    from ivm_data.outputs import check
+    from ivm_model.model.official import convert as write
+    from ivm_model.model.paper import released_config
+
+    check("convert", out, inputs=[file])
+    say(f"{write(file, out, released_config(**parse_base_models(changes)))}")
+
+
 def mask(
     source: Annotated[Path, typer.Argument(help="Image file, folder of images, or video file.")],
     instruction: Annotated[str, typer.Argument(help="What the image is asked for.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Image file to write; for a folder or a video, a folder.")],
-    model: Annotated[str, typer.Option(help="Checkpoint folder that training wrote, or a hub id.")],
+    model: Annotated[str, typer.Option(help="Checkpoint folder that training wrote, a hub id, or IVM-V1.0.bin.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Image file to write; for a folder or a video, a folder.",
+            show_default="NAME-masked.png, or the folder NAME-masked, here",
+        ),
+    ] = None,
     how: Annotated[How, typer.Option(help="overlay, blur, gray, crop or overlay+crop.")] = "overlay",
     threshold: Annotated[float, typer.Option(help="A pixel is kept above this probability.")] = 0.5,
     device: Annotated[str, typer.Option(help="torch device.")] = "cpu",
+    changes: BaseModels = [],  # noqa: B006
 ) -> None:
     """Mask images: `ivm mask photo.jpg "the red ring" -o masked.png --model model --how blur`.
 
     A folder or the frames of a video become PNG files in a folder: `ivm mask photos "the red ring" -o masked ...`.
+
+    The release's own weights: `ivm mask photo.jpg "the red ring" --model IVM-V1.0.bin --set lmm=DIR --set sam=DIR`.
     """
     from ivm_data.apply.frames import count, is_many
     from ivm_data.apply.masking import mask_frames
@@ -67,8 +96,9 @@ def mask(
     from ivm_model.predictor import Predictor
 
     total = count(source)
+    out = out or Path(f"{source.stem}-masked" if is_many(source) else f"{source.stem}-masked.png")
     check("masks" if is_many(source) else "mask", out, inputs=[source])
-    predictor = Predictor.from_pretrained(model, device=device)
+    predictor = Predictor.from_pretrained(model, device=device, **parse_base_models(changes))
     with progress_bar() as bar:
         task = bar.add_task("images", total=total)
         done = mask_frames(

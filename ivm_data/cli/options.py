@@ -10,6 +10,11 @@ import typer
 from storage.errors import ConfigError
 
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder of a labeled data set.", show_default=False)]
+BaseModels = Annotated[
+    list[str],
+    typer.Option("--set", help="Where a base model lies, or its dtype: sam=DIR, lmm=DIR, dtype=bfloat16; repeat it."),
+]
+BASE_MODELS = ("sam", "lmm", "dtype")
 Changes = Annotated[list[str], typer.Option("--set", help="Replace a field of the recipe: gate.accept=0.9")]
 
 
@@ -19,3 +24,15 @@ def parse_changes(changes: list[str]) -> dict[str, str]:
         if "=" not in change:
             raise ConfigError(f"expected FIELD=VALUE, got {change!r}; for example gate.accept=0.9")
     return dict(change.split("=", 1) for change in changes)
+
+
+def parse_base_models(changes: list[str]) -> dict[str, str]:
+    """`["lmm=DIR"]` -> `{"lmm": "DIR"}`, as `Predictor.from_pretrained` takes it.
+
+    Raises:
+        ConfigError: another field.
+    """
+    given = parse_changes(changes)
+    if unknown := sorted(given.keys() - set(BASE_MODELS)):
+        raise ConfigError(f"a model has no option {unknown[0]!r} here; choose from {', '.join(BASE_MODELS)}")
+    return given

@@ -2,7 +2,7 @@
 
 A name is `KIND:WHAT?field=value&field=value`:
 
-- `model:DIR`: a trained masking model; fields of `_ModelOptions`.
+- `model:DIR`: a trained masking model, or IVM-V1.0.bin; fields of `_ModelOptions`.
 - `recipe:NAME`: a whole labeling recipe; fields are dotted, as after `ivm label --set`.
 - `boxes:NAME`: its rewriter, grounder and segmenter alone: the best box of each phrase, nothing verified.
 - `proposer:NAME.K`: its rewriter and its mask proposer number K.
@@ -50,6 +50,7 @@ class _ModelOptions:
     device: str = "cpu"
     sam: str = ""
     lmm: str = ""
+    dtype: str = ""
 
 
 def system(name: str) -> System:
@@ -73,7 +74,7 @@ class _Model:
 
         self.name, self._options = name, build(_ModelOptions, given, name)
         options = self._options
-        self._predictor = Predictor.from_pretrained(what, options.sam, options.lmm, device=options.device)
+        self._predictor = Predictor.from_pretrained(what, options.sam, options.lmm, options.device, options.dtype)
 
     def masks(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         heatmaps = self._predictor.heatmaps([decode(s.image) for s in samples], [s.instruction for s in samples])

@@ -17,7 +17,7 @@ from ivm_model.model.base_models import HUB_ID
 from storage.errors import IvmError
 
 PACKAGES = (
-    "torch", "torchvision", "transformers", "segment-anything", "groundingdino-py", "openai", "prefect",
+    "torch", "torchvision", "transformers", "segment-anything", "groundingdino-py", "timm", "openai", "prefect",
     "duckdb", "pyarrow",
 )  # fmt: skip
 DOWNLOADS = {
@@ -30,6 +30,8 @@ DOWNLOADS = {
 """Where the original projects publish their files."""
 SECONDARY = ("text_encoder", "sam", "lmm")
 """Options beside `path` that name a further checkpoint; "" where the expert knows better."""
+GATED = ("facebook/sam3",)
+"""Hub ids whose owners want their licence accepted first."""
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 State = Literal["ready", "missing", "broken", "not asked"]
@@ -167,5 +169,7 @@ def _how_to_get(where: str, revision: str) -> str:
     if path.name in DOWNLOADS:
         return f"curl -L --create-dirs -o {where} {DOWNLOADS[path.name]}{path.name}"
     if HUB_ID.fullmatch(where) and path.suffix not in (".pth", ".py", ".bin"):
-        return f"hf download {where}" + (f" --revision {revision}" if revision else "")
+        command = f"hf download {where}" + (f" --revision {revision}" if revision else "")
+        gate = f"hf auth login && {command}  # once its licence is accepted on huggingface.co/{where}"
+        return gate if where in GATED else command
     return "put the checkpoint there, or give another 'path'"

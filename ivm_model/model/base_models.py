@@ -75,7 +75,7 @@ def load_model(
 
     source = {"revision": revision} if revision and not Path(path).is_dir() else {}
     config_class = getattr(model_class, "config_class", None)
-    _check_directory(path, (config_class.model_type, *also) if config_class else ())
+    check_directory(path, (config_class.model_type, *also) if config_class else ())
     model, report = load_part(model_class, path, source, dtype=getattr(torch, dtype), output_loading_info=True)
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
@@ -148,7 +148,7 @@ def _quietly() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _check_directory(path: str, expected: tuple[str, ...]) -> None:
+def check_directory(path: str, expected: tuple[str, ...]) -> None:
     """Refuse a directory before its weights are read; a hub id is checked by the class that reads it.
 
     Args:

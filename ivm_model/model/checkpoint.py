@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +47,45 @@ def save_checkpoint(
         card: text of the model card.
         discriminators: tensors of stage I, kept beside the model for audits.
     """
+    weights = {name: value.detach().contiguous() for name, value in model.kept_tensors().items()}
+    return write_checkpoint(
+        directory,
+        weights,
+        base_models=model.base_models,
+        model=model.config,
+        report=report,
+        card=card,
+        discriminators=discriminators,
+    )
+
+
+def write_checkpoint(
+    directory: Path,
+    weights: Mapping[str, torch.Tensor],
+    *,
+    base_models: Mapping[str, str],
+    model: ModelConfig,
+    report: Mapping[str, Any],
+    card: str,
+    discriminators: Mapping[str, torch.Tensor] | None = None,
+) -> Path:
+    """As `save_checkpoint`, of the parts of a model.
+
+    Args:
+        weights: what `MaskingModel.kept_tensors` names, contiguous.
+        base_models: `model@revision` by role.
+    """
     from safetensors.torch import save_file
 
-    weights = {name: value.detach().contiguous() for name, value in model.kept_tensors().items()}
     config = {
         "format": FORMAT,
         "weights": tensor_hash(weights),
-        "base_models": model.base_models,
-        "model": asdict(model.config),
+        "base_models": dict(base_models),
+        "model": asdict(model),
         "training": report,
     }
     with whole_folder(directory, keep=(TENSORBOARD,)) as folder:
-        save_file(weights, folder / WEIGHTS)
+        save_file(dict(weights), folder / WEIGHTS)
         if discriminators:
             save_file(dict(discriminators), folder / DISCRIMINATORS)
         (folder / CARD).write_text(_HUB_FIELDS + card, encoding="utf-8")
@@ -66,18 +93,19 @@ def save_checkpoint(
     return directory
 
 
-def load_checkpoint(directory: Path, sam: str = "", lmm: str = "") -> MaskingModel:
+def load_checkpoint(directory: Path, sam: str = "", lmm: str = "", dtype: str = "") -> MaskingModel:
     """Read a checkpoint onto its base models.
 
     Args:
         sam, lmm: where the base models lie now, if they moved; "" means where they lay at training.
+        dtype: of the LMM's frozen weights; "" means as at training.
 
     Raises:
         WeightsError: the checkpoint is missing, torn or of another format, or a base model is not the one it was
             trained on.
     """
     config = read_config(directory)
-    model = MaskingModel(_model_config(directory, config["model"], sam, lmm))
+    model = MaskingModel(_model_config(directory, config["model"], sam, lmm, dtype))
     _check_base_models(directory, config["base_models"], model.base_models)
     _fill(model, _read_weights(directory, config["weights"]), directory)
     return model.eval()
@@ -92,7 +120,9 @@ def read_config(directory: Path) -> dict[str, Any]:
     try:
         config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"no readable {CONFIG} in '{directory}': {first_line(error)}; train one first") from error
+        files = sorted(directory.glob("*.bin"))
+        advice = f"if you mean the release's weights, give the file '{files[0]}'" if files else "train one first"
+        raise WeightsError(f"no readable {CONFIG} in '{directory}': {first_line(error)}; {advice}") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT or not config.keys() >= _KEYS:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
         raise WeightsError(f"'{directory}' is no masking model of format {FORMAT}, found {found!r}; train it again")
@@ -108,14 +138,15 @@ def tensor_hash(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _model_config(directory: Path, settings: dict[str, Any], sam: str, lmm: str) -> ModelConfig:
+def _model_config(directory: Path, settings: dict[str, Any], sam: str, lmm: str, dtype: str) -> ModelConfig:
     try:
+        inputs = InputConfig(**settings.get("inputs", {}))
         return ModelConfig(
             sam=sam or settings["sam"],
             lmm=lmm or settings["lmm"],
             lora=LoraSettings(**{**settings["lora"], "layers": tuple(settings["lora"]["layers"])}),
             decoder=DecoderConfig(**settings["decoder"]),
-            inputs=InputConfig(**settings.get("inputs", {})),
+            inputs=replace(inputs, dtype=dtype or inputs.dtype),
         )
     except (KeyError, TypeError) as error:
         raise WeightsError(f"'{directory / CONFIG}' lacks or misnames a setting: {error}; train it again") from error

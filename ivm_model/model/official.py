@@ -5,20 +5,26 @@ The file holds what the release trained: LoRA, projection and mask decoder. SAM 
 
 from __future__ import annotations
 
-import pickle
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from ivm_model.model import paper
-from ivm_model.model.base_models import first_line
+from ivm_model.model.base_models import checkpoint_name
+from ivm_model.model.checkpoint import tensor_hash, write_checkpoint
 from ivm_model.model.masking_model import GENERATOR, MaskingModel, ModelConfig
-from storage.errors import ConfigError, WeightsError
+from ivm_model.model.released_bases import check_weights_are_there, kept_shapes
+from ivm_model.model.torch_file import listed, read_tensors
+from storage.errors import ConfigError, IvmWarning, WeightsError
 
-SHOWN = 4
-"""Most names that an error lists."""
+CONVERTED = "converted_from"
+"""The fact by which a checkpoint of `convert` is known."""
+_ADVICE = "download the file IVM-V1.0.bin that github.com/2toinf/IVM links to, and give its path"
+_TRAINED = re.compile(r"mask_decoder\.|prompt_encoder\.text_proj\.|prompt_encoder\.model\..*\.lora_[AB]\.")
+_FROZEN = re.compile(r"image_encoder\.|prompt_encoder\.model\.|pixel_(mean|std)$")
 _LORA = re.compile(
     rf"lmm\.model\..*language_model\.layers\.(\d+)\.self_attn\.(\w+)\.lora_([AB])\.{re.escape(GENERATOR)}\.weight"
 )
@@ -36,6 +42,7 @@ _PARTS = (
 )
 
 
+@torch.no_grad()
 def load_official(file: Path, config: ModelConfig | None = None) -> MaskingModel:
     """A masking model with the release's weights on its base models.
 
@@ -48,70 +55,89 @@ def load_official(file: Path, config: ModelConfig | None = None) -> MaskingModel
         WeightsError: the file or a base model cannot be read, or the file's tensors are not those of the model.
     """
     config = config or paper.model_config()
+    weights = read_weights(file, config)
+    model = MaskingModel(config)
+    for name, value in model.kept_tensors().items():
+        value.copy_(weights[name])
+    return model.eval()
+
+
+def convert(file: Path, out: Path, config: ModelConfig | None = None) -> Path:
+    """Write the release's weights as a checkpoint of ours, without reading a base model's weights into memory.
+
+    Args:
+        file, config: as for `load_official`; directories of base models are written down as absolute paths.
+        out: the folder; one that is there is replaced, so ask `storage.outputs` first.
+
+    Raises:
+        ConfigError, WeightsError: see `load_official`; or a base model's weights are not there.
+    """
+    config = config or paper.model_config()
+    config = replace(config, sam=_lasting(config.sam), lmm=_lasting(config.lmm))
+    read = read_weights(file, config)
+    for path in (config.sam, config.lmm):
+        check_weights_are_there(path)
+    weights = {name: value.float().contiguous() for name, value in read.items()}
+    base_models = {"sam": checkpoint_name(config.sam), "lmm": checkpoint_name(config.lmm)}
+    facts = {CONVERTED: file.name, "tensors": tensor_hash(read)}
+    card = _card(file.name, base_models)
+    return write_checkpoint(out, weights, base_models=base_models, model=config, report=facts, card=card)
+
+
+def read_weights(file: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
+    """The file's tensors under our names, all of the shapes that the base models' configurations ask for.
+
+    Raises:
+        ConfigError, WeightsError: see `load_official`.
+    """
     if replace(config, sam="", lmm="", inputs=replace(config.inputs, dtype="float32")) != paper.model_config("", ""):
         raise ConfigError(
             "the release's weights need the paper's LoRA, decoder, frame and prompt; start from paper.model_config() "
             "and change no more than base models and dtype"
         )
-    tensors = read_tensors(file)
-    model = MaskingModel(config)
-    fill(model, tensors, file)
-    return model.eval()
+    given = _trained(read_tensors(file, _ADVICE), file)
+    shapes = {name: (_official_name(name), shape) for name, shape in kept_shapes(config).items()}
+    _check(given, dict(shapes.values()), file)
+    return {ours: given[theirs] for ours, (theirs, _) in shapes.items()}
 
 
-def official_names(model: MaskingModel) -> dict[str, str]:
-    """Our name of each tensor that a checkpoint keeps -> its name in the release."""
-    return {name: _official_name(name) for name in model.kept_tensors()}
-
-
-def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """A state dict, on the CPU.
-
-    Raises:
-        WeightsError: the file is missing, torn, holds code, or is no state dict.
-    """
-    try:
-        tensors = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+def _trained(tensors: dict[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
+    """What the release trained, under the release's own names; copies of frozen base models are left unread."""
+    found = {_canonical(name): value for name, value in tensors.items()}
+    if not any(_TRAINED.match(name) for name in found):
         raise WeightsError(
-            f"'{file}' holds more than tensors, or is torn: {first_line(error)}; it was not opened further, as "
-            "unpickling could run code; get the file from its authors again"
-        ) from error
-    except Exception as error:  # torch's unpickler raises nearly every type on foreign bytes
-        raise WeightsError(f"cannot read '{file}': {first_line(error)}; give the path of IVM-V1.0.bin") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
-        found = ", ".join(map(repr, list(tensors)[:SHOWN])) if isinstance(tensors, dict) else type(tensors).__name__
-        raise WeightsError(f"'{file}' is no state dict of tensors, found {found}; give the path of IVM-V1.0.bin")
-    return tensors
+            f"'{file}' holds {len(found)} tensors that are none of the release's: {listed(set(found))}; there they are "
+            f"named mask_decoder.* and prompt_encoder.*; {_ADVICE}"
+        )
+    frozen = {name for name in found if _FROZEN.match(name) and not _TRAINED.match(name)}
+    if frozen:
+        warnings.warn(
+            f"'{file}' also holds {len(frozen)} tensors of frozen base models, which are not read: {listed(frozen)}; "
+            "SAM and the LMM come from their own checkpoints",
+            IvmWarning,
+            stacklevel=3,
+        )
+    return {name: value for name, value in found.items() if name not in frozen}
 
 
-@torch.no_grad()
-def fill(model: MaskingModel, tensors: dict[str, torch.Tensor], file: Path) -> None:
-    """Copy every tensor to its place; nothing is copied unless all fit.
-
-    Raises:
-        WeightsError: tensors are missing, left over, of other shapes, or not finite; with their names.
-    """
-    ours, names = model.kept_tensors(), official_names(model)
-    given = {_canonical(name): value for name, value in tensors.items()}
-    expected = {names[name]: value for name, value in ours.items()}
+def _check(given: dict[str, torch.Tensor], expected: dict[str, torch.Size], file: Path) -> None:
     both = expected.keys() & given.keys()
-    shapes = [name for name in both if given[name].shape != expected[name].shape]
+    shapes = [name for name in both if given[name].shape != expected[name]]
     faults = {
         "missing": expected.keys() - both,
         "unexpected": given.keys() - both,
-        "of another shape": {f"{n} {tuple(given[n].shape)}, not {tuple(expected[n].shape)}" for n in shapes},
+        "of another shape": {f"{n} {tuple(given[n].shape)}, not {tuple(expected[n])}" for n in shapes},
         "not finite": {name for name in both if not torch.isfinite(given[name]).all()},
     }
-    if differences := "; ".join(f"{len(those)} {what}: {_listed(those)}" for what, those in faults.items() if those):
+    if differences := "; ".join(f"{len(those)} {what}: {listed(those)}" for what, those in faults.items() if those):
         raise WeightsError(
-            f"'{file}' does not fit the model: {differences}; check that the base models are the release's"
+            f"'{file}' does not fit the model: {differences}; check that the base models are the release's, "
+            f"{paper.LMM} and {paper.SAM}"
         )
-    for name, value in ours.items():
-        value.copy_(given[names[name]])
 
 
 def _official_name(name: str) -> str:
+    """Our name of a tensor that a checkpoint keeps -> its name in the release."""
     if match := _LORA.fullmatch(name):
         layer, projection, half = match.groups()
         where = f"language_model.model.layers.{layer}.self_attn.{projection}.lora_{half}.default.weight"
@@ -127,6 +153,14 @@ def _canonical(name: str) -> str:
     return name.replace("base_model.model.model.language_model.", "base_model.model.language_model.model.")
 
 
-def _listed(names: set[str]) -> str:
-    shown = ", ".join(sorted(names)[:SHOWN])
-    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+def _lasting(path: str) -> str:
+    return str(Path(path).resolve()) if Path(path).is_dir() else path
+
+
+def _card(name: str, base_models: dict[str, str]) -> str:
+    bases = "\n".join(f"- {role}: `{base}`" for role, base in base_models.items())
+    return (
+        f"# Masking model\n\nImage and instruction -> heatmap of the pixels that the instruction needs (IVM, arXiv "
+        f"2405.19783). The release's own weights, converted from `{name}` by `ivm convert`; nothing was trained.\n\n"
+        f"Base models, which are not in this folder:\n\n{bases}\n"
+    )

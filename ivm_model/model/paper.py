@@ -6,6 +6,7 @@ the LoRA come to 16.6 M. Kept in float32 they fill 66.5 MB (63.4 MiB), which is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,6 +30,16 @@ def model_config(sam: str = SAM, lmm: str = LMM) -> ModelConfig:
         sam, lmm: hub ids, or directories where they lie; smaller models of the same kinds will do as well.
     """
     return ModelConfig(sam, lmm, LoraSettings(), DECODER, INPUTS)
+
+
+def released_config(sam: str = "", lmm: str = "", dtype: str = "") -> ModelConfig:
+    """`model_config` where the release's file is used; "" means the release's own, and float32.
+
+    Raises:
+        ConfigError: there is no such dtype.
+    """
+    config = model_config(sam or SAM, lmm or LMM)
+    return replace(config, inputs=replace(config.inputs, dtype=dtype or config.inputs.dtype))
 
 
 def sam_config() -> Any:

@@ -24,7 +24,6 @@ from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest import plan, read_part
 from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.errors import WeightsError
 from storage.layout import HEAVY, LIGHT
 from storage.pixels.images import ImageLimits, decode
 from storage.records import Scores
@@ -145,18 +144,9 @@ def read_image(data: bytes, folder: Path) -> None:
 
 
 def load_pth(data: bytes, folder: Path) -> None:
-    from ivm_data.experts.common.native_weights import read_tensors
-    from ivm_model.model import official
+    from ivm_model.model.torch_file import read_tensors
 
-    path = str(written(folder, "model.pth", data))
-    refusals = []
-    for read in (read_tensors, lambda name: official.read_tensors(Path(name))):
-        try:
-            read(path)
-        except WeightsError as error:
-            refusals.append(error)
-    if refusals:
-        raise refusals[0]
+    read_tensors(written(folder, "model.pth", data), "copy it again")
 
 
 def load_safetensors(data: bytes, folder: Path) -> None:

@@ -26,6 +26,7 @@ CALLS = [
     ("openai", "openai", lambda: get(ExpertSpec("openai", ENDPOINT))),
     ("original-experts", "segment_anything", lambda: get(ExpertSpec("segment-anything", {"path": "a.pth"}))),
     ("original-experts", "groundingdino", lambda: get(ExpertSpec("groundingdino", {"path": "a.pth"}))),
+    ("original-experts", "timm", lambda: get(ExpertSpec("edgetam", {"path": "a"}))),
     ("ray", "ray", lambda: cluster(RayConfig()).__enter__()),
     ("remote", "botocore", lambda: push(Path("data"), "s3://bucket/data")),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -99,12 +100,16 @@ class CheckpointExpert(ABC, Generic[Config]):
     def _processed(self, image_HWC: np.ndarray, **options: Any) -> Any:
         return self._processor(images=image_HWC, return_tensors="pt", input_data_format="channels_last", **options)
 
-    def _tokens(self, texts: Sequence[str], padding: bool | str = True) -> Any:
-        """Token ids and mask (N, T) of texts, each cut where the checkpoint's text encoder ends, on its device."""
+    def _tokens(self, texts: Sequence[str], padding: bool | str = True, max_length: int = sys.maxsize) -> Any:
+        """Token ids and mask (N, T) of texts, each cut where the checkpoint's text encoder ends, on its device.
+
+        Args:
+            max_length: where the model is used with less than its text encoder could read.
+        """
         return self._tokenizer(
             list(texts),
             padding=padding,
             truncation=True,
-            max_length=self._model.config.text_config.max_position_embeddings,
+            max_length=min(max_length, self._model.config.text_config.max_position_embeddings),
             return_tensors="pt",
         ).to(self._model.device)

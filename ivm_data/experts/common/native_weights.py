@@ -1,22 +1,17 @@
-"""Reading the original projects' `.pth` files: tensors only, every one accounted for.
-
-A `.pth` is a pickle. It is read with `weights_only=True`, so that a file with code in it is refused, never run.
-"""
+"""Reading the original projects' `.pth` files: tensors only, every one accounted for."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ivm_model.model.base_models import first_line
+from ivm_model.model.torch_file import read_tensors
 from storage.errors import WeightsError
 
-if TYPE_CHECKING:
-    import torch
+_ADVICE = "get the published .pth of this model again from its publisher"
 
 
 def file_name(path: str, revision: str = "") -> str:
@@ -29,38 +24,6 @@ def file_name(path: str, revision: str = "") -> str:
     return f"{Path(path).stem}@{revision or _file_hash(Path(path).resolve())}"
 
 
-def read_tensors(path: str) -> dict[str, torch.Tensor]:
-    """The state dict of a `.pth`, on the CPU: the whole file, or what lies under its key "model".
-
-    The prefix "module." that DistributedDataParallel writes is taken off.
-
-    Raises:
-        WeightsError: the file is missing, torn, holds code, or holds something other than named tensors.
-    """
-    import torch
-
-    _check_file(path)
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path!r} holds more than tensors, or is no torch file ({first_line(error)}), and was not read: only "
-            "files that torch.load reads with weights_only=True are allowed; get the file from its publisher again"
-        ) from error
-    except Exception as error:  # torch's unpickler raises nearly every type on foreign bytes
-        raise WeightsError(
-            f"cannot read {path!r}: {first_line(error)}; the file is torn or not a .pth of torch.save; copy it again"
-        ) from error
-    tensors = held.get("model", held) if isinstance(held, Mapping) else held
-    is_named = isinstance(tensors, Mapping) and all(isinstance(value, torch.Tensor) for value in tensors.values())
-    if not is_named or not tensors:
-        raise WeightsError(
-            f"{path!r} holds a {type(tensors).__name__} without named tensors; a state dict is needed, or a mapping "
-            "with one under 'model'; give the published .pth of this model"
-        )
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-
-
 def load_strictly(model: Any, path: str, architecture: str, ignored: Collection[str] = ()) -> None:
     """Fill a model from a `.pth` that holds exactly its tensors.
 
@@ -71,9 +34,10 @@ def load_strictly(model: Any, path: str, architecture: str, ignored: Collection[
         ignored: names in published files that no inference needs.
 
     Raises:
-        WeightsError: as `read_tensors`, or the file is of another architecture.
+        WeightsError: the file is missing, torn, holds code or other things than tensors, or is of another architecture.
     """
-    tensors = {name: tensor for name, tensor in read_tensors(path).items() if name not in ignored}
+    _check_file(path)
+    tensors = {name: tensor for name, tensor in read_tensors(Path(path), _ADVICE).items() if name not in ignored}
     expected = model.state_dict()
     missing, foreign = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     shaped = [name for name in sorted(expected.keys() & tensors.keys()) if expected[name].shape != tensors[name].shape]

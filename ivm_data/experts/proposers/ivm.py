@@ -17,7 +17,8 @@ from ivm_data.experts.lmms.request_line import format_line
 from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
 from ivm_data.experts.segmenters.prompted_masks import MAX_ASPECT
 from ivm_model.model.masking_model import Encoded
-from ivm_model.predictor import Predictor
+from ivm_model.predictor import Predictor, is_released_file
+from storage.errors import WeightsError
 from storage.request import Request
 from storage.validation import Checked, Count, within
 
@@ -27,7 +28,7 @@ class IvmConfig(Checked):
     """Where the checkpoint lies and what counts as found.
 
     Attributes:
-        path: directory that `train_dwsl` wrote.
+        path: directory that `train_dwsl` or `ivm convert` wrote.
         sam, lmm: where its base models lie now; "" means where they lay at training.
         threshold: least probability of a mask's pixels, in (0, 1).
         device: torch device.
@@ -54,6 +55,11 @@ class Ivm(CheckpointExpert[IvmConfig]):
 
     def _read(self) -> Any:
         config = self.config
+        if is_released_file(config.path):
+            raise WeightsError(
+                f"'{config.path}' is a file; this expert is named by a checkpoint's folder, so make one with "
+                "'ivm convert FILE --out DIR' and give that as 'path'"
+            )
         return Predictor.from_pretrained(Path(config.path), config.sam, config.lmm).model.to(config.device)
 
     def propose(self, images: Sequence[np.ndarray], requests: Sequence[Request]) -> list[tuple[np.ndarray, float]]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.finite import check_finite
-from ivm_data.experts.common.image_groups import rows_by_image
+from ivm_data.experts.common.image_groups import answers_by_image
 from ivm_data.experts.common.phrase_score import clean
-from ivm_data.experts.common.prefetch import THREADS, ahead
 
 if TYPE_CHECKING:
     import torch
@@ -34,14 +32,8 @@ def propose_by_image(
         preprocess: an image -> its pixels on the CPU; called from several threads, ahead of `propose`.
         propose: pixels of distinct images, and the rows that ask about each -> masks of each image's rows.
     """
-    groups, masks = rows_by_image(images, rows), [not_found(image) for image in images]
-    with closing(ahead(preprocess, (images[row[0]] for row in groups), 2 * batches.size, THREADS)) as pixels:
-        pairs = zip(pixels, groups, strict=True)
-        answers = batches.run(lambda batch: propose(*zip(*batch, strict=True)), pairs)
-        for group, found in zip(groups, answers, strict=True):
-            for i, scored in zip(group, found, strict=True):
-                masks[i] = scored
-    return masks
+    answers = answers_by_image(images, rows, batches, preprocess, propose)
+    return [answers.get(i) or not_found(image) for i, image in enumerate(images)]
 
 
 def spoken(phrases: Sequence[str]) -> list[str]:

@@ -1,27 +1,32 @@
-"""SAM 3 (Meta, 2025, arXiv 2511.16719) as a mask proposer: every instance of a concept in words, or none."""
+"""SAM 3 (Meta, 2025, arXiv 2511.16719): every instance of a concept in words, or none; as masks or as boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.finite import check_finite
+from ivm_data.experts.common.image_groups import answers_by_image
 from ivm_data.experts.common.phrase_score import clean
-from ivm_data.experts.common.protocols import check_lengths
+from ivm_data.experts.common.protocols import Detection, check_lengths
 from ivm_data.experts.proposers.mask_proposals import ScoredMask, propose_by_image, spoken
 from ivm_data.selection import ChooseConfig, choose, support
 from ivm_model.model.base_models import Dtype, to_device
 from storage.records import Box, Candidate, Role
 from storage.request import Request
-from storage.validation import Checked, Count, Share
+from storage.validation import Checked, Count, Share, within
 
 if TYPE_CHECKING:
     import torch
+
+
+_MAX_TOKENS = 32
+"""To which SAM 3's own processor pads every text; a small text encoder stretches its positions to as many."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class Sam3Config(Checked):
         dtype: of the weights.
         images_per_batch: images that pass through the image encoder together.
         prompts_per_batch: phrases that pass through the detector together.
-        choose: see `ChooseConfig`.
+        nms_iou: of a grounder, boxes of one phrase that overlap more than this are one, in (0, 1].
+        choose: of a proposer, see `ChooseConfig`.
     """
 
     path: str
@@ -46,6 +52,7 @@ class Sam3Config(Checked):
     dtype: Dtype = "float32"
     images_per_batch: Count = 4
     prompts_per_batch: Count = 8
+    nms_iou: Annotated[float, within("(0, 1]")] = 0.6
     choose: ChooseConfig = field(default_factory=ChooseConfig)
 
 
@@ -65,7 +72,10 @@ class _Found:
 
 
 class Sam3(CheckpointExpert[Sam3Config]):
-    """MaskProposer: instances of each phrase, chosen as the resolve stage chooses boxes; one encoding an image."""
+    """MaskProposer and Grounder over one encoding of an image, and one copy of the weights where a recipe has both.
+
+    A proposer chooses among the instances of each phrase as the resolve stage chooses among boxes.
+    """
 
     def __init__(self, config: Sam3Config) -> None:
         super().__init__(config)
@@ -77,6 +87,20 @@ class Sam3(CheckpointExpert[Sam3Config]):
         # Released checkpoints call themselves "sam3_video".
         return self._from_pretrained(Sam3Model, Sam3ImageProcessor, dtype=self.config.dtype, also=("sam3_video",))
 
+    def ground(self, images: Sequence[np.ndarray], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """All instances of each phrase, best first, after non-maximum suppression within each phrase."""
+        check_lengths(images, phrases, "list of phrases")
+        self.load()
+        asked = [i for i, row in enumerate(phrases) if spoken(row)]
+
+        def ask(pixels: Sequence[torch.Tensor], groups: Sequence[list[int]]) -> Iterable[list[list[Detection]]]:
+            found = self._find(pixels, [[phrases[i] for i in rows] for rows in groups])
+            for seen, rows in zip(found, groups, strict=True):
+                yield [self._boxes(images[i].shape[:2], seen, phrases[i]) for i in rows]
+
+        answers = answers_by_image(images, asked, self._images, self._pixels, ask)
+        return [answers.get(i, []) for i in range(len(images))]
+
     def propose(self, images: Sequence[np.ndarray], requests: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         """The chosen instances of the target phrases; the score is the least of theirs and of phrases without any."""
         check_lengths(images, requests, "request")
@@ -84,14 +108,24 @@ class Sam3(CheckpointExpert[Sam3Config]):
         asked = [i for i, request in enumerate(requests) if spoken(request.phrases)]
 
         def propose(pixels: Sequence[torch.Tensor], groups: Sequence[list[int]]) -> Iterable[list[ScoredMask]]:
-            named = [(k, _asked(requests[i])) for k, rows in enumerate(groups) for i in rows]
-            pairs = list(dict.fromkeys((k, words) for k, phrases in named for words in spoken(phrases)))
-            found = dict(zip(pairs, self._detect(self._see(pixels), pairs), strict=True))
-            for k, rows in enumerate(groups):
-                seen = {words: answer for (image, words), answer in found.items() if image == k}
+            named = [[_asked(requests[i]) for i in rows] for rows in groups]
+            for seen, rows in zip(self._find(pixels, named), groups, strict=True):
                 yield [self._answer(images[i].shape[:2], seen, requests[i]) for i in rows]
 
         return propose_by_image(images, asked, self._images, self._pixels, propose)
+
+    def _find(
+        self, pixels: Sequence[torch.Tensor], asked: Sequence[Sequence[Sequence[str]]]
+    ) -> Iterator[dict[str, _Found]]:
+        """What is seen of each phrase, as `clean` writes it, in each image.
+
+        Args:
+            asked: the lists of phrases about each image.
+        """
+        pairs = list(dict.fromkeys((k, words) for k, rows in enumerate(asked) for row in rows for words in spoken(row)))
+        found = dict(zip(pairs, self._detect(self._see(pixels), pairs), strict=True))
+        for k in range(len(asked)):
+            yield {words: answer for (image, words), answer in found.items() if image == k}
 
     def _see(self, pixels: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Feature map and position encoding, both (B, C, h, w), of each level of the image encoder."""
@@ -114,7 +148,7 @@ class Sam3(CheckpointExpert[Sam3Config]):
 
         def read(some: Sequence[tuple[int, str]]) -> Iterator[_Found]:
             rows, texts = zip(*some, strict=True)
-            tokens = self._tokens(texts, padding="max_length")
+            tokens = self._tokens(texts, padding="max_length", max_length=_MAX_TOKENS)
             picked = Sam3VisionEncoderOutput(
                 fpn_hidden_states=tuple(map_BChw[list(rows)] for map_BChw, _ in levels),
                 fpn_position_encoding=tuple(code_BChw[list(rows)] for _, code_BChw in levels),
@@ -148,6 +182,20 @@ class Sam3(CheckpointExpert[Sam3Config]):
         missing = [found.best for phrase, _ in asked if not len((found := seen[clean(phrase)]).score_N)]
         return mask_HW, min([*map(support, choice.chosen), *missing])
 
+    def _boxes(
+        self, original_hw: tuple[int, int], seen: Mapping[str, _Found], phrases: Sequence[str]
+    ) -> list[Detection]:
+        from torchvision.ops import nms
+
+        boxes: list[Detection] = []
+        for phrase in filter(clean, phrases):
+            found = seen[clean(phrase)]
+            kept = nms(_clipped(found.box_N4, original_hw), found.score_N, self.config.nms_iou)
+            corners_N4, score_N = _clipped(found.box_N4[kept], original_hw), found.score_N[kept]
+            for corners, score in zip(corners_N4.tolist(), score_N.tolist(), strict=True):
+                boxes += [Detection(phrase, box, score)] if (box := Box(*corners)).area > 0 else []
+        return sorted(boxes, key=lambda detection: -detection.score)
+
     def _candidates(
         self, phrase: str, role: Role, seen: Mapping[str, _Found], original_hw: tuple[int, int]
     ) -> Iterator[Candidate]:
@@ -159,6 +207,12 @@ class Sam3(CheckpointExpert[Sam3Config]):
 
 def _asked(request: Request) -> tuple[str, ...]:
     return (*request.phrases, *request.described_by)
+
+
+def _clipped(box_N4: torch.Tensor, original_hw: tuple[int, int]) -> torch.Tensor:
+    """Boxes in [0, 1] as pixels of the original image."""
+    height, width = original_hw
+    return box_N4.clamp(0, 1) * box_N4.new_tensor([width, height, width, height])
 
 
 def _upscaled(logits_hw: torch.Tensor, original_hw: tuple[int, int]) -> np.ndarray:

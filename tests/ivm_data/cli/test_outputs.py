@@ -17,6 +17,7 @@ from storage.errors import ConfigError
 
 FOLDERS = {
     "train": ("--data", "data", "--out"),
+    "convert": ("IVM-V1.0.bin", "--out"),
     "zoo train": ("grounder", "--out"),
     "world": (),
     "search-world": (),

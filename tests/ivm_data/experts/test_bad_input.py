@@ -29,6 +29,7 @@ from storage.request import Request
 NATIVE = {"groundingdino", "segment-anything"}
 REMOTE = {"openai"}
 LOCAL = [name for name in registry.names() if name not in REMOTE]
+SEGMENTERS = ["sam", "sam2", "sam3-tracker", "edgetam", "segment-anything"]
 FOLDERS = [name for name in LOCAL if name not in NATIVE]
 """Experts whose checkpoint is a folder, their own or that of a part."""
 IMAGE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
@@ -134,7 +135,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(copied, tmp_path, name)
     assert not (tmp_path / "trace").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in LOCAL if name not in {"sam", "sam2", "segment-anything"}])
+@pytest.mark.parametrize("name", [name for name in LOCAL if name not in SEGMENTERS])
 def test_a_phrase_longer_than_any_context_is_cut_or_refused_in_words(saved, name):
     expert = registry.get(saved(name)[0])
     try:
@@ -143,7 +144,7 @@ def test_a_phrase_longer_than_any_context_is_cut_or_refused_in_words(saved, name
         assert "long" in str(error) and "tokens" in str(error)
 
 
-@pytest.mark.parametrize("name", ["sam", "sam2", "segment-anything"])
+@pytest.mark.parametrize("name", SEGMENTERS)
 def test_two_thousand_boxes_give_two_thousand_masks(saved, name):
     rng = np.random.default_rng(0)
     low_N2, size_N2 = rng.uniform(0, 30, (2000, 2)), rng.uniform(1, 18, (2000, 2))
@@ -153,7 +154,7 @@ def test_two_thousand_boxes_give_two_thousand_masks(saved, name):
     assert len(np.unique(found.predicted_iou_N)) > 100
 
 
-@pytest.mark.parametrize("name", ["sam", "sam2", "segment-anything"])
+@pytest.mark.parametrize("name", SEGMENTERS)
 def test_masks_of_a_large_image_are_drawn_a_few_at_a_time(saved, monkeypatch, name):
     expert = create(saved(name)[0])
     expert.load()

@@ -14,7 +14,7 @@ from string import ascii_lowercase
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from segment_anything import sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from segment_anything.modeling import Sam as OriginalSam
@@ -29,6 +29,8 @@ from transformers import (
     CLIPSegConfig,
     CLIPSegForImageSegmentation,
     CLIPTokenizer,
+    EdgeTamConfig,
+    EdgeTamModel,
     Florence2Config,
     Florence2ForConditionalGeneration,
     Kosmos2Config,
@@ -52,7 +54,15 @@ from transformers import (
     Sam2VisionConfig,
     Sam3Config,
     Sam3ImageProcessor,
+    Sam3LiteTextConfig,
+    Sam3LiteTextModel,
     Sam3Model,
+    Sam3TrackerConfig,
+    Sam3TrackerModel,
+    Sam3TrackerVideoConfig,
+    Sam3VideoConfig,
+    Sam3VideoModel,
+    TimmWrapperConfig,
     XLMRobertaTokenizer,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -165,10 +175,9 @@ def sam2(folder: Path, side: int = 64) -> None:
     Sam2ImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
 
 
-def sam3(folder: Path, side: int = 64, width: int = 32) -> None:
-    torch.manual_seed(5)
-    layers = {"hidden_size": width, "intermediate_size": width, "num_layers": 1, "num_attention_heads": 2}
-    backbone_config = {
+def sam3_vision(side: int, width: int) -> dict[str, Any]:
+    """Settings of SAM 3's image encoder."""
+    backbone = {
         "model_type": "sam3_vit_model",
         "hidden_size": width,
         "intermediate_size": width,
@@ -180,26 +189,122 @@ def sam3(folder: Path, side: int = 64, width: int = 32) -> None:
         "global_attn_indexes": [1],
         "pretrain_image_size": 32,
     }
-    config = Sam3Config(
-        vision_config={
-            "backbone_config": backbone_config,
-            "fpn_hidden_size": width,
-            "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
-        },
-        text_config={**CLIP_TEXT, "model_type": "clip_text_model", "max_position_embeddings": 32, "projection_dim": 16},
-        geometry_encoder_config=layers,
-        detr_encoder_config=layers,
-        detr_decoder_config={**layers, "num_queries": 6},
-        mask_decoder_config={"hidden_size": width, "num_attention_heads": 2},
-    )
-    model = Sam3Model(config)
-    # As drawn by the library, neither image nor text moves masks and scores.
-    for name, weight in model.named_parameters():
-        if weight.ndim > 1 and "vision_encoder" not in name:
-            torch.nn.init.normal_(weight, std=0.3)
+    sizes = [[side * scale // 8] * 2 for scale in (4, 2, 1)]
+    return {"backbone_config": backbone, "fpn_hidden_size": width, "backbone_feature_sizes": sizes}
+
+
+def sam3_parts(side: int, width: int) -> dict[str, Any]:
+    """Settings of a SAM 3 with six queries."""
+    layers = {"hidden_size": width, "intermediate_size": width, "num_layers": 1, "num_attention_heads": 2}
+    text = {"model_type": "clip_text_model", "max_position_embeddings": 32, "projection_dim": 16}
+    return {
+        "vision_config": sam3_vision(side, width),
+        "text_config": {**CLIP_TEXT, **text},
+        "geometry_encoder_config": layers,
+        "detr_encoder_config": layers,
+        "detr_decoder_config": {**layers, "num_queries": 6},
+        "mask_decoder_config": {"hidden_size": width, "num_attention_heads": 2},
+    }
+
+
+def sam3(folder: Path, side: int = 64, width: int = 32) -> None:
+    torch.manual_seed(5)
+    model = Sam3Model(Sam3Config(**sam3_parts(side, width)))
+    _spread(model)
     model.save_pretrained(folder)
     Sam3ImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
     clip_tokenizer(folder, max_length=32)
+
+
+def sam3_lite_text(folder: Path, side: int = 64, width: int = 32) -> None:
+    torch.manual_seed(5)
+    text = {**CLIP_TEXT, "max_position_embeddings": 77, "num_hidden_layers": 3, "projection_dim": 16}
+    parts = sam3_parts(side, width)
+    vision = {**parts["vision_config"], "model_type": "sam3_vision_model"}
+    model = Sam3LiteTextModel(Sam3LiteTextConfig(**{**parts, "vision_config": vision, "text_config": text}))
+    _spread(model)
+    model.save_pretrained(folder)
+    Sam3ImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
+    clip_tokenizer(folder, max_length=32)
+
+
+def _spread(model: torch.nn.Module) -> None:
+    """As drawn by the library, neither image nor text moves masks and scores of a SAM 3."""
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 and "vision_encoder" not in name:
+            torch.nn.init.normal_(weight, std=0.3)
+
+
+def sam3_tracker(folder: Path, side: int = 64, width: int = 32) -> None:
+    torch.manual_seed(7)
+    model = Sam3TrackerModel(Sam3TrackerConfig(**sam3_tracker_parts(side, width)))
+    # As drawn by the library, neither image nor prompt moves the masks.
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 and "backbone" not in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    model.save_pretrained(folder)
+    Sam3ImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
+
+
+def sam3_tracker_parts(side: int = 64, width: int = 32) -> dict[str, Any]:
+    """Settings of a tracker's vision encoder, prompt encoder and mask decoder."""
+    decoder = {"hidden_size": width, "mlp_dim": width, "num_attention_heads": 2, "iou_head_hidden_dim": width}
+    return {
+        "vision_config": {**sam3_vision(side, width), "model_type": "sam3_vision_model"},
+        "prompt_encoder_config": {"hidden_size": width, "image_size": side, "patch_size": 8},
+        "mask_decoder_config": decoder,
+    }
+
+
+def sam3_video(folder: Path, side: int = 64, width: int = 32) -> dict[str, torch.Tensor]:
+    """Detector and tracker in one checkpoint, as released: what is in it, by the names in the file."""
+    torch.manual_seed(11)
+    tracker = Sam3TrackerVideoConfig(
+        **sam3_tracker_parts(side, width),
+        image_size=side,
+        memory_attention_hidden_size=width,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=width,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_encoder_hidden_size=width,
+        memory_encoder_output_channels=8,
+        mask_downsampler_embed_dim=width,
+        memory_fuser_embed_dim=width,
+        memory_fuser_intermediate_dim=width,
+    )
+    detector = Sam3Config(**sam3_parts(side, width))
+    model = Sam3VideoModel(Sam3VideoConfig(detector_config=detector.to_dict(), tracker_config=tracker.to_dict()))
+    model.config.save_pretrained(folder)
+    # `save_pretrained` of transformers 5.23 would write "tracker_model.tracker_model.", which nothing reads.
+    tensors = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    Sam3ImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
+    clip_tokenizer(folder, max_length=32)
+    return tensors
+
+
+def edgetam(folder: Path, side: int = 64) -> None:
+    torch.manual_seed(9)
+    small = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3], "depth": [1] * 4}
+    backbone = TimmWrapperConfig(architecture="repvit_m1", model_args={**small, "embed_dim": [8, 16, 24, 32]})
+    config = EdgeTamConfig(
+        vision_config={
+            "model_type": "edgetam_vision_model",
+            "backbone_config": backbone.to_dict(),
+            "backbone_channel_list": [32, 24, 16, 8],
+            "backbone_feature_sizes": [[side // 4] * 2, [side // 8] * 2, [side // 16] * 2],
+            "fpn_hidden_size": 32,
+        },
+        prompt_encoder_config={"hidden_size": 32, "image_size": side, "patch_size": 16},
+        mask_decoder_config={"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 32},
+    )
+    model = EdgeTamModel(config)
+    # As drawn by the library, neither image nor prompt moves the masks.
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 and "backbone" not in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    model.save_pretrained(folder)
+    Sam2ImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
 
 
 def mm_grounding_dino(folder: Path) -> None:
@@ -520,11 +625,14 @@ SPECS: dict[str, Callable[[Path], ExpertSpec]] = {
     "segment-anything": _native_sam,
     "sam": _copied("sam", "segmenter"),
     "sam2": _saved("sam2", sam2),
+    "sam3-tracker": _saved("sam3-tracker", sam3_tracker),
+    "edgetam": _saved("edgetam", edgetam),
     "hf-lmm": _copied("hf-lmm", "lmm"),
     "everything": _everything,
     "clipseg": _saved("clipseg", clipseg),
     "sam-clip": _sam_clip,
     "sam3": _saved("sam3", sam3, threshold=0.0),
+    "sam3-lite-text": _saved("sam3-lite-text", sam3_lite_text, threshold=0.0),
     "ivm": _saved("ivm", ivm),
 }
 """Registry name -> save a checkpoint into a folder, and the spec that a recipe would hold.

@@ -20,6 +20,12 @@ def empty_hub(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
+def test_a_gated_checkpoint_has_its_licence_and_login_in_the_command():
+    advice = {finding.what: finding.advice for finding in examine(recipe("modern"))}
+    assert advice["facebook/sam3"].startswith("hf auth login && hf download facebook/sam3  # once its licence")
+    assert advice["facebook/sam2.1-hiera-large"] == "hf download facebook/sam2.1-hiera-large"
+
+
 def test_the_embedded_experts_are_ready_and_weigh_what_their_files_weigh():
     findings = examine(recipe("demo"))
     assert {finding.state for finding in findings} == {"ready"}

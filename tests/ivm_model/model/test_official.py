@@ -1,6 +1,8 @@
 """IVM's release, its arithmetic written down from segment-anything's own modules, timm, peft and a tiny LLaVA."""
 
+import json
 import re
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,8 +27,10 @@ from ivm_model.model.checkpoint import load_checkpoint, save_checkpoint
 from ivm_model.model.inputs import InputConfig
 from ivm_model.model.lmm import LoraSettings
 from ivm_model.model.masking_model import MaskingModel, ModelConfig
-from ivm_model.model.official import load_official, official_names
-from storage.errors import ConfigError, WeightsError
+from ivm_model.model.official import _official_name, convert, load_official
+from ivm_model.model.released_bases import kept_shapes
+from ivm_model.predictor import Predictor
+from storage.errors import ConfigError, IvmWarning, WeightsError
 
 SIDE, CHANNELS = 64, 32
 RNG = np.random.default_rng(0)
@@ -201,8 +205,10 @@ def test_names_of_newer_transformers_are_understood_too(release, config, write):
 
 
 def test_every_name_of_ours_has_one_of_theirs(release, config):
-    names = official_names(MaskingModel(config))
-    assert set(names.values()) == set(release.trained()) and len(set(names.values())) == len(names)
+    kept = MaskingModel(config).kept_tensors()
+    assert kept_shapes(config) == {name: value.shape for name, value in kept.items()}
+    names = {_official_name(name) for name in kept}
+    assert names == set(release.trained()) and len(names) == len(kept)
 
 
 @torch.no_grad()
@@ -264,9 +270,131 @@ def test_what_is_no_state_dict_is_said(config, write, tmp_path):
         load_official(write({"epoch": 3}), config)
     with pytest.raises(WeightsError, match="found list"):
         load_official(write([torch.zeros(1)]), config)
-    with pytest.raises(WeightsError, match=r"path of IVM-V1\.0\.bin"):
-        load_official(tmp_path / "nowhere.bin", config)
-    torn = write({"weight": torch.zeros(1000)})
-    torn.write_bytes(torn.read_bytes()[:500])
-    with pytest.raises(WeightsError):
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "is not there"),
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html><body>Quota exceeded</body></html>", "is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 66500000\n", "is a Git LFS pointer"),
+        (b"\x80\x02not a pickle", "is torn|more than tensors"),
+    ],
+)
+def test_a_download_that_is_no_checkpoint_is_said(config, tmp_path, content, told):
+    if content is not None:
+        (tmp_path / "IVM-V1.0.bin").write_bytes(content)
+    with pytest.raises(WeightsError, match=told) as caught:
+        load_official(tmp_path / "IVM-V1.0.bin", config)
+    assert "download the file" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_a_torn_download_is_said(release, config, write, share):
+    torn = write(release.trained())
+    torn.write_bytes(torn.read_bytes()[: int(torn.stat().st_size * share)])
+    with pytest.raises(WeightsError, match="is torn, or no file of"):
         load_official(torn, config)
+
+
+def test_the_folder_of_the_file_leads_to_the_file(release, write):
+    file = write(release.trained())
+    with pytest.raises(WeightsError, match=f"if you mean the release's weights, give the file '{file}'"):
+        Predictor.from_pretrained(file.parent)
+
+
+def test_another_models_tensors_are_said_before_a_base_is_looked_for(write):
+    with pytest.raises(WeightsError, match=r"1 tensors that are none of the release's: lm_head\.weight"):
+        load_official(write({"lm_head.weight": torch.zeros(2)}))
+
+
+def _of_a_trainer(tensors):
+    return {"model": tensors, "epoch": 3}
+
+
+def _of_several_processes(tensors):
+    return {f"module.{name}": value for name, value in tensors.items()}
+
+
+@pytest.mark.parametrize("wrap", [_of_a_trainer, _of_several_processes])
+def test_a_state_dict_that_a_trainer_wrapped_is_read(release, config, write, wrap):
+    load_official(write(wrap(release.trained())), config)
+
+
+@torch.no_grad()
+def test_copies_of_frozen_base_models_in_the_file_are_left_unread_and_named(release, config, write):
+    with pytest.warns(IvmWarning, match=r"also holds \d+ tensors of frozen base models, .*image_encoder"):
+        model = load_official(write(release.state_dict()), config)
+    torch.testing.assert_close(model(model.encode(IMAGES), WORDS), release(IMAGES, WORDS)[:, 0], atol=1e-4, rtol=1e-4)
+
+
+def test_the_oldest_form_of_torch_save_is_read_too(release, config, tmp_path):
+    torch.save(release.trained(), tmp_path / "old.bin", _use_new_zipfile_serialization=False)
+    load_official(tmp_path / "old.bin", config)
+
+
+@pytest.mark.parametrize("role", ["sam", "lmm"])
+def test_a_base_model_that_is_missing_or_of_another_kind_is_named_with_the_way_to_get_it(
+    release, config, bases, write, role
+):
+    file, other = write(release.trained()), {"sam": bases.lmm, "lmm": bases.sam}[role]
+    for path, told in (("no/where/at-all", "no checkpoint directory"), (other, "is needed here")):
+        with pytest.raises(WeightsError, match=f"{told}.*hf download .*--set {role}=DIR"):
+            load_official(file, replace(config, **{role: path}))
+
+
+def test_any_sam_has_the_right_width_so_the_release_itself_asks_for_vit_h(release, bases, write, tmp_path):
+    paper.lmm_config().save_pretrained(tmp_path / "llava")
+    with pytest.raises(WeightsError, match="width 32, the release was trained on ViT-H of width 1280"):
+        load_official(write(release.trained()), paper.model_config(bases.sam, str(tmp_path / "llava")))
+
+
+def test_the_file_is_compared_with_the_published_sizes_without_the_weights_of_base_models(release, write, tmp_path):
+    paper.sam_config().save_pretrained(tmp_path / "sam")
+    paper.lmm_config().save_pretrained(tmp_path / "llava")
+    config = paper.model_config(str(tmp_path / "sam"), str(tmp_path / "llava"))
+    with pytest.raises(WeightsError, match=r"120 missing: .*of another shape: .*not \("):
+        load_official(write(release.trained()), config)
+    shapes = kept_shapes(config)
+    assert sum(shape.numel() for shape in shapes.values()) == 16_614_784 + 256
+
+
+@torch.no_grad()
+def test_a_converted_folder_answers_as_the_file_does(release, config, write, tmp_path):
+    file = write(release.trained())
+    folder = convert(file, tmp_path / "ours", config)
+    expected = Predictor.from_pretrained(file, config.sam, config.lmm).heatmaps(IMAGES, WORDS)
+    for given, wanted in zip(Predictor.from_pretrained(folder).heatmaps(IMAGES, WORDS), expected, strict=True):
+        np.testing.assert_array_equal(given, wanted)
+    assert expected[0].std() > 1e-3
+
+
+def test_half_precision_in_the_file_is_kept_in_float32(release, config, write, tmp_path):
+    half = {name: value.half() for name, value in release.trained().items()}
+    kept = load_checkpoint(convert(write(half), tmp_path / "ours", config)).kept_tensors()
+    for name, value in kept.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, half[_official_name(name)].float(), rtol=0, atol=0)
+
+
+def test_paths_of_base_models_are_written_down_so_that_they_are_found_from_anywhere(
+    release, bases, write, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(Path(bases.sam).parent)
+    folder = convert(write(release.trained()), tmp_path / "ours", paper.model_config("sam", "lmm"))
+    monkeypatch.chdir(tmp_path)
+    Predictor.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "model-00002-of-00002.safetensors"])
+def test_a_base_model_without_its_weights_is_not_converted_to(release, bases, write, tmp_path, lost):
+    base = shutil.copytree(bases.lmm, tmp_path / "lmm")
+    if "of" in lost:
+        index = {"metadata": {}, "weight_map": {"lm_head.weight": lost}}
+        (base / "model.safetensors.index.json").write_text(json.dumps(index))
+    else:
+        (base / lost).unlink()
+    with pytest.raises(WeightsError, match=f"lacks its weights, first '{lost}'"):
+        convert(write(release.trained()), tmp_path / "ours", paper.model_config(bases.sam, str(base)))
+    assert not (tmp_path / "ours").exists()
