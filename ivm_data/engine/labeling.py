@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -23,7 +24,7 @@ from ivm_data.sources.manifest import plan_records, read_records
 from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
 from storage import counting
 from storage.data_set import DataSet
-from storage.errors import ConfigError, IvmError
+from storage.errors import ConfigError, IvmError, IvmWarning
 from storage.inputs import Known, KnownPairs, known
 from storage.recipes import write_recipe
 from storage.records import Label, Lineage, PartResult
@@ -78,6 +79,12 @@ class LabelingRun:
         return part.name in self.elsewhere or is_committed(self.data, self.recipe_hash, part.committed_name)
 
 
+UNCALIBRATED = (
+    "recipe {recipe!r} has no calibration: quality says how far its experts agree, and is no probability, so what is "
+    "accepted may be wrong more often than it says. Give true masks of 200 pairs ('targets' in the manifest, or "
+    "'ivm review'), then: ivm calibrate --data DIR --out calibration.json, and label with "
+    "--set calibration=calibration.json"
+)
 NAMED = 3
 """Parts that are named of those that failed for the same reason."""
 
@@ -137,6 +144,8 @@ def prepare(
     run = LabelingRun(data, (), recipe, lineage_of(recipe, name_of), image_root, fetch, remote, guard=guard, plan=plan)
     chosen = with_parts(run, again)
     if chosen.open_parts():
+        if not recipe.calibration:
+            warnings.warn(UNCALIBRATED.format(recipe=recipe.name), IvmWarning, stacklevel=2)
         lineage = Pipeline(recipe).lineage
         if lineage != run.lineage:  # A checkpoint was downloaded, and is named by its commit now.
             chosen = with_parts(replace(run, lineage=lineage), again)

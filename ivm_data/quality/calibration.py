@@ -124,15 +124,30 @@ class Calibration:
 
 
 class Uncalibrated:
-    """Quality before anybody fitted it: the verifier's word as it is."""
+    """Quality before anybody fitted it: how far experts that do not know of each other say the same. No probability.
+
+    One LMM's raw P(yes) is not enough: it rewrites, verifies and errs in one.
+    """
 
     def quality(self, scores: Scores, absent: bool) -> float:
-        """The two-sided verification, or how sure the LMM is that the target is absent; in [0, 1]."""
-        return 1 - scores.presence if absent else scores.verification
+        """In [0, 1]: the geometric mean of what grounder, LMM and further proposers say; where no proposer or grounder
+        says anything, the two-sided verification too. Absent: of how little the LMM and the grounder see of the target.
+        """
+        if absent:
+            return _mean(1 - scores.presence, 1 - scores.grounding)
+        independent = (scores.grounding, scores.candidate, scores.agreement)
+        unknown = any(map(math.isnan, independent))
+        return _mean(*independent, *([scores.verification] if unknown else []))
 
     def vote(self, proposal: Proposal) -> float:
         """The expert's own support."""
         return proposal.support
+
+
+def _mean(*scores: float) -> float:
+    """Geometric mean of those that are known; NaN where none is."""
+    known = [score for score in scores if not math.isnan(score)]
+    return math.prod(known) ** (1 / len(known)) if known else math.nan
 
 
 def _read(path: Path) -> str:

@@ -53,7 +53,9 @@ def test_crossed_thresholds_are_refused_with_both_values():
 def test_a_quality_that_is_no_number_is_a_rejection_and_never_passes_the_rules(verification):
     sample = Sample("id", b"", "x.png", 4, 4, "the star", "test", kind="attribute", difficulty="hard")
     drafts = [
-        Draft(sample, np.zeros((4, 4, 3), np.uint8), scores=Scores(**GOOD | {"verification": value}))
+        Draft(
+            sample, np.zeros((4, 4, 3), np.uint8), scores=Scores(**GOOD | {"verification": value, "agreement": MISSING})
+        )
         for value in (verification, 0.9)
     ]
     refused, label = GateStage(Uncalibrated(), GateConfig(), Lineage("r", ())).run(drafts)
