@@ -120,6 +120,11 @@ def load_part(part_class: Any, path: str, source: dict[str, Any] | None = None, 
             f"{path!r} holds a pickle with more than tensors, and it was not read; get the checkpoint as "
             "model.safetensors"
         ) from error
+    except ImportError as error:
+        raise WeightsError(
+            f"{part_class.__name__} of {path!r} needs a package that is not installed: {first_line(error)}; install it "
+            "beside the engine"
+        ) from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise WeightsError(
             f"cannot read {part_class.__name__} from {path!r}: {first_line(error)}; give a directory with "
