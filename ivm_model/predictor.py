@@ -37,8 +37,8 @@ class Predictor:
             directory: its folder, or a hub id such as `org/name`; or the path of IVM-V1.0.bin.
             sam, lmm: where the base models lie now, if they moved since training; the release's hub ids for its file.
             device: torch device; "auto" for the GPU where there is one.
-            dtype: of the LMM's frozen weights; "" means as at training, float32 for the release's file; "auto" half precision on a
-                GPU.
+            dtype: of the LMM's frozen weights; "" means as at training, float32 for the release's file; "auto" means
+                half precision on a GPU.
 
         Raises:
             WeightsError: the checkpoint or a base model cannot be used.

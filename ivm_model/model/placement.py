@@ -15,7 +15,8 @@ def device_of(device: str) -> str:
 def dtype_of(dtype: str, device: str) -> str:
     """The dtype that a name stands for on a device.
 
-    Of "auto", on a GPU bfloat16 where its cores compute in that, else float16; float32 on a CPU.
+    Of "auto", on a GPU bfloat16 where its cores compute in that, else float16; float32 on a CPU. Of a GPU that is
+    not here nobody can say, and it is bfloat16.
 
     Args:
         device: a torch device, not "auto".
@@ -26,5 +27,7 @@ def dtype_of(dtype: str, device: str) -> str:
         return dtype
     if torch.device(device).type != "cuda":
         return "float32"
+    if not torch.cuda.is_available():
+        return "bfloat16"
     with torch.cuda.device(device):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"

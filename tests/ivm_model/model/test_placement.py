@@ -15,6 +15,7 @@ def test_a_named_device_and_dtype_are_taken_as_they_are():
 @pytest.mark.skipif(HAS_GPU, reason="torch sees a GPU here")
 def test_without_a_gpu_it_is_the_cpu_in_float32():
     assert device_of("auto") == "cpu" and dtype_of("auto", "cpu") == "float32"
+    assert dtype_of("auto", "cuda") == "bfloat16"
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="torch sees no GPU here")
