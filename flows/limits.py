@@ -14,6 +14,7 @@ from prefect.concurrency.sync import concurrency
 
 from ivm_data.experts.registry import ExpertSpec
 from ivm_data.recipes.labeling_recipes import Recipe
+from ivm_model.model.placement import device_of
 
 LMM = "ivm-lmm"
 """Limit of the parts, of all runs together, that ask an LMM endpoint at the same time."""
@@ -44,7 +45,7 @@ def slots(names: Sequence[str]) -> Iterator[None]:
 def _asked(spec: ExpertSpec) -> Iterator[str]:
     if spec.expert == "openai":
         yield LMM
-    if str(spec.options.get("device", "")).startswith("cuda"):
+    if device_of(str(spec.options.get("device", "cpu"))).startswith("cuda"):
         yield gpu()
     for part in spec.uses.values():
         yield from _asked(part)

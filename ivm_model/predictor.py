@@ -14,6 +14,7 @@ from ivm_model.model.base_models import HUB_ID, first_line
 from ivm_model.model.checkpoint import load_checkpoint
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.model.official import load_official
+from ivm_model.model.placement import device_of, dtype_of
 from storage.errors import WeightsError
 
 BATCH = 16
@@ -35,12 +36,15 @@ class Predictor:
         Args:
             directory: its folder, or a hub id such as `org/name`; or the path of IVM-V1.0.bin.
             sam, lmm: where the base models lie now, if they moved since training; the release's hub ids for its file.
-            device: torch device.
-            dtype: of the LMM's frozen weights; "" means as at training, float32 for the release's file.
+            device: torch device; "auto" for the GPU where there is one.
+            dtype: of the LMM's frozen weights; "" means as at training, float32 for the release's file; "auto" means
+                half precision on a GPU.
 
         Raises:
             WeightsError: the checkpoint or a base model cannot be used.
         """
+        device = device_of(device)
+        dtype = dtype_of(dtype, device)
         if is_released_file(directory):
             model = load_official(Path(directory), paper.released_config(sam, lmm, dtype))
         else:

@@ -16,6 +16,7 @@ from storage.errors import ConfigError
 if TYPE_CHECKING:
     from ivm_data.engine.labeling import LabelingRun
     from ivm_data.engine.part_outcomes import PartSummary
+    from ivm_data.recipes.doctor import Total
 
 BAD_INPUT_STATUS = 3
 """Exit status of a run that finished although some inputs could not be used; they are in the `rejections` view."""
@@ -124,18 +125,30 @@ def doctor(
     changes: Changes = [],  # noqa: B006
 ) -> None:
     """Tell what a recipe needs on this machine, and the command for what is missing: `ivm doctor --recipe card`."""
-    from ivm_data.recipes.doctor import examine, versions
+    from ivm_data.recipes.doctor import examine, totals, versions
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 
     show(["package", "version"], versions().items())
     findings = examine(named_recipe(recipe, parse_changes(changes)))
     shown = [(f.role, f.expert, f.what, f.device, f.dtype, f.state, _mib(f.mib), _mib(f.memory_mib)) for f in findings]
     show(["role", "expert", "weights", "device", "dtype", "state", "file MiB", "memory MiB"], shown, title=recipe)
+    found = totals(findings)
+    for total in found:
+        say(f"{total.device}: {_weight(total)}")
     advice = dict.fromkeys(f.advice for f in findings if f.advice)
     for line in advice:
-        warn(line)
-    if advice:
+        say(line, highlight=False)
+    if advice or not all(total.fits for total in found):
         raise typer.Exit(1)
+
+
+def _weight(total: Total) -> str:
+    """What weights take of a device, in words."""
+    unknown = f" and {total.unknown} checkpoints of unknown size" if total.unknown else ""
+    if total.memory_mib is None:
+        return f"weights take {total.weights_mib:,.0f} MiB{unknown}, and activations more"
+    rest = "activations come on top" if total.fits else "too little: take --recipe small, or smaller models by --set"
+    return f"weights take {total.weights_mib:,.0f} MiB{unknown} of {total.memory_mib:,.0f} MiB; {rest}"
 
 
 def _engine(

@@ -81,7 +81,7 @@ def mask(
     ] = None,
     how: Annotated[How, typer.Option(help="overlay, blur, gray, crop or overlay+crop.")] = "overlay",
     threshold: Annotated[float, typer.Option(help="A pixel is kept above this probability.")] = 0.5,
-    device: Annotated[str, typer.Option(help="torch device.")] = "cpu",
+    device: Annotated[str, typer.Option(help="torch device, or auto.")] = "cpu",
     changes: BaseModels = [],  # noqa: B006
 ) -> None:
     """Mask images: `ivm mask photo.jpg "the red ring" -o masked.png --model model --how blur`.

@@ -13,7 +13,7 @@ from ivm_data.cli.options import BaseModels, parse_base_models
 def app(
     model: Annotated[str, typer.Option(help="Checkpoint folder that training wrote, a hub id, or IVM-V1.0.bin.")],
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", show_default="the first free one from 7860 on")] = 0,
-    device: Annotated[str, typer.Option(help="torch device.")] = "cpu",
+    device: Annotated[str, typer.Option(help="torch device, or auto.")] = "cpu",
     changes: BaseModels = [],  # noqa: B006
 ) -> None:
     """Open a page that masks images, on this machine alone: `ivm app --model my-model`."""

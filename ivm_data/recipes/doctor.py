@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ivm_data.experts.registry import ExpertSpec, configured, create, embedded
 from ivm_data.recipes.labeling_recipes import Recipe
-from ivm_model.model.base_models import HUB_ID
+from ivm_data.recipes.published_weights import how_to_get, published
+from ivm_data.recipes.weight_files import BYTES, cached, fault, files_of, loaded_bytes
+from ivm_model.model.placement import device_of, dtype_of
 from storage.errors import IvmError
 
 PACKAGES = (
     "torch", "torchvision", "transformers", "segment-anything", "groundingdino-py", "timm", "openai", "prefect",
     "duckdb", "pyarrow",
 )  # fmt: skip
-DOWNLOADS = {
-    "groundingdino_swint_ogc.pth": "https://github.com/IDEA-Research/GroundingDINO/releases/download/v0.1.0-alpha/",
-    "groundingdino_swinb_cogcoor.pth": "https://github.com/IDEA-Research/GroundingDINO/releases/download/v0.1.0-alpha2/",
-    "sam_vit_h_4b8939.pth": "https://dl.fbaipublicfiles.com/segment_anything/",
-    "sam_vit_l_0b3195.pth": "https://dl.fbaipublicfiles.com/segment_anything/",
-    "sam_vit_b_01ec64.pth": "https://dl.fbaipublicfiles.com/segment_anything/",
-}
-"""Where the original projects publish their files."""
 SECONDARY = ("text_encoder", "sam", "lmm")
 """Options beside `path` that name a further checkpoint; "" where the expert knows better."""
-GATED = ("facebook/sam3",)
-"""Hub ids whose owners want their licence accepted first."""
-_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+AUTOCAST = (
+    "grounding-dino", "mm-grounding-dino", "groundingdino",
+    "sam", "sam2", "sam3-tracker", "edgetam", "segment-anything",
+)  # fmt: skip
+"""Experts whose `dtype` is that of the arithmetic: their weights stay float32."""
+TEXT_ENCODER = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt")
+"""Files that a `text_encoder` consists of: its weights are in the grounder's own file."""
+FULL = 0.9
+"""Share of a device's memory that weights may take: activations come on top."""
 
 State = Literal["ready", "missing", "broken", "not asked"]
 
@@ -44,8 +45,9 @@ class Finding:
     Attributes:
         role: the recipe's field, dotted as `--set` takes it.
         what: path, hub id or URL.
-        mib: size of its weight files; None where it is not here, or serves elsewhere.
-        memory_mib: what the weights take once loaded in the recipe's dtype, without activations.
+        mib: size of its weight files, of missing ones as published; None where nobody knows, or it serves elsewhere.
+        memory_mib: what the weights take once loaded, without activations.
+        copy: the same for findings about one loaded copy.
         advice: the command or the change that mends it; "" where nothing is amiss.
     """
 
@@ -57,7 +59,29 @@ class Finding:
     state: State
     mib: float | None = None
     memory_mib: float | None = None
+    copy: str = ""
     advice: str = ""
+
+
+@dataclass(frozen=True)
+class Total:
+    """What a recipe's weights take of a device's memory.
+
+    Attributes:
+        weights_mib: of every loaded copy.
+        unknown: checkpoints whose size nobody knows here.
+        memory_mib: what the device has; None where it is not here.
+    """
+
+    device: str
+    weights_mib: float
+    unknown: int
+    memory_mib: float | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the weights leave room for activations, as far as one can tell."""
+        return self.memory_mib is None or self.weights_mib <= FULL * self.memory_mib
 
 
 def versions() -> dict[str, str]:
@@ -79,20 +103,47 @@ def examine(recipe: Recipe) -> list[Finding]:
     return [finding for role, spec in asked for finding in _expert(role, spec)]
 
 
+def totals(findings: Sequence[Finding]) -> list[Total]:
+    """What the findings' weights take of each device, every loaded copy counted once."""
+    copies = {(one.copy, one.what): one for one in findings if one.state in ("ready", "missing") and one.copy}
+    devices = sorted({one.device for one in copies.values()})
+    return [
+        Total(
+            device,
+            sum(one.memory_mib or 0.0 for one in copies.values() if one.device == device),
+            sum(one.memory_mib is None for one in copies.values() if one.device == device),
+            _memory_mib(device),
+        )
+        for device in devices
+    ]
+
+
 def _expert(role: str, spec: ExpertSpec) -> Iterator[Finding]:
     for part, used in spec.uses.items():
         yield from _expert(f"{role}.uses.{part}", used)
-    options = dict(spec.options)
-    device, dtype = str(options.get("device", "cpu")), str(options.get("dtype", "float32"))
+    options = {**_defaults(spec), **spec.options}
+    device = device_of(str(options.get("device", "cpu")))
+    dtype = dtype_of(str(options.get("dtype", "float32")), device)
     if mistake := _mistake(role, spec, device):
         yield Finding(role, spec.expert, str(options.get("path", "")), device, dtype, "broken", advice=mistake)
     if url := options.get("base_url"):
         yield Finding(role, spec.expert, f"{options.get('model')} at {url}", "remote", "", "not asked")
         return
+    copy = json.dumps([spec.expert, options], sort_keys=True, default=str)
     for name in ("path", *SECONDARY):
-        if where := options.get(name):
-            revision = str(options.get("revision", "")) if name == "path" else ""
-            yield _weights(role, spec.expert, str(where), device, dtype, revision=revision)
+        if where := str(options.get(name) or ""):
+            found = Finding(role, spec.expert, where, device, dtype, "missing", copy=copy)
+            revision = str(options.get("revision" if name == "path" else f"{name}_revision", ""))
+            yield _text_encoder(found, revision) if name == "text_encoder" else _weights(found, revision)
+
+
+def _defaults(spec: ExpertSpec) -> dict[str, Any]:
+    """The expert's options as its config knows them, its defaults among them; none where the spec is mistaken."""
+    try:
+        config = configured(spec)[1]
+    except (IvmError, ValueError, ImportError):
+        return {}
+    return {field.name: getattr(config, field.name) for field in fields(config)} | dict(spec.options)
 
 
 def _mistake(role: str, spec: ExpertSpec, device: str) -> str:
@@ -113,63 +164,38 @@ def _has(device: str) -> bool:
     return not device.startswith("cuda") or torch.cuda.is_available()
 
 
-def _weights(role: str, expert: str, where: str, device: str, dtype: str, *, revision: str) -> Finding:
+def _memory_mib(device: str) -> float | None:
+    import torch
+
+    if device == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
+    if torch.device(device).type != "cuda" or not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_properties(device).total_memory / 2**20
+
+
+def _here(where: str, revision: str) -> Path:
     path = Path(embedded(where))
-    path = path if path.exists() else _cached(where, revision)
-    files = _files(path)
-    advice = _how_to_get(where, revision)
-    if lacking := _lacking(path):
-        lost = f"{len(lacking)} weight files are not there, first {lacking[0]!r}; {advice}"
-        return Finding(role, expert, where, device, dtype, "broken", advice=lost)
-    if not files:
-        return Finding(role, expert, where, device, dtype, "missing", advice=advice)
-    size = sum(file.stat().st_size for file in files)
-    memory = sum(_loaded_bytes(file, _BYTES.get(dtype, 4)) for file in files)
-    return Finding(role, expert, where, device, dtype, "ready", size / 2**20, memory / 2**20)
+    return path if path.exists() else cached(where, revision)
 
 
-def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
+def _weights(found: Finding, revision: str) -> Finding:
+    path, advice = _here(found.what, revision), how_to_get(found.what, revision)
+    bytes_each = 4 if found.expert in AUTOCAST else BYTES.get(found.dtype, 4)
+    if wrong := fault(path):
+        return replace(found, state="broken", advice=f"{wrong}; {advice}")
+    if files := files_of(path):
+        size, memory = sum(file.stat().st_size for file in files), sum(loaded_bytes(f, bytes_each) for f in files)
+        return replace(found, state="ready", mib=size / 2**20, memory_mib=memory / 2**20)
+    if (known := published(found.what)) is None:
+        return replace(found, advice=advice)
+    size_mib, memory_mib = known.file_bytes / 2**20, known.loaded_bytes(bytes_each) / 2**20
+    return replace(found, mib=size_mib, memory_mib=memory_mib, advice=advice)
 
 
-def _lacking(path: Path) -> list[str]:
-    """Weight files that a sharded checkpoint names and that are not there, as after a download that was cut."""
-    named = {
-        file for index in path.glob("*.index.json") for file in json.loads(index.read_text())["weight_map"].values()
-    }
-    return sorted(file for file in named if not (path / file).exists())
-
-
-def _cached(repository: str, revision: str) -> Path:
-    """Folder of a hub id that was downloaded before; a folder that does not exist where it was not."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
-    except (HFValidationError, LocalEntryNotFoundError):
-        return Path(repository)
-
-
-def _loaded_bytes(file: Path, bytes_each: int) -> int:
-    """Bytes of the file's tensors in another dtype; a `.pth` is taken for float32."""
-    if file.suffix != ".safetensors":
-        return file.stat().st_size * bytes_each // 4
-    with file.open("rb") as stream:
-        head = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    tensors = [tensor for name, tensor in head.items() if name != "__metadata__"]
-    return sum(
-        (tensor["data_offsets"][1] - tensor["data_offsets"][0]) * bytes_each // _BYTES.get(tensor["dtype"], bytes_each)
-        for tensor in tensors
-    )
-
-
-def _how_to_get(where: str, revision: str) -> str:
-    path = Path(where)
-    if path.name in DOWNLOADS:
-        return f"curl -L --create-dirs -o {where} {DOWNLOADS[path.name]}{path.name}"
-    if HUB_ID.fullmatch(where) and path.suffix not in (".pth", ".py", ".bin"):
-        command = f"hf download {where}" + (f" --revision {revision}" if revision else "")
-        gate = f"hf auth login && {command}  # once its licence is accepted on huggingface.co/{where}"
-        return gate if where in GATED else command
-    return "put the checkpoint there, or give another 'path'"
+def _text_encoder(found: Finding, revision: str) -> Finding:
+    """Its configuration and tokenizer, which weigh nothing."""
+    path = _here(found.what, revision)
+    is_here = (path / TEXT_ENCODER[0]).is_file() and any((path / name).is_file() for name in TEXT_ENCODER[2:])
+    advice = "" if is_here else how_to_get(found.what, revision, " ".join(TEXT_ENCODER))
+    return replace(found, state="ready" if is_here else "missing", mib=0.0, memory_mib=0.0, advice=advice)

@@ -25,7 +25,7 @@ class Recipe(Checked):
     """Everything that decides what labels look like; its hash names the shards.
 
     Attributes:
-        name: the function that made it.
+        name: as it is chosen by.
         rewriter, segmenter, verifier: one expert each.
         grounders: one expert or several, whose boxes are united.
         proposers: further experts that propose masks, for the consensus.
@@ -80,28 +80,53 @@ def demo() -> Recipe:
 
 def card() -> Recipe:
     """The original projects' own code and files: Grounding DINO Swin-T, SAM ViT-H, with LLaVA-1.5-7B and CLIPSeg."""
-    lmm = _on_gpu("hf-lmm", path="llava-hf/llava-1.5-7b-hf", dtype="float16", batch=8, instructed=True)
+    lmm = _placed("hf-lmm", path="llava-hf/llava-1.5-7b-hf", batch=8, instructed=True, max_pixels=1_000_000)
     return Recipe(
         name="card",
         rewriter=lmm,
-        grounders=(_on_gpu("groundingdino", path="weights/groundingdino_swint_ogc.pth", architecture="swin-t"),),
-        segmenter=_on_gpu("segment-anything", path="weights/sam_vit_h_4b8939.pth", architecture="vit_h"),
+        grounders=(_placed("groundingdino", path="weights/groundingdino_swint_ogc.pth", architecture="swin-t"),),
+        segmenter=_placed("segment-anything", path="weights/sam_vit_h_4b8939.pth", architecture="vit_h"),
         verifier=lmm,
-        proposers=(_on_gpu("clipseg", path="CIDAS/clipseg-rd64-refined"),),
+        proposers=(_CLIPSEG,),
         calibration="",
     )
 
 
 def modern() -> Recipe:
-    """MM-Grounding-DINO, SAM 2.1 and Qwen2.5-VL-7B, with SAM 3 as the second proposer."""
-    lmm = _on_gpu("hf-lmm", path="Qwen/Qwen2.5-VL-7B-Instruct", dtype="bfloat16", batch=8, instructed=True)
-    return Recipe(
+    """MM-Grounding-DINO and SAM 3 as grounders, SAM 3 as segmenter, Qwen3-VL-4B and CLIPSeg; for a GPU of 24 GB."""
+    return replace(
+        open_weights(),
         name="modern",
+        grounders=(_MM_GROUNDING_DINO, _placed("sam3", path="facebook/sam3")),
+        segmenter=_placed("sam3-tracker", path="facebook/sam3"),
+    )
+
+
+def open_weights() -> Recipe:
+    """As `modern` without SAM 3, whose licence has to be accepted first: OWLv2 and SAM 2.1 take its places."""
+    lmm = _placed("hf-lmm", path="Qwen/Qwen3-VL-4B-Instruct", batch=8, instructed=True, max_pixels=1_000_000)
+    return Recipe(
+        name="open",
         rewriter=lmm,
-        grounders=(_on_gpu("mm-grounding-dino", path="openmmlab-community/mm_grounding_dino_large_all"),),
-        segmenter=_on_gpu("sam2", path="facebook/sam2.1-hiera-large"),
+        grounders=(_MM_GROUNDING_DINO, _placed("owlv2", path="google/owlv2-base-patch16-ensemble")),
+        segmenter=_placed("sam2", path="facebook/sam2.1-hiera-large"),
         verifier=lmm,
-        proposers=(_on_gpu("sam3", path="facebook/sam3"),),
+        proposers=(_CLIPSEG,),
+        calibration="",
+    )
+
+
+def small() -> Recipe:
+    """MM-Grounding-DINO tiny, SAM 2.1 small, Qwen3-VL-2B and CLIPSeg; for a GPU of 8 GB, without gated weights."""
+    lmm = _placed("hf-lmm", path="Qwen/Qwen3-VL-2B-Instruct", batch=4, instructed=True, max_pixels=500_000)
+    grounder = "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det"
+    return Recipe(
+        name="small",
+        rewriter=lmm,
+        grounders=(_placed("mm-grounding-dino", path=grounder, images_per_batch=2),),
+        segmenter=_placed("sam2", path="facebook/sam2.1-hiera-small", images_per_batch=2),
+        verifier=lmm,
+        proposers=(_placed("clipseg", path="CIDAS/clipseg-rd64-refined", images_per_batch=4),),
         calibration="",
     )
 
@@ -112,19 +137,31 @@ def remote_lmm() -> Recipe:
         "openai",
         {
             "base_url": "http://127.0.0.1:8000/v1",
-            "model": "Qwen/Qwen2.5-VL-7B-Instruct",
+            "model": "Qwen/Qwen3-VL-8B-Instruct",
             "cache": ".cache/responses",
+            "image_format": "jpeg",
+            "jpeg_quality": 95,
+            "max_pixels": 1_000_000,
         },
     )
     return replace(modern(), name="remote-lmm", rewriter=lmm, verifier=lmm)
 
 
-def _on_gpu(expert: str, **options: Any) -> ExpertSpec:
-    return ExpertSpec(expert, {"device": "cuda", **options})
+def _placed(expert: str, **options: Any) -> ExpertSpec:
+    """An expert on the GPU where there is one, in half precision there."""
+    return ExpertSpec(expert, {"device": "auto", "dtype": "auto", **options})
 
+
+_CLIPSEG = _placed("clipseg", path="CIDAS/clipseg-rd64-refined")
+_MM_GROUNDING_DINO = _placed("mm-grounding-dino", path="openmmlab-community/mm_grounding_dino_large_all")
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    recipe.__name__.replace("_", "-"): recipe for recipe in (demo, card, modern, remote_lmm)
+    "demo": demo,
+    "card": card,
+    "modern": modern,
+    "open": open_weights,
+    "small": small,
+    "remote-lmm": remote_lmm,
 }
 """Every labeling recipe by name."""
 

@@ -14,15 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from storage.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
     import torch
 
-Dtype = Literal["float32", "bfloat16", "float16"]
-DTYPES: tuple[str, ...] = get_args(Dtype)
+DTYPES = ("float32", "bfloat16", "float16")
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+"""As a config names it; `placement.dtype_of` says which one "auto" is."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -119,6 +120,11 @@ def load_part(part_class: Any, path: str, source: dict[str, Any] | None = None, 
         raise WeightsError(
             f"{path!r} holds a pickle with more than tensors, and it was not read; get the checkpoint as "
             "model.safetensors"
+        ) from error
+    except ImportError as error:
+        raise WeightsError(
+            f"{part_class.__name__} of {path!r} needs a package that is not installed: {first_line(error)}; install it "
+            "beside the engine"
         ) from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise WeightsError(

@@ -2,6 +2,7 @@ import threading
 import time
 
 import pytest
+import torch
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
@@ -9,9 +10,12 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from flows.limits import LMM, gpu, slots, wanted
 from ivm_data.recipes.labeling_recipes import recipe
 
+HERE = [gpu()] if torch.cuda.is_available() else []
+"""What experts on the device "auto" share."""
+
 
 @pytest.mark.parametrize(
-    ("name", "limits"), [("demo", []), ("card", [gpu()]), ("modern", [gpu()]), ("remote-lmm", [LMM, gpu()])]
+    ("name", "limits"), [("demo", []), ("card", HERE), ("modern", HERE), ("remote-lmm", [LMM, *HERE])]
 )
 def test_a_part_takes_a_slot_of_whatever_its_experts_share(name, limits):
     assert wanted(recipe(name)) == limits

@@ -127,7 +127,7 @@ def test_labels_start_one_training_and_make_down_ends_everything(operator, manif
     assert "server runs already" in operator.make()
     assert processes(operator) == first
     forms = {name: each["parameter_openapi_schema"]["properties"] for name, each in operator.deployments().items()}
-    assert forms["label-batch"]["recipe"]["enum"] == ["demo", "card", "modern", "remote-lmm"]
+    assert forms["label-batch"]["recipe"]["enum"] == ["demo", "card", "modern", "open", "small", "remote-lmm"]
     assert all(field.get("description") for form in forms.values() for field in form.values())
     gate = operator.deployments()["train-when-ready"]["id"]
     httpx.patch(f"{operator.url}/deployments/{gate}", json={"parameters": TRAINING}).raise_for_status()

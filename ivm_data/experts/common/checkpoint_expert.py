@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from ivm_data.experts.common.known_words import known_words
 from ivm_model.model.base_models import checkpoint_name, load_model, load_part
+from ivm_model.model.placement import AUTO, device_of, dtype_of
 
 if TYPE_CHECKING:
     import torch
@@ -31,18 +34,36 @@ class CheckpointConfig(Protocol):
 
     @property
     def device(self) -> str:
-        """Torch device."""
+        """Torch device; "auto" for the GPU where there is one."""
         ...
 
 
 Config = TypeVar("Config", bound=CheckpointConfig)
+_LOG = logging.getLogger(__name__)
+
+
+def placed(config: Config) -> Config:
+    """The config with the device and the dtype that "auto" stands for on this machine.
+
+    Only the config that runs: a recipe, its hash and the lineage keep the word "auto", so that a data set goes on where
+    it was begun on another machine. The last digits of scores are the machine's.
+    """
+    held: Any = config
+    named = {field.name for field in fields(held)}
+    if AUTO not in (config.device, held.dtype if "dtype" in named else ""):
+        return config
+    device = device_of(config.device)
+    chosen = {"device": device} | ({"dtype": dtype_of(held.dtype, device)} if "dtype" in named else {})
+    _LOG.info("%s runs on %s", config.path, " in ".join(chosen.values()))
+    found: Config = replace(held, **chosen)
+    return found
 
 
 class CheckpointExpert(ABC, Generic[Config]):
     """An expert over one checkpoint; a subclass says in `_read` what it consists of.
 
     Attributes:
-        config: where the checkpoint lies, and whatever else decides the expert's answers.
+        config: where the checkpoint lies, and whatever else decides the expert's answers; once loaded, without "auto".
     """
 
     def __init__(self, config: Config) -> None:
@@ -59,6 +80,7 @@ class CheckpointExpert(ABC, Generic[Config]):
     def load(self) -> None:
         """Read the weights; does nothing the second time."""
         if self._model is None:
+            self.config = placed(self.config)
             self._model = self._read()
 
     def known_words(self, phrase: str) -> float:

@@ -23,7 +23,7 @@ from ivm_data.experts.lmms.rewriting import REWRITE_TOKENS, rewrite_by
 from ivm_data.experts.lmms.shared_prefix import by_image, last_logits
 from ivm_data.experts.lmms.whole_image import MAX_PIXELS, MaxPixels, crop_of, whole_image
 from ivm_model.model.base_models import Dtype
-from storage.errors import WeightsError
+from storage.errors import ConfigError, WeightsError
 from storage.request import Request
 from storage.validation import Checked, Count
 
@@ -72,6 +72,12 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
         self._crop = crop_of(self._processor.image_processor)
+        # Templates that can tell a model to think first are told not to: P(yes) is that of the first token.
+        knows_thoughts = "enable_thinking" in str(self._processor.chat_template)
+        self._template = {"enable_thinking": False} if knows_thoughts else {}
+        turn = self._conversation("", None, "Q")
+        prompt = self._processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False, **self._template)
+        self._thinks = prompt.rstrip().endswith("<think>")
         self._yes_ids, self._no_ids = (_single_tokens(self._tokenizer, words, config.path) for words in (YES, NO))
         return model
 
@@ -93,10 +99,19 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         """
         check_lengths(images, questions, "question")
         self.load()
+        self._check_first_token()
         order, asked = by_image(images), asked_of(images, questions, self.config.max_pixels)
         p_yes_N = np.empty(len(images), np.float32)
         p_yes_N[order] = list(self._batches.run(self._p_yes, [asked[i] for i in order], smaller=smaller))
         return p_yes_N
+
+    def _check_first_token(self) -> None:
+        """Refuse to read an answer off the first token of a model that thinks first."""
+        if self._thinks:
+            raise ConfigError(
+                f"{self.name} thinks before it answers, so that its first token is no answer; take the 'Instruct' "
+                "version of the model as verifier, or serve it behind an endpoint"
+            )
 
     def _p_yes(self, asked: Sequence[Asked]) -> np.ndarray:
         import torch
@@ -145,6 +160,7 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         check_lengths(images, questions, "question")
         check_lengths(images, options, "list of options")
         self.load()
+        self._check_first_token()
         questions_asked = asked_of(images, questions, self.config.max_pixels)
         asked = [
             replace(question, option=option)
@@ -211,7 +227,9 @@ class HfLmm(CheckpointExpert[LmmConfig]):
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
+            return_tensors="pt",  # SmolVLM's processor reads it nowhere else.
             processor_kwargs={"return_tensors": "pt", "padding": True},
+            **self._template,
         ).to(self._model.device, self._model.dtype)
         self._check_length(inputs["input_ids"].shape[1])
         return inputs, self._seen([frame for _, frame in views], inputs)
