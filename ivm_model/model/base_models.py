@@ -14,15 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
-from storage.errors import ConfigError, WeightsError
+from storage.errors import WeightsError
 
 if TYPE_CHECKING:
     import torch
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-DTYPES: tuple[str, ...] = get_args(Dtype)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -41,16 +40,6 @@ def checkpoint_name(path: str, revision: str = "") -> str:
     if not directory.is_dir():
         return f"{path}@{_cached_commit(path, revision) or revision or 'main'}"
     return f"{directory.name}@{revision or _content_hash(directory.resolve())}"
-
-
-def check_dtype(dtype: str) -> None:
-    """Refuse a name that is not in `DTYPES`.
-
-    Raises:
-        ConfigError: with the choices.
-    """
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype must be one of {DTYPES}, got {dtype!r}")
 
 
 def load_model(
