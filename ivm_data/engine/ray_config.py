@@ -1,4 +1,4 @@
-"""Where and on what the Ray engine runs; apart from the engine, for whoever only sets it up."""
+"""Where and on what the Ray engine runs; a module of its own, so that configuring it does not import Ray."""
 
 from __future__ import annotations
 

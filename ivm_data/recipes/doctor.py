@@ -44,7 +44,7 @@ class Finding:
         what: path, hub id or URL.
         mib: size of its weight files; None where it is not here, or serves elsewhere.
         memory_mib: what the weights take once loaded in the recipe's dtype, without activations.
-        advice: the command or the change that mends it; "" where nothing is amiss.
+        advice: the command or the change that fixes it; "" where nothing is wrong.
     """
 
     role: str

@@ -215,7 +215,7 @@ def test_a_training_whose_rows_are_gone_says_how_to_go_on(config, labels):
     shutil.rmtree(config.data / "labels")
     commit_part(config.data, PartResult("part-1", "recipe", tuple(labels)))
     with pytest.raises(
-        ShardError, match=r"labels/recipe/part-0[^$]*Bring them back, or remove '.*state' to begin anew"
+        ShardError, match=r"labels/recipe/part-0[^$]*Bring them back, or remove '.*state' to start again"
     ):
         train_dwsl(config)
     shutil.rmtree(config.out / "state")
