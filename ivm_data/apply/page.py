@@ -35,7 +35,7 @@ def views(image_HWC: np.ndarray, heatmap_HW: np.ndarray, threshold: float) -> tu
 
 
 def build(predictor: Predictor) -> Any:
-    """A `gradio.Blocks`; moving the slider masks anew without asking the model again.
+    """A `gradio.Blocks`; moving the slider masks again without asking the model again.
 
     There is no share button: it would send the image to a public site.
     """

@@ -186,8 +186,8 @@ def test_what_happens_to_the_labels_meanwhile_does_not_change_a_training(config,
         report = train_dwsl(config)
     assert weights(config) == weights(whole)
     assert (report.snapshot, report.rows, report.data_hash) == (whole.snapshot, whole.rows, whole.data_hash)
-    anew = train_dwsl(config)
-    assert anew.snapshot != whole.snapshot and sum(anew.rows.values()) > sum(whole.rows.values())
+    later = train_dwsl(config)
+    assert later.snapshot != whole.snapshot and sum(later.rows.values()) > sum(whole.rows.values())
 
 
 def test_a_compaction_leaves_a_training_its_files_and_the_next_one_removes_them(config, grow, tmp_path):
