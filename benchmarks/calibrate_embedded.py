@@ -1,4 +1,4 @@
-"""Fit the embedded calibration on the validation world, as docs/zoo.md tells it.
+"""Fit the embedded calibration on the validation world, as docs/zoo.md describes.
 
 python -m benchmarks.calibrate_embedded --scenes 150
 """

@@ -70,7 +70,7 @@ def measure(data: Path) -> Measured:
     with DataSet.open(data) as opened, Catalog(opened) as catalog:
         lights, heavies = opened.by_kind["light"], opened.by_kind["heavy"]
         totals = {row["stage"]: row["seconds"] for row in catalog.sql(SECONDS).to_pylist()}
-        why = str(catalog.problems[0]) if catalog.problems else "label it anew"
+        why = str(catalog.problems[0]) if catalog.problems else "label it again"
     pairs = sum(pq.read_metadata(path).num_rows for path in lights)
     if not pairs:
         raise ConfigError(f"no labels in '{data}'; label something first with 'ivm label --out {data}'")

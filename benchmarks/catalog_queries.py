@@ -54,9 +54,9 @@ def main() -> None:
         load = os.getloadavg()
         medians = report(data, options.repeats)
     if options.out:
-        told = {"command": f"python -m benchmarks.catalog_queries --rows {options.rows} --files {options.files}"}
-        told |= {"cores": os.cpu_count(), "load before": load[0], "duckdb": duckdb.__version__, "queries": medians}
-        options.out.write_text(json.dumps(told, indent=1) + "\n")
+        record = {"command": f"python -m benchmarks.catalog_queries --rows {options.rows} --files {options.files}"}
+        record |= {"cores": os.cpu_count(), "load before": load[0], "duckdb": duckdb.__version__, "queries": medians}
+        options.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def report(data: Path, repeats: int) -> dict[str, dict[str, float]]:
@@ -263,13 +263,13 @@ def reviews_table(light: pa.Table, person: str, seed: int) -> pa.Table:
     rng = np.random.default_rng([seed, REVIEWERS.index(person)])
     few = light.filter(pa.compute.equal(light["outcome"], "label"))["sample_id"].to_pylist()[::50]
     same = {"recipe": RECIPE, "reviewer": person, "note": "", "mask": None}
-    opinions = [
+    verdicts = [
         same
         | {"sample_id": one, "verdict": ("right", "wrong")[rng.integers(2)]}
         | {"reviewed_at": f"2025-01-01T00:{second // 60 % 60:02d}:{second % 60:02d}.000000Z"}
         for second, one in enumerate(few)
     ]
-    return pa.Table.from_pylist(opinions, schema=schema.REVIEWS)
+    return pa.Table.from_pylist(verdicts, schema=schema.REVIEWS)
 
 
 if __name__ == "__main__":

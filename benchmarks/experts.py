@@ -37,7 +37,7 @@ PAGE = Path(__file__).parent / "results" / "experts.json"
 SAME = {"float32": (1e-3, 0.01), "bfloat16": (0.05, 0.1)}
 """What still counts as the same answer: the most that scores in [0, 1] differ from the plain loop's in any round, and
 the largest share of a mask's pixels. A variant beyond that keeps its row, and the run fails in the end."""
-PATIENCE = 120
+TIMEOUT = 120
 """Seconds after which an expert begins no further round."""
 
 
@@ -133,7 +133,7 @@ def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     taken: dict[str, list[tuple[float, float, float]]] = {label: [] for label in variants}
     start = time.perf_counter()
     rounds = 0
-    while rounds < options.rounds and (not rounds or time.perf_counter() - start < PATIENCE):
+    while rounds < options.rounds and (not rounds or time.perf_counter() - start < TIMEOUT):
         rounds += 1
         for label, run in variants.items():
             answers, spent = cost(run, options.device)
@@ -216,7 +216,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--images", type=int, default=None, help="1 on a CPU, 8 on a GPU; four instructions each")
-    parser.add_argument("--rounds", type=int, default=3, help=f"at most; none begins after {PATIENCE} s")
+    parser.add_argument("--rounds", type=int, default=3, help=f"at most; none begins after {TIMEOUT} s")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch on the CPU")
     parser.add_argument("--pairs", type=int, default=48, help="of the procedural world, for the pipeline's overhead")
     parser.add_argument("--large-pairs", type=int, default=12, help="the same, beside SAM ViT-B")

@@ -83,7 +83,7 @@ def _of_all_levels(first: Level, level: Level, seed: int) -> dict[str, Any]:
 def _label(level: Level) -> None:
     began = time.perf_counter()
     write_labels(level.folder / "data", level.labels)
-    _tell(level, "labels", began)
+    _log(level, "labels", began)
 
 
 def _judge(level: Level) -> None:
@@ -96,7 +96,7 @@ def _judge(level: Level) -> None:
     way = {case.draft.sample.id: case.way for case in cases("machine", level.labels.machine)}
     ways = [way[row.sample_id] for row in _prepared(level).machine]
     arms.write(path, judged | {"way": ways})
-    _tell(level, "judged", began)
+    _log(level, "judged", began)
 
 
 @cache
@@ -109,10 +109,10 @@ def _train(level: Level, seed: int, names: Sequence[str]) -> None:
     began = time.perf_counter()
     trained = arms.train(level.result(f"seed-{seed}"), partial(_prepared, level), seed, names)
     if trained:
-        _tell(level, f"seed {seed}, {len(trained)} arms", began)
+        _log(level, f"seed {seed}, {len(trained)} arms", began)
 
 
-def _tell(level: Level, what: str, began: float) -> None:
+def _log(level: Level, what: str, began: float) -> None:
     print(f"noise {level.labels.noise:.0%}, {what}: {time.perf_counter() - began:.0f} s", flush=True)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import arms, opinions
+from benchmarks import arms, judges
 from benchmarks.noise_labels import MIXTURE, NoiseConfig, cases, wrong_rows
 from benchmarks.weighting_experiment import ARMS, ArmSummary
 from storage.markdown import markdown_table
@@ -48,7 +48,7 @@ def write_page(page: Path, found: Sequence[Found], options: argparse.Namespace) 
     """Write the page, and the picture into `images` beside it."""
     names = list(options.arms)
     comparisons = [arms.comparison(each.seeds, names) for each in found]
-    opinions.draw(page.parent / "images" / PICTURE, {each.title: each.judged for each in found})
+    judges.draw(page.parent / "images" / PICTURE, {each.title: each.judged for each in found})
     sections = [
         _head(found, options),
         "## gIoU",
@@ -80,7 +80,7 @@ def _judges(found: Sequence[Found]) -> list[str]:
         for each in found
     ]
     scores = [
-        (f"{each.labels.noise:.0%}", judge, *_aucs(each.judged, judge)) for each in found for judge in opinions.JUDGES
+        (f"{each.labels.noise:.0%}", judge, *_aucs(each.judged, judge)) for each in found for judge in judges.JUDGES
     ]
     return [
         "## Right against wrong labels, by score",
@@ -94,9 +94,9 @@ def _judges(found: Sequence[Found]) -> list[str]:
     ]
 
 
-def _aucs(judged: opinions.Judged, judge: str) -> list[float]:
+def _aucs(judged: judges.Judged, judge: str) -> list[float]:
     way_N = np.array(judged["way"])
-    return [opinions.judge_auc(judged, judge), *(opinions.judge_auc(judged, judge, way_N == way) for way in MIXTURE)]
+    return [judges.judge_auc(judged, judge), *(judges.judge_auc(judged, judge, way_N == way) for way in MIXTURE)]
 
 
 def _head(found: Sequence[Found], options: argparse.Namespace) -> str:

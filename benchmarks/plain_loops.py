@@ -132,8 +132,8 @@ def clipseg(folder: Path, device: str, images: Sequence[np.ndarray]) -> dict[str
 
     def ours(expert: ClipSeg) -> list[Answer]:
         asked = [Request.of((phrase,)) for _ in images for phrase in PHRASES]
-        opinions = expert.propose([image for image in images for _ in PHRASES], asked)
-        return [Answer(np.array([score]), mask_HW) for mask_HW, score in opinions]
+        proposed = expert.propose([image for image in images for _ in PHRASES], asked)
+        return [Answer(np.array([score]), mask_HW) for mask_HW, score in proposed]
 
     expert = ClipSeg(ClipSegConfig(str(folder), threshold=threshold, device=device))
     return {"plain loop": plain} | _ours([expert], ours)

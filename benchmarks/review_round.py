@@ -4,7 +4,7 @@ Run: python -m benchmarks.review_round [--scenes 120] [--test-scenes 100] [--rev
 
 The embedded experts label one split of the procedural world; all its true masks are held out. A simulated person takes
 labels from the queue, accepts those whose IoU with the truth is at least 0.9 and replaces the mask of the others by the
-truth; every opinion is a shard, as `ivm review` writes it. Then the masking model is trained with the same number of
+truth; every review is a shard, as `ivm review` writes it. Then the masking model is trained with the same number of
 steps, the same seed and the same rows in the same order of ids, and scored on another split. Each seed draws its own
 random order; "all" reviews every label, which is what any order comes to. Intervals are at 95 %, over seeds and test
 images resampled together.
@@ -174,7 +174,7 @@ class Bench:
 
 
 def review(data: Path, label: Label) -> None:
-    """The simulated person's opinion, appended."""
+    """Append the simulated person's review."""
     truth = label.sample.human_mask
     verdict = ("wrong", truth) if label.human_iou < ACCEPT_IOU else ("right", None)
     reviews.append(data, label.lineage.recipe, label.sample.id, "simulated", verdict[0], mask=verdict[1])

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import arms, opinions
+from benchmarks import arms, judges
 from benchmarks.results import add_world_options, labeled_world
 from benchmarks.weighting_experiment import ARMS, Comparison, ComparisonData, prepare
 from ivm_data.recipes.training_recipes import train_config
@@ -100,8 +100,8 @@ def _sections(trial: Trial, options: argparse.Namespace) -> list[str]:
     test_rows = list(RowReader(test, trial.config.feed.buffer).stream({}))
     seeds = [arms.read(trial.result(f"seed-{seed}")) for seed in range(options.seeds)]
     comparison, judged = arms.comparison(seeds, options.arms), arms.read(trial.result("judged"))
-    opinions.draw(PAGE.parent / "images" / PICTURE, {"the engine's own labels": judged})
-    wrong = int(opinions.wrong(judged).sum())
+    judges.draw(PAGE.parent / "images" / PICTURE, {"the engine's own labels": judged})
+    wrong = int(judges.wrong(judged).sum())
     return [
         _head(options, sum(seed["seconds"] for seed in seeds)),
         f"- **Rows.** {humans} human and {machines} machine labels, {wrong} of the machine's "
@@ -140,10 +140,10 @@ def _scores(comparison: Comparison, names: Sequence[str]) -> str:
     return markdown_table(head, [(*left, *right) for left, *right in zip(cells, *gains, strict=True)])
 
 
-def _judges(judged: opinions.Judged) -> list[tuple[str, *tuple[float, ...]]]:
-    empty_N, right_N = np.array(judged["area"]) == 0, opinions.right(judged)
+def _judges(judged: judges.Judged) -> list[tuple[str, *tuple[float, ...]]]:
+    empty_N, right_N = np.array(judged["area"]) == 0, judges.right(judged)
     cells = []
-    for judge, field in opinions.JUDGES.items():
+    for judge, field in judges.JUDGES.items():
         score_N = np.array(judged[field], float)
         aucs = [auc(score_N[right_N & each_N], score_N[~right_N & each_N]) for each_N in (True, ~empty_N, empty_N)]
         means = [float(score_N[right_N & each_N].mean()) for each_N in (~empty_N, empty_N)]

@@ -32,7 +32,7 @@ class ProgressBoard:
 
 
 class StageBoard:
-    """One progress artifact for a work of several stages, each with its own count; also told to the log.
+    """One progress artifact for a work of several stages, each with its own count; also logged.
 
     Args:
         every: least seconds between two updates within a stage; each is a request to the server.

@@ -2,8 +2,8 @@
 
     manifest -> labels of one recipe -> checkpoint
 
-The labels are one asset, told once a run, with its counts. An asset for each shard, or a telling for each part, would
-be hundreds of thousands of events that say no more: a part's own task names it already, and Ray's parts have no task.
+The labels are one asset, reported once a run, with its counts. An asset for each shard, or a report for each part,
+would be hundreds of thousands of events that add nothing: a part's task names it already, and Ray's parts have none.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ _NOT_IN_A_KEY = re.compile(r"[^\w.~/:@=+,-]")
 _LONGEST = 512
 
 
-def tell_labels(run: LabelingRun, counts: Mapping[str, int]) -> None:
+def report_labels(run: LabelingRun, counts: Mapping[str, int]) -> None:
     """The labels that a manifest's run made, with counts over the whole data set."""
     recipe = {"recipe": run.recipe.name, "recipe_hash": run.recipe_hash, "parts": len(run.parts)}
     manifests = {asset(Path(part.manifest)) for part in run.parts}
-    tell(labels_asset(run.data, run.recipe_hash), sorted(manifests, key=str), {**recipe, **counts})
+    report_asset(labels_asset(run.data, run.recipe_hash), sorted(manifests, key=str), {**recipe, **counts})
 
 
-def tell_checkpoint(report: TrainReport, data: Path, recipe: str) -> None:
+def report_checkpoint(report: TrainReport, data: Path, recipe: str) -> None:
     """The checkpoint that a training on these labels made, with its scores."""
     facts = {"weighting": report.weighting, "seed": report.seed, "data_hash": report.data_hash, **report.rows}
     if report.scores is not None:
         facts["giou"] = report.scores.overall.giou
     checkpoint = asset(Path(report.checkpoint), f"{report.weighting} on {data.name}, seed {report.seed}")
-    tell(checkpoint, [labels_asset(data, recipe)] if recipe else [], facts)
+    report_asset(checkpoint, [labels_asset(data, recipe)] if recipe else [], facts)
 
 
-def tell(made: Asset, upstream: Sequence[Asset], facts: Mapping[str, Any]) -> None:
+def report_asset(made: Asset, upstream: Sequence[Asset], facts: Mapping[str, Any]) -> None:
     """Materialize an asset in a task of its own."""
 
     @materialize(
-        made, by=BY, asset_deps=list(upstream), name="tell-asset", task_run_name=f"asset {Path(made.key).name}",
+        made, by=BY, asset_deps=list(upstream), name="report-asset", task_run_name=f"asset {Path(made.key).name}",
         cache_policy=NO_CACHE, persist_result=False,
     )  # fmt: skip
-    def told() -> None:
+    def materialized() -> None:
         add_asset_metadata(made, dict(facts))
 
-    told()
+    materialized()
 
 
 def labels_asset(data: Path, recipe: str) -> Asset:

@@ -1,4 +1,4 @@
-"""What a form offers to choose from; apart from the flows, because they take seconds to import."""
+"""What a form offers to choose from; not in the flows, which take seconds to import."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from pydantic import NonNegativeFloat, PositiveInt
 
 from flows.artifacts import ProgressBoard
-from flows.assets import tell_labels
+from flows.assets import report_labels
 from flows.choices import RecipeName
 from flows.label_artifacts import rejected_samples, show_contact_sheet, show_quality, show_recipe
 from flows.limits import slots, wanted
@@ -124,7 +124,7 @@ def label(
         show_contact_sheet(catalog, run.recipe_hash)
         counts = label_counts(catalog, run.recipe_hash)
     if counts["inputs"]:
-        tell_labels(run, counts)
+        report_labels(run, counts)
     if failed:
         raise PartsFailedError(failed, len(run.parts), len(run.open_parts()) - len(failed))
     announce(run, counts, progress.accepted_now)
@@ -148,7 +148,7 @@ def label_counts(catalog: Catalog, recipe_hash: str) -> dict[str, int]:
 
 
 def announce(run: LabelingRun, counts: Mapping[str, int], accepted_new: int) -> None:
-    """Tell whoever listens that the labels are ready."""
+    """Emit the event that the labels are ready."""
     emit_event(
         LABELS_READY,
         resource={"prefect.resource.id": f"ivm.labels.{run.recipe_hash}", "prefect.resource.name": run.recipe.name},

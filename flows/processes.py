@@ -20,7 +20,7 @@ PATIENCE_S = 20.0
 class Background:
     """A process in the background: `<folder>/<name>.json` says which one, `<folder>/<name>.log` holds what it prints.
 
-    A pid alone may belong to a stranger by now; with its start time it does not.
+    A pid alone may belong to another process by now; with its start time it does not.
     """
 
     folder: Path

@@ -84,12 +84,12 @@ class LabelingProgress:
 
     def counts(self) -> dict[str, str]:
         """What an operator wants to know, name -> words."""
-        told = {status.value: self.statuses[status] for status in Status}
-        rejected_inputs = sum(self.statuses.values()) - sum(told.values())
+        counts = {status.value: self.statuses[status] for status in Status}
+        rejected_inputs = sum(self.statuses.values()) - sum(counts.values())
         return {
             "parts": f"{self.parts_before + self.parts_now}/{self.parts}",
             "pairs": f"{self.pairs_before + self.pairs_now}/{self.pairs}",
-            **{name.replace("_", " "): str(count) for name, count in told.items()},
+            **{name.replace("_", " "): str(count) for name, count in counts.items()},
             "failed inputs": str(rejected_inputs),
             **({"in the object store only": str(self.elsewhere)} if self.elsewhere else {}),
             "failed parts": str(self.failed),

@@ -29,7 +29,7 @@ def report(
         out: File to write, new or an earlier report; by default report.html in the data set's folder.
         recipe: Hash of the recipe; may be left out where the data set holds only one.
         title: Headline of the page.
-        pictures: Labels on each wall of the gallery.
+        pictures: Labels on each section of the gallery.
 
     Returns:
         The path of the page.

@@ -132,7 +132,7 @@ def answers(url: str) -> bool:
 
 
 def end_dead_runs(within_s: int) -> None:
-    """Have the server end every run of which nothing is heard for so long: its process was killed with its worker."""
+    """Have the server end every run that has been silent for so long: its process was killed with its worker."""
     name = "end runs that give no sign of life"
     ends = {f"prefect.flow-run.{state}" for state in SILENT_STATES}
     heartbeat = "prefect.flow-run.heartbeat"

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from pydantic import NonNegativeInt
 
 from flows.artifacts import StageBoard
-from flows.assets import tell_checkpoint
+from flows.assets import report_checkpoint
 from flows.choices import Weighting
 from flows.limits import gpu, slots
 from flows.logs import log_to_runs
@@ -74,6 +74,6 @@ def train(
     labels = LabelState.of(data, recipe, report.snapshot)
     remember(data, labels, settings(weighting, seed, overrides), report.checkpoint)
     show_training(report)
-    tell_checkpoint(report, data, labels.recipe)
+    report_checkpoint(report, data, labels.recipe)
     get_run_logger().info("checkpoint in %s", one_line(report.checkpoint))
     return report.checkpoint

@@ -1,4 +1,4 @@
-"""The `train-when-ready` flow: starts one training when enough new labels were accepted, whoever asks and how often."""
+"""The `train-when-ready` flow: starts one training when enough new labels were accepted, however often it is asked."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def train_when_ready(
         overrides: Fields of the training to replace, by dotted name, for example {"generator.steps": 1200}.
 
     Returns:
-        Completed in every case; the name and the message of the state tell what was decided.
+        Completed in every case; the decision is the name and the message of the state.
     """
     if not data.is_dir():
         return Completed(name="NothingLabeled", message=one_line(f"no data set at '{data}' yet"))

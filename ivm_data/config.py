@@ -9,10 +9,12 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from storage.errors import ConfigError
 from storage.validation import check, field_types, kind, refused
+
+Config = TypeVar("Config")
 
 
 def build(config_class: type, values: Mapping[str, Any], where: str) -> Any:
@@ -32,7 +34,7 @@ def build(config_class: type, values: Mapping[str, Any], where: str) -> Any:
     return config_class(**{name: coerce(hints[name], value, f"{where}.{name}") for name, value in values.items()})
 
 
-def override(config: Any, changes: Mapping[str, Any]) -> Any:
+def override(config: Config, changes: Mapping[str, Any]) -> Config:
     """A copy of a config with dotted fields replaced: `{"gate.accept": "0.9"}`; text is read as the field's type.
 
     Entries of a tuple go by their position: `{"proposers.0.options.device": "cpu"}`. A whole tuple is text with commas
@@ -44,7 +46,8 @@ def override(config: Any, changes: Mapping[str, Any]) -> Any:
     tree = _Changes()
     for path, value in changes.items():
         tree.add(path, value)
-    return tree.applied(type(config), config)
+    changed: Config = tree.applied(type(config), config)
+    return changed
 
 
 def coerce(hint: Any, value: Any, where: str) -> Any:

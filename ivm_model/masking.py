@@ -131,7 +131,7 @@ def soften(heatmap_HW: np.ndarray, threshold: float = 0.5, dilate: float = 0.05,
         return np.zeros(passes_HW.shape, np.float32)
     height = passes_HW.shape[0]
     distance_HW = cv2.distanceTransform((~passes_HW).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    alpha_HW = ndtr((dilate * height / 2 - distance_HW) / max(blur * height, 1e-6)).astype(np.float32)
+    alpha_HW: np.ndarray = ndtr((dilate * height / 2 - distance_HW) / max(blur * height, 1e-6)).astype(np.float32)
     alpha_HW[passes_HW] = 1.0
     return alpha_HW
 

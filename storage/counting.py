@@ -1,7 +1,7 @@
 """Which outcomes count: of several outcomes of one pair, one.
 
 A pair is labeled again where that is asked for, or where its record says something else by now; and data sets are there
-in which an edited manifest was labeled anew as a whole. All rows stay where they are. Of those with one recipe and
+in which an edited manifest was labeled again as a whole. All rows stay where they are. Of those with one recipe and
 sample id the one of the highest attempt counts (a part that labels again is named `<part>@<attempt>`); then a label
 before a rejection, then the first by part and position. A rejection without a sample does not count either once its
 record has ended as a sample.
@@ -115,7 +115,7 @@ def counts(rows: pa.Table, superseded: pa.Table) -> np.ndarray:
 
 
 def remember(data: _Opened) -> None:
-    """Keep the answer about all labels of an opened data set beside them; what is there already is not written anew.
+    """Keep the answer about all labels of an opened data set beside them; what is there already is not written again.
 
     Args:
         data: without a snapshot.

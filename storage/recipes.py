@@ -57,7 +57,8 @@ def load(data: Path, recipe: str) -> dict[str, Any]:
     """
     path = recipe_path(data, recipe)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return config
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from storage.request import Request
 
@@ -19,7 +19,7 @@ MISSING = math.nan
 """A score that no expert gave; stored as SQL NULL."""
 
 
-def _same(one: object, other: object) -> bool:
+def _same(one: object, other: object) -> Any:
     """Equality of records, field by field, in which one MISSING is another: Python 3.13 compares NaN by its value."""
     if type(one) is not type(other):
         return NotImplemented

@@ -183,7 +183,8 @@ def _by_sample(light: pa.Table) -> dict[str, dict[str, Any]]:
 def _content(path: Path) -> str:
     """The hash that a file was committed with."""
     try:
-        return (pq.read_schema(path).metadata or {}).get(CONTENT, b"").decode()
+        metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+        return metadata.get(CONTENT, b"").decode()
     except (pa.ArrowException, OSError) as error:
         raise ShardError(f"'{path}' is committed but cannot be read ({error}); remove it and write again") from error
 

@@ -6,7 +6,7 @@
 -- {only} = AND area > 0                          what a word stands for, also within the files that are put in
 SELECT {column}, count(*) FROM outcomes WHERE true {only} GROUP BY {column}
 
-`{near}` puts in the file `_near.sql` of the same folder. Other lines of the header are left to whoever loads the file.
+`{near}` puts in the file `_near.sql` of the same folder. The caller reads the other lines of the header.
 """
 
 from __future__ import annotations

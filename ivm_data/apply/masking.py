@@ -24,7 +24,7 @@ _SOFTWARE = 0x0131
 
 @dataclass
 class MaskedFrames:
-    """What became of the images: files written, names where nothing was found, and why others were skipped."""
+    """Outcome counts of the images: files written, names where nothing was found, and why others were skipped."""
 
     written: list[Path] = field(default_factory=list)
     not_found: list[str] = field(default_factory=list)
@@ -82,7 +82,7 @@ def _readable(
 
 
 def _pixels(named: tuple[str, np.ndarray]) -> int:
-    return named[1].shape[0] * named[1].shape[1]
+    return int(named[1].shape[0] * named[1].shape[1])
 
 
 def _check_out(source: Path, out: Path, many: bool) -> None:

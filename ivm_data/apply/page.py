@@ -28,14 +28,14 @@ def views(image_HWC: np.ndarray, heatmap_HW: np.ndarray, threshold: float) -> tu
     """The image masked by each of `HOWS`, with its name, and what was found, for a person."""
     shown = [(apply(image_HWC, heatmap_HW, how, threshold), how) for how in HOWS]
     share, most = float((heatmap_HW >= threshold).mean()), float(heatmap_HW.max())
-    told = f"{share:.1%} of the pixels reach {threshold:g}; the greatest probability is {most:.2f}."
+    caption = f"{share:.1%} of the pixels reach {threshold:g}; the greatest probability is {most:.2f}."
     if not shown[0][0].found:
-        told += " Nothing is found: the whole image is kept."
-    return [(masked.image_HWC, how) for masked, how in shown], told
+        caption += " Nothing is found: the whole image is kept."
+    return [(masked.image_HWC, how) for masked, how in shown], caption
 
 
 def build(predictor: Predictor) -> Any:
-    """A `gradio.Blocks`; moving the slider masks anew without asking the model again.
+    """A `gradio.Blocks`; moving the slider masks again without asking the model again.
 
     There is no share button: it would send the image to a public site.
     """
@@ -65,12 +65,12 @@ def build(predictor: Predictor) -> Any:
                 button = gr.Button("Mask", variant="primary")
             with gr.Column(scale=2):
                 heatmap = gr.Image(label="heatmap", height=260, buttons=["download", "fullscreen"])
-                told = gr.Markdown()
+                caption = gr.Markdown()
                 gallery = gr.Gallery(label="masked", columns=3, height=450, buttons=["fullscreen"])
-        outputs = [known, heatmap, gallery, told]
+        outputs = [known, heatmap, gallery, caption]
         for event in (button.click, instruction.submit):
             event(ask, [image, instruction, threshold], outputs)
-        threshold.change(cut, [image, known, threshold], [gallery, told], trigger_mode="always_last")
+        threshold.change(cut, [image, known, threshold], [gallery, caption], trigger_mode="always_last")
     return page
 
 

@@ -26,7 +26,7 @@ _NEXT = {
 _KEPT = {
     "label": "parts committed before it are kept",
     "train": "what the training saved last is kept",
-    "review": "opinions given before it are kept",
+    "review": "reviews given before it are kept",
     "complicate": "answers before it are kept in the cache",
     "push": "files that arrived whole are kept",
     "pull": "files that arrived whole are kept",

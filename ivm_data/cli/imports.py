@@ -45,8 +45,8 @@ def import_(
 
 def _report(out: Path, written: Written) -> None:
     """Say what became what; records that cannot be used end the command with a status of their own."""
-    told = f"{written.labeled} of them labeled ({written.absent} with nothing to find), {written.held_out} held out"
-    say(f"{out}: {written.pairs} pairs, {told}, {written.bad} bad records")
+    outcome = f"{written.labeled} of them labeled ({written.absent} with nothing to find), {written.held_out} held out"
+    say(f"{out}: {written.pairs} pairs, {outcome}, {written.bad} bad records")
     more = {
         f"{written.united} pairs united with one of the same image and instruction": written.united,
         f"{written.duplicates} pairs repeat another one; 'ivm label' takes one of each": written.duplicates,

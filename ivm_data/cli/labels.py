@@ -124,7 +124,7 @@ def doctor(
     recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "demo",
     changes: Changes = [],  # noqa: B006
 ) -> None:
-    """Tell what a recipe needs on this machine, and the command for what is missing: `ivm doctor --recipe card`."""
+    """Check what a recipe needs on this machine; print the command for what is missing: `ivm doctor --recipe card`."""
     from ivm_data.recipes.doctor import examine, totals, versions
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 

@@ -20,7 +20,7 @@ def push(data: DataFolder, url: Url) -> None:
     """Send what an object store lacks, each part's commit last: `ivm push --data data s3://bucket/data`."""
     from storage import remote
 
-    _tell(remote.push(data, url))
+    _say_transfer(remote.push(data, url))
 
 
 def pull(
@@ -31,8 +31,8 @@ def pull(
     from storage import remote
 
     check("data set", out)
-    _tell(remote.pull(url, out))
+    _say_transfer(remote.pull(url, out))
 
 
-def _tell(done: Transfer) -> None:
+def _say_transfer(done: Transfer) -> None:
     say(f"{done.moved} files, {done.size / 2**20:.1f} MiB; {done.skipped} were there already.")

@@ -15,7 +15,7 @@ from storage.extras import extra
 
 def review(
     data: DataFolder,
-    reviewer: Annotated[str, typer.Option(help="Your name; opinions are kept under it.")] = "",
+    reviewer: Annotated[str, typer.Option(help="Your name; your reviews are kept under it.")] = "",
     recipe: Annotated[str | None, typer.Option(help="Hash of the recipe, where the folder holds several.")] = None,
     port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Address to bind to; other than this machine's own needs a token.")] = (
@@ -34,12 +34,12 @@ def review(
     if not reviewer:
         raise ConfigError("say who reviews, for example '--reviewer anna'")
     with extra("review"):
-        from ivm_data.review.desk import Desk
         from ivm_data.review.serve import listen, server
+        from ivm_data.review.session import ReviewSession
 
-    desk = Desk(data, reviewer, recipe, parse_changes(changes))
+    session = ReviewSession(data, reviewer, recipe, parse_changes(changes))
     with listen(host, port) as bound:
-        running, access = server(desk, bound, host)
+        running, access = server(session, bound, host)
         say(f"{access.url}  (Ctrl-C ends)", highlight=False)
         running.run(sockets=[bound])
 

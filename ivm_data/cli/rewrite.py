@@ -13,6 +13,7 @@ from ivm_data.cli.options import Changes, parse_changes
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ivm_data.experts.common.protocols import Rewriter
     from storage.request import Request
 
 
@@ -89,7 +90,7 @@ def _asked(instruction: str, image: Path | None, recipe: str, changes: dict[str,
     from ivm_data.experts.registry import get
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 
-    rewriter = get(named_recipe(recipe, changes).rewriter)
+    rewriter: Rewriter = get(named_recipe(recipe, changes).rewriter)
     if image is None:
         return rewriter.rewrite([instruction])[0]
     from storage.pixels.images import decode

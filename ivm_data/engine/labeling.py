@@ -206,7 +206,7 @@ def label_manifest(
 def collect(
     run: LabelingRun, outcomes: Iterable[PartOutcome], progress: Callable[[PartSummary], None]
 ) -> list[PartSummary]:
-    """The summaries of a run's parts, each told as it comes.
+    """The summaries of a run's parts, each reported as it is committed.
 
     Raises:
         PartsFailedError: after the last, with all parts that failed.
@@ -239,7 +239,7 @@ def read(run: LabelingRun, part: ManifestPart) -> Reading | None:
 
 
 def skipped(part: ManifestPart) -> PartSummary:
-    """What is told of a part that was committed before."""
+    """The summary of a part that was committed before."""
     return PartSummary(part.name, part.records, False, Counter())
 
 

@@ -20,7 +20,7 @@ _COLUMNS = pa.schema([schema.LIGHT.field(name) for name in ("status", "stage", "
 
 @dataclass(frozen=True)
 class ManifestCounts:
-    """Counts over the committed records of a run's manifest, whoever committed them.
+    """Counts over the committed records of a run's manifest, from any run.
 
     Attributes:
         statuses: labels by status, and rejections as "failed: REASON".

@@ -44,7 +44,7 @@ class Failure:
     """A part that ended with an error; nothing of it is committed.
 
     Attributes:
-        may_pass: starting it anew may help.
+        may_pass: retrying it may help.
     """
 
     part: str

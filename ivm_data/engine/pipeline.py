@@ -170,7 +170,7 @@ def _raise_if_broken(outcome: Outcome, size: int) -> None:
     if len(failed) == size > 1:
         raise IvmError(
             f"stage {failed[0].stage!r} fails on every sample, first with: {failed[0].detail}; "
-            "nothing of this part was committed: mend the expert and run again"
+            "nothing of this part was committed: fix the expert and run again"
         )
 
 

@@ -1,4 +1,4 @@
-"""Where and on what the Ray engine runs; apart from the engine, for whoever only sets it up."""
+"""Where and on what the Ray engine runs; a module of its own, so that configuring it does not import Ray."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RayConfig(Checked):
         address: of a running Ray cluster, "HOST:6379" or "auto"; "local" starts one here that ends with the run.
         local_cpus: CPUs that a local cluster counts with; 0 for those that there are.
         store_mib: size of a local cluster's object store; 0 leaves it to Ray, which takes 30 % of the memory.
-        retries: how often a part starts anew after its process died, or after a failure that may pass.
+        retries: how often a part is retried after its process died, or after a failure that may pass.
         retry_s: seconds before each new start.
     """
 

@@ -114,7 +114,7 @@ def lmm_of(name: str) -> AnsweringLmm:
         ConfigError: no such expert or option, or one that answers no questions.
     """
     expert, _, query = name.partition("?")
-    lmm = get(ExpertSpec(expert, dict(parse_qsl(query, keep_blank_values=True))))
+    lmm: AnsweringLmm = get(ExpertSpec(expert, dict(parse_qsl(query, keep_blank_values=True))))
     if not (hasattr(lmm, "choose") and hasattr(lmm, "answer")):
         raise ConfigError(f"{expert!r} answers no questions with options; use hf-lmm or openai")
     return lmm
@@ -211,7 +211,7 @@ def _views(
 def _order(question: ChoiceQuestion, seed: int) -> list[int]:
     """The published places of the options in the order in which they are asked."""
     entropy = int.from_bytes(sample_id(question.id.encode(), str(seed)).encode()[:8])
-    return np.random.default_rng(entropy).permutation(len(question.options)).tolist()
+    return [int(place) for place in np.random.default_rng(entropy).permutation(len(question.options))]
 
 
 def _choose(

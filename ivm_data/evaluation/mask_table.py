@@ -68,7 +68,7 @@ def evaluate_masks(
     """Ask every system every question.
 
     Args:
-        progress: told how many questions were answered after each batch.
+        progress: called with the number of questions answered, after each batch.
 
     Raises:
         ConfigError: two systems of one name, or no question with truth.

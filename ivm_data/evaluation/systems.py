@@ -12,7 +12,7 @@ A name is `KIND:WHAT?field=value&field=value`:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -137,7 +137,7 @@ def _expert(name: str, what: str, given: dict[str, Any]) -> System:
     return Proposing(name, rewriter, expert)
 
 
-_MAKERS: dict[str, Any] = {
+_MAKERS: dict[str, Callable[[str, str, dict[str, str]], System]] = {
     "model": _Model,
     "recipe": _Recipe,
     "labels": _Labels,

@@ -61,4 +61,5 @@ def _gray(item: Item, soft: bool) -> np.ndarray:
     if not soft or item.mask_by == "human" or not any(proposal.score for proposal in proposals):
         return rle.decode_gray(item.mask)
     heatmap_HW = rle.vote([proposal.mask for proposal in proposals], [proposal.score for proposal in proposals])
-    return np.rint(heatmap_HW * SOFT_WHITE).astype(np.uint8)
+    gray_HW: np.ndarray = np.rint(heatmap_HW * SOFT_WHITE)
+    return gray_HW.astype(np.uint8)

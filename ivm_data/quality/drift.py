@@ -82,7 +82,8 @@ def compare(what: str, before_B: np.ndarray, after_B: np.ndarray) -> Drift:
 def _psi(before_NB: np.ndarray, after_NB: np.ndarray) -> np.ndarray:
     p, q = before_NB + 0.5, after_NB + 0.5
     p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
-    return ((q - p) * np.log(q / p)).sum(axis=1)
+    psi_N: np.ndarray = ((q - p) * np.log(q / p)).sum(axis=1)
+    return psi_N
 
 
 def _verdict(psi: float, noise: float) -> DriftVerdict:

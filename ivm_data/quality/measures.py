@@ -1,4 +1,4 @@
-"""What only the pixels can tell about a label, measured once and kept: components, perceptual hash, votes."""
+"""Measures of a label that need its pixels, taken once and kept: components, perceptual hash, votes."""
 
 from __future__ import annotations
 

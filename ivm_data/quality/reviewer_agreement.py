@@ -12,7 +12,7 @@ from storage.records import MISSING
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Two people over the labels that both have an opinion of.
+    """Two people over the labels that both reviewed.
 
     Attributes:
         labels: how many those are.

@@ -72,11 +72,14 @@ def _truth(
     for_E = np.log(sensitivity_E / (1 - specificity_E))
     against_E = np.log((1 - sensitivity_E) / specificity_E)
     evidence_G = (np.where(vote_GE > 0, for_E, against_E) * given_GE).sum(axis=1)
-    return 1 / (1 + np.exp(-np.clip(np.log(prior_G / (1 - prior_G)) + evidence_G, -700, 700)))
+    posterior_G: np.ndarray = 1 / (1 + np.exp(-np.clip(np.log(prior_G / (1 - prior_G)) + evidence_G, -700, 700)))
+    return posterior_G
 
 
 def _share(weight_G: np.ndarray, vote_GE: np.ndarray, given_GE: np.ndarray) -> np.ndarray:
     """Weighted share of votes among those given, equations 18 and 19."""
     total_E = weight_G @ given_GE
-    share_E = np.divide(weight_G @ (vote_GE * given_GE), total_E, out=np.full(len(total_E), START), where=total_E > 0)
+    share_E: np.ndarray = np.divide(
+        weight_G @ (vote_GE * given_GE), total_E, out=np.full(len(total_E), START), where=total_E > 0
+    )
     return share_E.clip(LIMIT, 1 - LIMIT)

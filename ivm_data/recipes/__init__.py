@@ -1,1 +1,1 @@
-"""What a run is told: whole labeling and training configurations by name, and what each needs on a machine."""
+"""Configurations of labeling and training by name, and what each needs on a machine."""

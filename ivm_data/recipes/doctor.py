@@ -48,7 +48,7 @@ class Finding:
         mib: size of its weight files, of missing ones as published; None where nobody knows, or it serves elsewhere.
         memory_mib: what the weights take once loaded, without activations.
         copy: the same for findings about one loaded copy.
-        advice: the command or the change that mends it; "" where nothing is amiss.
+        advice: the command or the change that fixes it; "" where nothing is wrong.
     """
 
     role: str

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ivm_data.outputs import REPORT
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.report import charts
-from ivm_data.report.gallery import WALLS, hang
+from ivm_data.report.gallery import SECTIONS, thumbnails
 from ivm_data.report.report_facts import GROUPS, FactRow, Facts
 from storage.catalog import Catalog
 from storage.data_set import DataSet
@@ -29,7 +29,7 @@ def write_report(
 
     Args:
         recipe: hash of the recipe; may be left out where the data set holds only one.
-        pictures: labels on each wall of the gallery.
+        pictures: labels on each section of the gallery.
 
     Raises:
         ConfigError: no data set, nothing labeled, a recipe that is not there, or an `out` that is a folder.
@@ -67,7 +67,7 @@ def _render(catalog: Catalog, recipe: str, title: str, pictures: int) -> str:
         curve=_curve(facts, totals),
         calibration=_calibration(calibration),
         areas=_areas(facts),
-        walls=[(wall, hang(catalog, recipe, wall, pictures)) for wall in WALLS],
+        sections=[(section, thumbnails(catalog, recipe, section, pictures)) for section in SECTIONS],
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ivm_data.report.gallery import Card, Wall, hang
+from ivm_data.report.gallery import Section, Thumbnail, thumbnails
 from storage.catalog import Catalog
 from storage.records import Status
 
@@ -21,22 +21,22 @@ COLUMNS = 2
 
 def contact_sheet(catalog: Catalog, recipe: str, each: int = 3) -> np.ndarray | None:
     """Up to `each` labels of every status, chosen at random but always the same; HWC uint8 RGB, None without labels."""
-    walls = [Wall(status, "", f"status = '{status}'", "md5(instruction)") for status in Status]
-    cards = [card for wall in walls for card in hang(catalog, recipe, wall, each)]
-    return draw(cards) if cards else None
+    sections = [Section(status, "", f"status = '{status}'", "md5(instruction)") for status in Status]
+    shown = [thumbnail for section in sections for thumbnail in thumbnails(catalog, recipe, section, each)]
+    return draw(shown) if shown else None
 
 
-def draw(cards: Sequence[Card]) -> np.ndarray:
-    """At least one card, each with its panels in a row, `COLUMNS` beside each other on white; HWC uint8 RGB."""
-    cells = [_cell(card) for card in cards]
+def draw(shown: Sequence[Thumbnail]) -> np.ndarray:
+    """At least one thumbnail, each with its panels in a row, `COLUMNS` beside each other on white; HWC uint8 RGB."""
+    cells = [_cell(thumbnail) for thumbnail in shown]
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % COLUMNS)
     rows = [np.concatenate(cells[i : i + COLUMNS], axis=1) for i in range(0, len(cells), COLUMNS)]
     return np.concatenate(rows, axis=0)
 
 
-def _cell(card: Card) -> np.ndarray:
-    panels_HWC = np.concatenate([_square(image_HWC) for image_HWC in card.images], axis=1)
-    return np.concatenate([_caption(card, panels_HWC.shape[1]), panels_HWC], axis=0)
+def _cell(thumbnail: Thumbnail) -> np.ndarray:
+    panels_HWC = np.concatenate([_square(image_HWC) for image_HWC in thumbnail.images], axis=1)
+    return np.concatenate([_caption(thumbnail, panels_HWC.shape[1]), panels_HWC], axis=0)
 
 
 def _square(image_HWC: np.ndarray) -> np.ndarray:
@@ -49,9 +49,9 @@ def _square(image_HWC: np.ndarray) -> np.ndarray:
     return square_HWC
 
 
-def _caption(card: Card, width: int) -> np.ndarray:
+def _caption(thumbnail: Thumbnail, width: int) -> np.ndarray:
     # OpenCV's fonts know ASCII only; anything else becomes "?".
-    words = f"{card.label['status']}: {card.label['instruction']}".encode("ascii", "replace").decode()
+    words = f"{thumbnail.label['status']}: {thumbnail.label['instruction']}".encode("ascii", "replace").decode()
     strip_HWC = np.full((CAPTION, width, 3), 255, np.uint8)
     cv2.putText(strip_HWC, words, (4, CAPTION - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
     return strip_HWC

@@ -28,8 +28,8 @@ HUMAN = (22, 163, 74)
 
 
 @dataclass(frozen=True)
-class Wall:
-    """A row of the gallery: which labels, and in which order (SQL over the `labels` view)."""
+class Section:
+    """A section of the gallery: which labels, and in which order (SQL over the `labels` view)."""
 
     title: str
     note: str
@@ -37,21 +37,21 @@ class Wall:
     order: str
 
 
-WALLS = (
-    Wall("Best", "accepted, highest quality first", "status = 'accepted'", "quality DESC"),
-    Wall(
+SECTIONS = (
+    Section("Best", "accepted, highest quality first", "status = 'accepted'", "quality DESC"),
+    Section(
         "Wrongly accepted",
         f"accepted although the human mask says otherwise (IoU below {RIGHT_IOU})",
         f"status = 'accepted' AND human_iou < {RIGHT_IOU}",
         "quality DESC",
     ),
-    Wall("Most disputed", "the experts' masks overlap least", "len(proposals) > 1", "agreement"),
-    Wall("Worst", "kept out by the gate, lowest quality first", "status = 'rejected'", "quality"),
+    Section("Most disputed", "the experts' masks overlap least", "len(proposals) > 1", "agreement"),
+    Section("Worst", "kept out by the gate, lowest quality first", "status = 'rejected'", "quality"),
 )
 
 
 @dataclass(frozen=True)
-class Card:
+class Thumbnail:
     """One label to show: its light row, and its image, heatmap and kept pixels, HWC uint8 RGB."""
 
     label: dict[str, Any]
@@ -63,11 +63,11 @@ class Card:
         return tuple(map(data_uri, self.images))
 
 
-def hang(catalog: Catalog, recipe: str, wall: Wall, limit: int) -> list[Card]:
-    """The first labels of a wall, one for each image."""
-    sql = fill(load("ivm_data.report", "sql")["gallery"], {"where": wall.where, "order": wall.order})
+def thumbnails(catalog: Catalog, recipe: str, section: Section, limit: int) -> list[Thumbnail]:
+    """The first labels of a section, one for each image."""
+    sql = fill(load("ivm_data.report", "sql")["gallery"], {"where": section.where, "order": section.order})
     rows = catalog.sql(sql, recipe=recipe, limit=limit)
-    return [Card(row, _images(row)) for row in rows.to_pylist()]
+    return [Thumbnail(row, _images(row)) for row in rows.to_pylist()]
 
 
 def data_uri(image_HWC: np.ndarray) -> str:

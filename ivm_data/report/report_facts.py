@@ -52,12 +52,14 @@ class Facts:
 
     def named(self, query: str, **parameters: Any) -> list[FactRow]:
         """The rows of a named query of the catalog, for this recipe."""
-        return self.catalog.query(query, recipe=self.recipe, **parameters).to_pylist()
+        rows: list[FactRow] = self.catalog.query(query, recipe=self.recipe, **parameters).to_pylist()
+        return rows
 
     def _ask(self, name: str, **words: str) -> list[FactRow]:
         """The rows of a file of `sql`, with columns in the places of its words."""
         rows = self.catalog.sql(fill(_SQL[name], words), recipe=self.recipe, held_out=self.held_out, right=RIGHT_IOU)
-        return rows.to_pylist()
+        found: list[FactRow] = rows.to_pylist()
+        return found
 
 
 def _wilson(share: float | None, count: int) -> tuple[float, float] | None:

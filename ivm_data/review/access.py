@@ -1,4 +1,4 @@
-"""Who may ask the page for what: this machine alone, or whoever has the token."""
+"""Who may ask the page for what: this machine alone, or any caller with the token."""
 
 from __future__ import annotations
 

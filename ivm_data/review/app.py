@@ -20,8 +20,8 @@ from ivm_data.local_page import READING
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.review.access import HEADERS, Access, refuse_body
 from ivm_data.review.clicks import Click
-from ivm_data.review.desk import Desk, Sheet
 from ivm_data.review.pictures import PROPOSED, heatmap_png, image_jpeg, mask_png
+from ivm_data.review.session import ReviewSession, ShownLabel
 from storage.catalog import Catalog
 from storage.errors import IvmError
 from storage.pixels import rle
@@ -51,20 +51,20 @@ class Clicks(BaseModel):
     empty: bool = False
 
     def records(self) -> list[Click]:
-        """As the desk takes them."""
+        """As the session takes them."""
         return [Click(**click.model_dump()) for click in self.clicks]
 
 
 class JudgeRequest(Clicks):
-    """An opinion; with clicks or from nothing, of a wrong label, the mask that they make comes along."""
+    """A verdict; with clicks or from nothing, of a wrong label, the mask that they make comes along."""
 
     verdict: Literal["right", "wrong", "wrong_instruction", "unsure"]
     corrected: bool = False
     note: Annotated[str, Field(max_length=2000)] = ""
 
 
-def create_app(desk: Desk, access: Access) -> FastAPI:
-    """The application for one desk."""
+def create_app(session: ReviewSession, access: Access) -> FastAPI:
+    """The application for one session."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     pages = Environment(loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined)
 
@@ -83,14 +83,14 @@ def create_app(desk: Desk, access: Access) -> FastAPI:
 
     @app.get("/")
     def page() -> Response:
-        html = pages.get_template("review.html").render(secret=access.secret, reviewer=desk.reviewer)
+        html = pages.get_template("review.html").render(secret=access.secret, reviewer=session.reviewer)
         return Response(html, media_type="text/html")
 
     @app.get("/agreement")
     def agreement() -> Response:
-        with Catalog(desk.reopened()) as catalog:
-            rows = agreements(catalog, desk.recipe)
-            verdicts = catalog.query("reviews_by_status", recipe=desk.recipe).to_pylist()
+        with Catalog(session.reopened()) as catalog:
+            rows = agreements(catalog, session.recipe)
+            verdicts = catalog.query("reviews_by_status", recipe=session.recipe).to_pylist()
         html = pages.get_template("agreement.html").render(rows=rows, verdicts=verdicts, known=math.isfinite)
         return Response(html, media_type="text/html")
 
@@ -100,42 +100,42 @@ def create_app(desk: Desk, access: Access) -> FastAPI:
 
     @app.get("/api/queue")
     def queue(status: str = "", source: str = "", kind: str = "", random: bool = False) -> Response:
-        return _json(desk.queue(status=status, source=source, kind=kind, random=random))
+        return _json(session.queue(status=status, source=source, kind=kind, random=random))
 
     @app.get("/api/labels/{part}/{sample_id}")
     def label(part: PartName, sample_id: SampleId) -> Response:
-        return _json(_told(desk.sheet(part, sample_id)) | {"opinion": desk.opinion(sample_id)})
+        return _json(_description(session.shown(part, sample_id)) | {"verdict": session.verdict(sample_id)})
 
     @app.get("/api/labels/{part}/{sample_id}/{layer}")
     def layer(part: PartName, sample_id: SampleId, layer: str) -> Response:
-        return _picture(desk.sheet(part, sample_id), layer)
+        return _picture(session.shown(part, sample_id), layer)
 
     @app.post("/api/labels/{part}/{sample_id}/clicks")
     def clicks(part: PartName, sample_id: SampleId, asked: Clicks) -> Response:
-        mask = desk.clicked(desk.sheet(part, sample_id), asked.records(), empty=asked.empty)
+        mask = session.clicked(session.shown(part, sample_id), asked.records(), empty=asked.empty)
         png = base64.b64encode(mask_png(mask)).decode()
         return _json({"png": f"data:image/png;base64,{png}", "area": rle.area(mask)})
 
     @app.post("/api/labels/{part}/{sample_id}/review")
-    def review(part: PartName, sample_id: SampleId, said: JudgeRequest) -> Response:
-        sheet = desk.sheet(part, sample_id)
-        corrected = said.corrected and said.verdict == "wrong"
-        mask = desk.clicked(sheet, said.records(), empty=said.empty) if corrected else None
-        desk.decide(sheet, said.verdict, note=said.note, mask=mask)
-        return _json(desk.progress())
+    def review(part: PartName, sample_id: SampleId, given: JudgeRequest) -> Response:
+        shown = session.shown(part, sample_id)
+        corrected = given.corrected and given.verdict == "wrong"
+        mask = session.clicked(shown, given.records(), empty=given.empty) if corrected else None
+        session.decide(shown, given.verdict, note=given.note, mask=mask)
+        return _json(session.progress())
 
     @app.post("/api/undo")
     def undo() -> Response:
-        return _json({"undone": desk.undo(), **desk.progress()})
+        return _json({"undone": session.undo(), **session.progress()})
 
     return app
 
 
-def _picture(sheet: Sheet, layer: str) -> Response:
-    label = sheet.label
+def _picture(shown: ShownLabel, layer: str) -> Response:
+    label = shown.label
     proposals = {f"proposal-{number}.png": proposal for number, proposal in enumerate(label.proposals)}
     if layer == "image.jpg":
-        return Response(image_jpeg(sheet.image_HWC), media_type="image/jpeg")
+        return Response(image_jpeg(shown.image_HWC), media_type="image/jpeg")
     if layer == "mask.png":
         return Response(mask_png(label.mask), media_type="image/png")
     if layer == "heatmap.png" and label.proposals:
@@ -146,16 +146,16 @@ def _picture(sheet: Sheet, layer: str) -> Response:
     return JSONResponse({"detail": f"the label has no layer {layer!r}"}, status_code=404)
 
 
-def _told(sheet: Sheet) -> dict[str, Any]:
-    """What a person is told of a label; not the human mask, and not what others think of it."""
-    label = sheet.label
+def _description(shown: ShownLabel) -> dict[str, Any]:
+    """What the page shows of a label: neither the human mask nor the verdicts of others."""
+    label = shown.label
     sample = label.sample
-    told = {name: getattr(sample, name) for name in ("id", "instruction", "source", "kind", "difficulty", "image_uri")}
-    shown = ("expert", "score", "support", "predicted_iou", "stability", "iou_with_label")
-    proposals = [{name: getattr(proposal, name) for name in shown} for proposal in label.proposals]
-    return told | {
-        "width": sheet.image_HWC.shape[1],
-        "height": sheet.image_HWC.shape[0],
+    about = {name: getattr(sample, name) for name in ("id", "instruction", "source", "kind", "difficulty", "image_uri")}
+    columns = ("expert", "score", "support", "predicted_iou", "stability", "iou_with_label")
+    proposals = [{name: getattr(proposal, name) for name in columns} for proposal in label.proposals]
+    return about | {
+        "width": shown.image_HWC.shape[1],
+        "height": shown.image_HWC.shape[0],
         "status": label.status,
         "reason": label.reason,
         "searched": label.request.scope if label.request.scope != "things" else wanted(label.request),

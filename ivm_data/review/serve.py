@@ -8,7 +8,7 @@ import uvicorn
 
 from ivm_data.review.access import Access
 from ivm_data.review.app import create_app
-from ivm_data.review.desk import Desk
+from ivm_data.review.session import ReviewSession
 from storage.errors import ConfigError
 
 
@@ -24,9 +24,9 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot serve on {host}:{port} ({error}); '--port 0' takes a free one") from error
 
 
-def server(desk: Desk, bound: socket.socket, host: str) -> tuple[uvicorn.Server, Access]:
+def server(session: ReviewSession, bound: socket.socket, host: str) -> tuple[uvicorn.Server, Access]:
     """A server to run with `sockets=[bound]`, and how to reach it."""
     access = Access.to(host, bound.getsockname()[1])
     # No access log: addresses hold the token.
-    config = uvicorn.Config(create_app(desk, access), log_level="warning", access_log=False, server_header=False)
+    config = uvicorn.Config(create_app(session, access), log_level="warning", access_log=False, server_header=False)
     return uvicorn.Server(config), access

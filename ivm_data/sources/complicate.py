@@ -137,7 +137,7 @@ class _Letters:
         except Exception as error:
             found = {phrase: answer for phrase in phrases if (answer := self._alone(phrase)) is not None}
             if len(phrases) > 1 and not found:
-                raise IvmError(f"{self.writer.name} fails on every phrase, first with: {error}; mend it") from error
+                raise IvmError(f"{self.writer.name} fails on every phrase, first with: {error}; fix it") from error
             return found
 
     def _alone(self, phrase: str) -> str | None:

@@ -24,7 +24,7 @@ def factors(marked: Any, swap: Any, size: Size) -> tuple[float, float]:
 
     Args:
         marked: `[height, width]` of the image when it was marked; None where it is not known, then it is the image's.
-        swap: the two may be exchanged: whoever wrote them read the size of a photo as it is stored, and the marks were
+        swap: the two may be exchanged: their writer read the size of a photo as it is stored, and the marks were
             made on the photo as EXIF turns it. Marks that fit only one of the two frames are not such a case.
 
     Raises:
@@ -53,7 +53,8 @@ def resized(mask_HW: np.ndarray, size: Size) -> np.ndarray:
     rows, columns = (
         ((np.arange(new) + 0.5) * (old / new)).astype(np.int64) for old, new in zip(mask_HW.shape, size, strict=True)
     )
-    return mask_HW[rows[:, None], columns]
+    resized_HW: np.ndarray = mask_HW[rows[:, None], columns]
+    return resized_HW
 
 
 def resized_rle(mask: Rle, size: Size) -> Rle:

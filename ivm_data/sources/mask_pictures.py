@@ -185,7 +185,8 @@ def _by_palette(image: Image.Image, rule: PictureRule) -> np.ndarray:
     if background is not None and set(black) <= {0}:
         return _by_value(value_HW, rule)
     if len(used) == 2 and len(black) == 1 and not rule.ignore:
-        return value_HW != black[0]
+        mask_HW: np.ndarray = value_HW != black[0]
+        return mask_HW
     raise _doubt(
         f"its palette is not black at index 0 alone (used: {', '.join(map(str, used[:6]))}), so that its indices do "
         'not say what is the mask; give "index" with those to keep'
@@ -209,14 +210,15 @@ def _by_colour(image: Image.Image, rule: PictureRule) -> np.ndarray:
         raise _doubt(
             'the colour #e0e0c0 is the border of Pascal VOC, which counts for nobody; give "ignore": "#e0e0c0"'
         )
-    return code_HW != 0
+    mask_HW: np.ndarray = code_HW != 0
+    return mask_HW
 
 
 def _by_alpha(image: Image.Image, alpha_HW: np.ndarray) -> np.ndarray:
     seen = _present(alpha_HW)
     if set(seen.tolist()) - {0, 255}:
         raise _doubt('it is half transparent in places; give "threshold": 128, which is then of its opacity')
-    opaque_HW = alpha_HW == 255
+    opaque_HW: np.ndarray = alpha_HW == 255
     if image.mode in ("L", "P"):
         _check_values(_present(np.asarray(image)[opaque_HW]), np.dtype(np.uint8))
         return opaque_HW

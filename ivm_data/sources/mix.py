@@ -204,7 +204,7 @@ def _taken(source: Source, folder: str, chosen_N: np.ndarray) -> Iterator[str]:
 
 def _moved(row: dict[str, Any], folder: str) -> dict[str, Any]:
     """The row with the references of its image and masks as seen from a root that holds theirs as `folder`."""
-    new = _with_mask(row, folder) | {"image": moved(row["image"], folder)}
+    new: dict[str, Any] = _with_mask(row, folder) | {"image": moved(row["image"], folder)}
     for name in ("targets", "ignore"):
         if isinstance(row.get(name), list):
             new[name] = [_with_mask(target, folder) for target in row[name]]

@@ -71,7 +71,8 @@ def compose(scene: Scene, kind: str, rng: np.random.Generator) -> WorldPair | No
     """
     if kind not in KINDS:
         raise ConfigError(f"kind must be one of {KINDS}, got {kind!r}")
-    return getattr(_Composer(scene, rng), kind)()
+    pair: WorldPair | None = getattr(_Composer(scene, rng), kind)()
+    return pair
 
 
 class _Composer:

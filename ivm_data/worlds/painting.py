@@ -91,7 +91,8 @@ def texture(name: str, alpha_HW: np.ndarray, radius: float, rng: np.random.Gener
         dv = (v + phase_v) % pitch - pitch / 2
         mark_HW = np.clip(0.34 * pitch + 0.5 - np.sqrt(du * du + dv * dv), 0, 1)
     strength_HW = RIM_STRENGTH + (1 - RIM_STRENGTH) * cv2.erode(alpha_HW, np.ones((3, 3), np.uint8))
-    return 1 - (1 - MARK_TONE) * mark_HW * strength_HW
+    tone_HW: np.ndarray = 1 - (1 - MARK_TONE) * mark_HW * strength_HW
+    return tone_HW
 
 
 def jittered(rgb: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
@@ -101,7 +102,8 @@ def jittered(rgb: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
     hsv = np.array(
         [[[(hue + 4 * shift) % 360, min(1, saturation * (1 + 0.08 * fade)), min(1, value * (1 + 0.06 * light))]]]
     )
-    return cv2.cvtColor(hsv.astype(np.float32), cv2.COLOR_HSV2RGB)[0, 0] * 255
+    rgb_C: np.ndarray = cv2.cvtColor(hsv.astype(np.float32), cv2.COLOR_HSV2RGB)[0, 0] * 255
+    return rgb_C
 
 
 def background(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -110,7 +112,9 @@ def background(side: int, rng: np.random.Generator) -> np.ndarray:
     grey = rng.uniform(45, 135)
     tint_C = rng.uniform(-16, 16, 3)
     step_C = rng.uniform(15, 42) * (1 if grey < 90 else -1) + rng.uniform(-8, 8, 3)
-    return cv2.merge([field_HW * step + (grey + tint) for step, tint in np.stack([step_C, tint_C], axis=1).tolist()])
+    channels = [field_HW * step + (grey + tint) for step, tint in np.stack([step_C, tint_C], axis=1).tolist()]
+    backdrop_HWC: np.ndarray = cv2.merge(channels)
+    return backdrop_HWC
 
 
 def lit(image_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -119,11 +123,12 @@ def lit(image_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     ramp = np.linspace(-1, 1, side, dtype=np.float32)
     level, slope_x, slope_y = rng.uniform((0.94, -0.09, -0.09), (1.04, 0.09, 0.09)).astype(np.float32)
     light_HW = level + slope_x * ramp[None, :] + slope_y * ramp[:, None]
-    grain_HWC = np.add(*rng.integers(0, 256, (2, *image_HWC.shape), np.uint8), dtype=np.float32)
+    grain_HWC: np.ndarray = np.add(*rng.integers(0, 256, (2, *image_HWC.shape), np.uint8), dtype=np.float32)
     grain_HWC -= 255
     grain_HWC *= np.float32(rng.uniform(*NOISE) / TRIANGULAR_STD)
     grain_HWC += image_HWC * light_HW[..., None]
-    return np.clip(grain_HWC, 0, 255, out=grain_HWC).astype(np.uint8)
+    np.clip(grain_HWC, 0, 255, out=grain_HWC)
+    return grain_HWC.astype(np.uint8)
 
 
 def _slanted(side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +147,8 @@ def _noise(side: int, rng: np.random.Generator) -> np.ndarray:
 
 def _gradient(side: int, rng: np.random.Generator) -> np.ndarray:
     u, _ = _slanted(side, rng)
-    return (u - u.min()) / (u.max() - u.min())
+    share_HW: np.ndarray = (u - u.min()) / (u.max() - u.min())
+    return share_HW
 
 
 def _stripes(side: int, rng: np.random.Generator) -> np.ndarray:

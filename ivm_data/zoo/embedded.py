@@ -27,4 +27,5 @@ def train(
     if name not in NAMES:
         raise ConfigError(f"no embedded expert {name!r}; choose one of {', '.join(NAMES)}")
     trainer = import_module(f"ivm_data.zoo.training.{name}")
-    return trainer.train(out, override(getattr(trainer, _TRAININGS[name])(), changes or {}), log)
+    scores: dict[str, float] = trainer.train(out, override(getattr(trainer, _TRAININGS[name])(), changes or {}), log)
+    return scores

@@ -93,4 +93,5 @@ def _recolour(image_HWC: np.ndarray, change_3: np.ndarray) -> np.ndarray:
     float_HWC = image_HWC.astype(np.float32) * brightness
     float_HWC = (float_HWC - float_HWC.mean()) * contrast + float_HWC.mean()
     grey_HW1 = cv2.cvtColor(float_HWC, cv2.COLOR_RGB2GRAY)[..., None]
-    return np.clip((float_HWC - grey_HW1) * saturation + grey_HW1, 0, 255).round().astype(np.uint8)
+    jittered_HWC: np.ndarray = np.clip((float_HWC - grey_HW1) * saturation + grey_HW1, 0, 255).round().astype(np.uint8)
+    return jittered_HWC

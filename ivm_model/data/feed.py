@@ -92,7 +92,10 @@ class Feed:
         chosen_K = np.repeat(usable_K, repeats(times_K, rng))
         if not len(chosen_K) and not times_K.any():
             raise ConfigError("every row that has a weight is repeated 0 times; change 'feed.repeat'")
-        return number * len(self.index) + chosen_K[by_groups(self.group_K[chosen_K], self.config.buffer, rng)]
+        draw: np.ndarray = (
+            number * len(self.index) + chosen_K[by_groups(self.group_K[chosen_K], self.config.buffer, rng)]
+        )
+        return draw
 
     def batches(self, draws: Iterable[np.ndarray]) -> Iterator[Batch]:
         """The readable rows of each draw.
@@ -144,7 +147,8 @@ class Feed:
             )
 
     def _readable(self, index_K: np.ndarray) -> np.ndarray:
-        return index_K[self.slot_K[index_K] != UNREADABLE_ROW]
+        readable_K: np.ndarray = index_K[self.slot_K[index_K] != UNREADABLE_ROW]
+        return readable_K
 
     def _fill(self, memory: int, progress: Progress) -> Features | None:
         """Encode the first rows, as many as the memory holds."""
@@ -175,7 +179,8 @@ class Feed:
             self.skip({sample_id: str(error) or repr(error)})
 
     def _not_kept(self, draw: np.ndarray) -> np.ndarray:
-        return draw[self.slot_K[draw % len(self.index)] == ELSEWHERE]
+        elsewhere: np.ndarray = draw[self.slot_K[draw % len(self.index)] == ELSEWHERE]
+        return elsewhere
 
     def _batch(self, draw: np.ndarray, examples: list[Example]) -> Batch:
         kept_B = draw % len(self.index)
@@ -208,7 +213,8 @@ class Feed:
 
     def _facts(self, column: str, examples: Sequence[Example]) -> list[Any]:
         rows = pa.array([example.index for example in examples], pa.int64())
-        return self.index.facts[column].take(rows).to_pylist()
+        values: list[Any] = self.index.facts[column].take(rows).to_pylist()
+        return values
 
 
 def _joined(index_B: np.ndarray, parts: list[Batch]) -> Batch:
@@ -236,4 +242,5 @@ def _times(index: TrainingIndex, repeat: Mapping[str, float]) -> np.ndarray:
         )
     human_K = index.split_K == "human"
     origin_K = np.where(human_K, float(repeat.get("human", 1)), float(repeat.get("machine", 1)))
-    return origin_K * np.array([float(repeat.get(source, 1)) for source in source_K])
+    times_K: np.ndarray = origin_K * np.array([float(repeat.get(source, 1)) for source in source_K])
+    return times_K

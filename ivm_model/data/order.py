@@ -43,4 +43,5 @@ def by_groups(group_K: np.ndarray, buffer: int, rng: np.random.Generator) -> np.
 def repeats(times_K: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """How often each row comes in an epoch, int: 2.3 times is twice, or three times with probability 0.3."""
     whole_K = np.floor(times_K).astype(np.int64)
-    return whole_K + (rng.random(len(times_K)) < times_K - whole_K)
+    count_K: np.ndarray = whole_K + (rng.random(len(times_K)) < times_K - whole_K)
+    return count_K

@@ -84,4 +84,5 @@ def _decode_shrunk(image: bytes, side: int) -> np.ndarray:
     scale = min(1.0, side / max(width, height))
     # Between the whole and a half of the size libjpeg is slower than at the whole.
     size = {"min_height": int(height * scale), "min_width": int(width * scale), "min_factor": 2}
-    return simplejpeg.decode_jpeg(image, "RGB", **size)
+    image_HWC: np.ndarray = simplejpeg.decode_jpeg(image, "RGB", **size)
+    return image_HWC

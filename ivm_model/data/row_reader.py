@@ -143,7 +143,8 @@ class _Group:
     def image(self, row: int) -> bytes:
         if self._names[row] not in self._image_row:
             raise ValueError("its image is missing from its row group")
-        return self._columns["image"][self._image_row[self._names[row]]].as_py()
+        image: bytes = self._columns["image"][self._image_row[self._names[row]]].as_py()
+        return image
 
     def mask(self, row: int, column: str) -> Rle:
         height, width = (self._columns[axis][row].as_py() for axis in ("height", "width"))

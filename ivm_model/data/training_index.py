@@ -97,12 +97,14 @@ class TrainingIndex:
     @cached_property
     def shard_K(self) -> np.ndarray:
         """Which of the shards each row is in."""
-        return self.facts["shard"].to_numpy()
+        shard_K: np.ndarray = self.facts["shard"].to_numpy()
+        return shard_K
 
     @cached_property
     def row_K(self) -> np.ndarray:
         """Where in its shard each row is."""
-        return self.facts["row"].to_numpy()
+        row_K: np.ndarray = self.facts["row"].to_numpy()
+        return row_K
 
     @property
     def groups(self) -> np.ndarray:
@@ -118,7 +120,8 @@ class TrainingIndex:
 
     def numbers(self, column: str) -> np.ndarray:
         """A column of numbers as float32, NaN where it is NULL."""
-        return self.facts[column].to_numpy().astype(np.float32)
+        value_K: np.ndarray = self.facts[column].to_numpy()
+        return value_K.astype(np.float32)
 
     def words(self, column: str) -> np.ndarray:
         """A column of strings."""
@@ -167,7 +170,7 @@ def index_of(data: DataSet, config: RowsConfig) -> TrainingIndex:
     if index is None or not np.isin(index.split_K, ("human", "machine")).any():
         seen = ", ".join(f"{count} {status}" for status, count in sorted(splits.seen.items())) or "no labels at all"
         raise ConfigError(
-            f"nothing to train on in '{data.folder}': found {seen}; 'statuses' admits {', '.join(config.statuses)}"
+            f"nothing to train on in '{data.folder}': found {seen}; 'statuses' allows {', '.join(config.statuses)}"
         )
     return _thinned(index, config.max_rows) if config.max_rows else index
 
@@ -293,4 +296,5 @@ def _shard(heavy: Path) -> Shard:
 
 
 def _content(file: pq.ParquetFile) -> str:
-    return (file.metadata.metadata or {}).get(CONTENT, b"").decode()
+    metadata: dict[bytes, bytes] = file.metadata.metadata or {}
+    return metadata.get(CONTENT, b"").decode()

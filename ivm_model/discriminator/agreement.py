@@ -69,4 +69,5 @@ def _piece_means(prob_HW: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
     area_P = np.bincount(piece_HW.ravel())[1:]
     sum_P = np.bincount(piece_HW.ravel(), prob_HW.ravel())[1:]
     is_piece_P = area_P >= SPECK * area_P.sum()
-    return sum_P[is_piece_P] / area_P[is_piece_P]
+    mean_P: np.ndarray = sum_P[is_piece_P] / area_P[is_piece_P]
+    return mean_P

@@ -31,7 +31,8 @@ def elsewhere(mask_HW: np.ndarray, other_HW: np.ndarray, rng: np.random.Generato
 
 def extra(mask_HW: np.ndarray, other_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The mask and something that is not needed."""
-    return mask_HW | other_HW
+    both_HW: np.ndarray = mask_HW | other_HW
+    return both_HW
 
 
 def cut(mask_HW: np.ndarray, other_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:

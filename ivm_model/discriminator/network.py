@@ -112,7 +112,8 @@ class Discriminator(nn.Module):
         hidden_BC = self.norm(self.lmm.read(texts, vision_BTC, self.role).last)
         if self.config.agreement:
             hidden_BC = torch.cat([hidden_BC, agreement_BF], 1)
-        return self.head(hidden_BC)[:, 0]
+        logit_B1: torch.Tensor = self.head(hidden_BC)
+        return logit_B1[:, 0]
 
     def trained_state(self) -> dict[str, torch.Tensor]:
         """LoRA and head, by name."""

@@ -80,7 +80,8 @@ class Scorer:
                 done += len(mine)
                 progress("score", done, len(d_N))
         # Each row is judged by one process and zero in the others, so that the sum is exact.
-        return accelerator.reduce(d_N.to(accelerator.device), "sum").cpu()
+        sum_N: torch.Tensor = accelerator.reduce(d_N.to(accelerator.device), "sum").cpu()
+        return sum_N
 
     def _parts(self) -> Iterator[tuple[str, np.ndarray]]:
         """Each part's name and its machine rows, in order."""
@@ -155,7 +156,7 @@ class Scorer:
         return {row.sample_id: Weight(row.sample_id, row.recipe, name, d, fold) for row, d, fold in judged}
 
     def _fold(self, row: TrainingRow) -> int:
-        return self.fold_of.get(row.image_sha, int(row.image_sha[:8], 16) % self.config.folds)
+        return int(self.fold_of.get(row.image_sha, int(row.image_sha[:8], 16) % self.config.folds))
 
     @contextmanager
     def _discriminators(self) -> Iterator[list[Discriminator]]:

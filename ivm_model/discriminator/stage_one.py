@@ -45,7 +45,8 @@ class DiscriminatorScores:
 
     def of(self, part: Purpose) -> np.ndarray:
         """D of the views of a part, in the order of their rows."""
-        return self.d_M[self.views.where(part)]
+        d_M: np.ndarray = self.d_M[self.views.where(part)]
+        return d_M
 
     @property
     def name(self) -> str:
@@ -186,7 +187,8 @@ class _StageOne:
     def _pool(self, part: Purpose, fold: int) -> np.ndarray:
         """Views of a part that the fold's discriminator may learn from."""
         indices = self.views.where(part)
-        return indices[self.fold_M[indices] != fold]
+        others: np.ndarray = indices[self.fold_M[indices] != fold]
+        return others
 
     def _loss(
         self, human_H: torch.Tensor, machine_M: torch.Tensor, wrong_N: torch.Tensor | None = None

@@ -30,7 +30,8 @@ class ViewInputs:
         instructions = [self.views.views[i].instruction for i in index_B]
         device = discriminator.device
         vision_BTC = self.views.vision_MTC[index_B].to(device).float()
-        return discriminator(vision_BTC, instructions, self.agreement_MF[index_B].to(device))
+        logit_B: torch.Tensor = discriminator(vision_BTC, instructions, self.agreement_MF[index_B].to(device))
+        return logit_B
 
     @torch.no_grad()
     def score(self, discriminator: Discriminator, index_K: np.ndarray) -> np.ndarray:

@@ -90,7 +90,8 @@ def non_negative_pu(
 ) -> torch.Tensor:
     """PU loss whose estimated risk on true negatives is clipped at 0 (nnPU, arXiv 1703.00593, eq. 6)."""
     positive, negative = _pu_terms(human_H, machine_M, eta, clip=False)
-    return positive + negative.clamp(min=0) + _known_wrong(wrong_N)
+    risk: torch.Tensor = positive + negative.clamp(min=0) + _known_wrong(wrong_N)
+    return risk
 
 
 def _pu_terms(human_H: torch.Tensor, machine_M: torch.Tensor, eta: float, clip: bool) -> torch.Tensor:

@@ -20,7 +20,7 @@ from storage.validation import Checked, Count, Natural, within
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PATIENCE = timedelta(hours=12)
+TIMEOUT = timedelta(hours=12)
 """How long a process waits for the others: one may still encode while another is done."""
 
 
@@ -65,7 +65,7 @@ def join_processes(precision: str = "no") -> Accelerator:
         cpu=not torch.accelerator.is_available(),
         mixed_precision=precision,
         kwargs_handlers=[
-            InitProcessGroupKwargs(timeout=PATIENCE),
+            InitProcessGroupKwargs(timeout=TIMEOUT),
             DistributedDataParallelKwargs(broadcast_buffers=False),
         ],
     )

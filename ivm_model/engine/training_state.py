@@ -67,9 +67,10 @@ class StateStore:
                 raise ConfigError(
                     f"'{path}' is the state of a training of another configuration, data or number of processes "
                     f"(hash {identity}, now {self.identity}); go on with the old ones, choose another folder for the "
-                    f"checkpoint, or remove '{self.folder}' to begin anew"
+                    f"checkpoint, or remove '{self.folder}' to start again"
                 )
-            return torch.load(path / _TENSORS, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path / _TENSORS, map_location="cpu", weights_only=True)
+            return state
         return None
 
 
@@ -83,7 +84,7 @@ def begun_with(out: Path) -> str:
 
 def _found(folder: Path) -> list[Path]:
     """The states, the last first."""
-    return sorted((path for path in folder.glob("[0-9]*") if path.is_dir()), reverse=True)
+    return sorted((path for path in folder.glob("[0-9]*") if path.name.isdecimal() and path.is_dir()), reverse=True)
 
 
 def _hash(path: Path) -> str:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from storage.errors import ConfigError, WeightsError
+from storage.errors import WeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -42,16 +42,6 @@ def checkpoint_name(path: str, revision: str = "") -> str:
     if not directory.is_dir():
         return f"{path}@{_cached_commit(path, revision) or revision or 'main'}"
     return f"{directory.name}@{revision or _content_hash(directory.resolve())}"
-
-
-def check_dtype(dtype: str) -> None:
-    """Refuse a name that is not in `DTYPES`.
-
-    Raises:
-        ConfigError: with the choices.
-    """
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype must be one of {DTYPES}, got {dtype!r}")
 
 
 def load_model(

@@ -86,7 +86,9 @@ class PromptedDecoder(nn.Module):
             dense_BCHW = dense_BCHW + _to_grid(self.fits(reading, vision_BTC), sam_BCHW.shape[2:])
         prompt_BPC = self._prompts(reading)
         if self.config.trunk == "ivm":
-            return self.decoder(sam_BCHW + dense_BCHW, prompt_BPC)
+            logits_BHW: torch.Tensor = self.decoder(sam_BCHW + dense_BCHW, prompt_BPC)
+            return logits_BHW
+        logits_B11HW: torch.Tensor
         logits_B11HW, _ = self.decoder(
             image_embeddings=sam_BCHW,
             image_positional_embeddings=self.position_1CHW.expand(len(sam_BCHW), -1, -1, -1),
@@ -99,7 +101,7 @@ class PromptedDecoder(nn.Module):
     def _prompts(self, reading: Reading) -> torch.Tensor:
         """Prompt tokens, prompt_BPC; zeros stand for image tokens and padding."""
         state_BC = reading.at(0 if self.config.state == "last" else 1)
-        last_BPC = self.project_last(state_BC).unflatten(1, (self.config.prompts, -1))
+        last_BPC: torch.Tensor = self.project_last(state_BC).unflatten(1, (self.config.prompts, -1))
         if self.project_text is None:
             return last_BPC
         first = int(reading.is_text_BL.int().argmax(1).min())
@@ -108,11 +110,11 @@ class PromptedDecoder(nn.Module):
 
 
 class Fits(nn.Module):
-    """How well each patch fits the words of an instruction, as K maps.
+    """Patch-text similarity: how well each patch fits the words of an instruction, as K maps.
 
-    A LLaVA projector puts vision features where the word embeddings are, so their dot product tells how much a patch is
-    what a word says. What each word counts in each map is read from its state in the LMM, which knows the phrase around
-    it; before any training every word counts 1. Not part of IVM.
+    A LLaVA projector puts vision features where the word embeddings are, so their dot product is how much a patch
+    looks like a word. What each word counts in each map is read from its state in the LMM, which knows the phrase
+    around it; before any training every word counts 1. Not part of IVM.
     """
 
     def __init__(self, hidden_size: int, maps: int, channels: int) -> None:
@@ -126,7 +128,8 @@ class Fits(nn.Module):
         """Features to add to SAM's embedding, BTC."""
         fit_BTL = functional.rms_norm(vision_BTC, vision_BTC.shape[-1:]) @ reading.words_BLC.transpose(1, 2)
         counts_BLK = self.count(reading.hidden_BLC) * reading.is_text_BL[..., None]
-        return self.project(fit_BTL @ counts_BLK)
+        map_BTC: torch.Tensor = self.project(fit_BTL @ counts_BLK)
+        return map_BTC
 
 
 def _sam_trunk(sam: Any, config: DecoderConfig) -> nn.Module:

@@ -87,7 +87,7 @@ class Lmm(nn.Module):
     @property
     def hidden_size(self) -> int:
         """Channels of the language model's hidden states."""
-        return self.model.config.get_text_config().hidden_size
+        return int(self.model.config.get_text_config().hidden_size)
 
     def train(self, mode: bool = True) -> Lmm:
         """Switch LoRA dropout and gradient checkpointing; frozen layers, whose batch norms would move, never train."""
@@ -166,7 +166,7 @@ class Lmm(nn.Module):
             before, after = self.prompt.split("{text}")
             return before.replace("{image}", token) + text + after.replace("{image}", token)
         message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
-        return self.processor.apply_chat_template([message], add_generation_prompt=True)
+        return str(self.processor.apply_chat_template([message], add_generation_prompt=True))
 
     def _activate(self, role: str | None) -> None:
         if role == self._active:

@@ -89,7 +89,7 @@ class MaskingModel(nn.Module):
     @property
     def side(self) -> int:
         """Side of SAM's square input in pixels: the frame of `forward`'s logits."""
-        return self.sam_processor.pad_size["height"]
+        return int(self.sam_processor.pad_size["height"])
 
     @property
     def base_models(self) -> dict[str, str]:
@@ -116,7 +116,8 @@ class MaskingModel(nn.Module):
     def embed(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """SAM's embedding of HWC uint8 RGB images, sam_BCHW."""
         inputs = self.sam_processor(images=self.fit(images), return_tensors="pt", input_data_format="channels_last")
-        return self.sam_encoder(inputs["pixel_values"].to(self.device)).last_hidden_state
+        sam_BCHW: torch.Tensor = self.sam_encoder(inputs["pixel_values"].to(self.device)).last_hidden_state
+        return sam_BCHW
 
     def train(self, mode: bool = True) -> MaskingModel:
         """Switch what learns; the frozen encoders never train."""

@@ -1,4 +1,4 @@
-"""What a training tells about itself: a record, and a model card for people."""
+"""The report of a training: a record, and a model card for people."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class TrainReport:
             if facts[name]:
                 del facts[name]["iou_N"]
         del facts["checkpoint"]
-        return _plain(facts)
+        plain: dict[str, Any] = _plain(facts)
+        return plain
 
 
 def model_card(report: TrainReport) -> str:

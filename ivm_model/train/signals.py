@@ -47,7 +47,7 @@ def weigh(
         truth_iou_N=index.numbers("human_iou")[machine][judged_N],
         **{name: value[judged_N] for name, value in generators_N.items()},
     )
-    weight_K = (index.split_K == "human").astype(np.float32)
+    weight_K: np.ndarray = (index.split_K == "human").astype(np.float32)
     weight_K[machine[judged_N]] = get_weighting(weighting)(signals)
     return weight_K
 

@@ -50,7 +50,7 @@ def train_dwsl(config: TrainConfig, progress: Progress = silent) -> TrainReport:
         sweep(config.out.parent)
         snapshot = _first_says(accelerator, config, data)
         config = replace(config, rows=replace(config.rows, snapshot=snapshot))
-        _LOG.info("training on the rows of snapshot %s", snapshot or "of now, unnamed")
+        _LOG.info("training on the rows of snapshot %s", snapshot or "current, unnamed")
         rows = data.at(config.rows.recipe or None, snapshot or None)
         return Training(config, rows, accelerator, stop=stop, progress=progress).run()
 
@@ -63,9 +63,9 @@ def _first_says(accelerator: Accelerator, config: TrainConfig, data: DataSet) ->
 
 
 def _snapshot(config: TrainConfig, data: DataSet) -> str:
-    """The snapshot that trains: the one that is asked for, that an unfinished training began with, or one of now.
+    """The snapshot to train on: the one asked for, that of an unfinished training, or a new one of the current rows.
 
-    "" where the data folder cannot be written: its rows are then those of now, unnamed.
+    "" where the data folder cannot be written: its rows are then the current ones, unnamed.
     """
     if config.rows.snapshot:
         return snapshots.load(config.data, config.rows.snapshot).name
@@ -83,7 +83,7 @@ def _snapshot(config: TrainConfig, data: DataSet) -> str:
     except (ConfigError, ShardError) as error:
         raise type(error)(
             f"the training in '{config.out}' began with rows that are not there any more: {error}\n"
-            f"Bring them back, or remove '{config.out / FOLDER}' to begin anew with the rows of now."
+            f"Bring them back, or remove '{config.out / FOLDER}' to start again with the current rows."
         ) from error
     if data.now().rows("labels") != frozen.rows("labels"):
         warnings.warn(

@@ -68,7 +68,7 @@ def fixed(signals: Signals) -> np.ndarray:
 
 def clip_sigmoid(signals: Signals) -> np.ndarray:
     """clip(sigmoid(D), 0.1, 0.9) with D the discriminator's logit (IVM, arXiv 2405.19783)."""
-    return np.clip(_need(signals, "d_N"), 0.1, 0.9).astype(np.float32)
+    return _clipped(_need(signals, "d_N"))
 
 
 def dwbc_ratio(signals: Signals) -> np.ndarray:
@@ -120,7 +120,7 @@ def co_teaching(signals: Signals) -> np.ndarray:
 
 def verification(signals: Signals) -> np.ndarray:
     """clip(verification score, 0.1, 0.9): the control that shows what D adds to the engine's own score."""
-    return np.clip(_need(signals, "verification_N"), 0.1, 0.9).astype(np.float32)
+    return _clipped(_need(signals, "verification_N"))
 
 
 def verification_ratio(signals: Signals) -> np.ndarray:
@@ -130,7 +130,7 @@ def verification_ratio(signals: Signals) -> np.ndarray:
 
 def quality(signals: Signals) -> np.ndarray:
     """clip(calibrated quality, 0.1, 0.9): the strongest control, all of the engine's scores in one."""
-    return np.clip(_need(signals, "quality_N"), 0.1, 0.9).astype(np.float32)
+    return _clipped(_need(signals, "quality_N"))
 
 
 def gate(signals: Signals) -> np.ndarray:
@@ -140,7 +140,8 @@ def gate(signals: Signals) -> np.ndarray:
 
 def oracle(signals: Signals) -> np.ndarray:
     """1 where the label overlaps the truth as `is_right` asks, else 0: what a perfect discriminator could give."""
-    return is_right(_need(signals, "truth_iou_N")).astype(np.float32)
+    right_N: np.ndarray = is_right(_need(signals, "truth_iou_N"))
+    return right_N.astype(np.float32)
 
 
 WEIGHTINGS: dict[str, Weighting] = {
@@ -191,7 +192,8 @@ def get_weighting(name: str) -> Weighting:
         return WEIGHTINGS[name]
     if name not in (others := _OTHERS.names()):
         raise ConfigError(f"weighting must be one of {', '.join([*WEIGHTINGS, *others])}, got {name!r}")
-    return _OTHERS.get(name)
+    weighting: Weighting = _OTHERS.get(name)
+    return weighting
 
 
 def _ratio(score_N: np.ndarray) -> np.ndarray:
@@ -202,10 +204,15 @@ def _ratio(score_N: np.ndarray) -> np.ndarray:
     return (ratio_N / mean if mean > 0 else ratio_N).astype(np.float32)
 
 
+def _clipped(score_N: np.ndarray) -> np.ndarray:
+    weight_N: np.ndarray = np.clip(score_N, 0.1, 0.9)
+    return weight_N.astype(np.float32)
+
+
 def _need(signals: Signals, field: str) -> np.ndarray:
-    value_N = getattr(signals, field)
+    value_N: np.ndarray | None = getattr(signals, field)
     missing = signals.count if value_N is None else int(np.isnan(value_N).sum())
-    if missing:
+    if value_N is None or missing:
         raise ConfigError(
             f"this weighting needs {field.removesuffix('_N')!r} for every machine label, {missing} of {signals.count} "
             "lack it; choose another weighting, or label with the expert that gives it"

@@ -130,7 +130,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 def is_upright(image: Image.Image) -> bool:
     """Whether the EXIF of an opened image leaves it as it lies, which its header says."""
-    return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    return bool(image.getexif().get(ExifTags.Base.Orientation, 1) == 1)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

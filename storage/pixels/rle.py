@@ -23,12 +23,14 @@ def encode(mask_HW: np.ndarray) -> Rle:
 
 def decode(rle: Rle) -> np.ndarray:
     """Decode to an (H, W) bool array in C order."""
-    return _open(rle).to_array(order="C", dtype=np.bool_)
+    mask_HW: np.ndarray = _open(rle).to_array(order="C", dtype=np.bool_)
+    return mask_HW
 
 
 def decode_gray(rle: Rle) -> np.ndarray:
     """Decode to an (H, W) uint8 array in C order, 255 in the foreground."""
-    return _open(rle).to_array(fg_value=255, order="C", dtype=np.uint8)
+    gray_HW: np.ndarray = _open(rle).to_array(fg_value=255, order="C", dtype=np.uint8)
+    return gray_HW
 
 
 def area(rle: Rle) -> int:

@@ -1,4 +1,4 @@
-"""What a storm does to a labeling run: each fault starts a run, breaks something at a random moment, and mends it."""
+"""The faults of a storm: each starts a labeling run, breaks something at a random moment, and runs it again."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def disk_full(round: Round) -> None:
 
 
 def store_refuses_writes(round: Round) -> None:
-    """From some moment on no file of the run may grow beyond some size (RLIMIT_FSIZE), whoever it runs as."""
+    """From some moment on no file of the run may grow beyond some size (RLIMIT_FSIZE), under any user."""
     process = round.labeler.start(round.data)
     round.moment()
     with suppress(ProcessLookupError):
@@ -109,7 +109,7 @@ def ray_actor_killed(round: Round) -> None:
         _ray_moment(round, process)
         if victim := round.rng.choice(_actors(process) or actors):
             _kill(victim)
-    assert labeler.end() == 0, "Ray did not mend it by itself"
+    assert labeler.end() == 0, "Ray did not recover by itself"
 
 
 def ray_driver_killed(round: Round) -> None:

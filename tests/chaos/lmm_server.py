@@ -1,6 +1,6 @@
 """An OpenAI-compatible server on loopback, as a process that can be killed: `python lmm_server.py PORT`.
 
-It names the coloured shapes of an instruction, and its P(yes) is a hash of question and image: a server started anew
+It names the coloured shapes of an instruction, and its P(yes) is a hash of question and image: a restarted server
 answers the same.
 """
 

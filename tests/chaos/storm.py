@@ -47,7 +47,7 @@ class Storm:
         self._undisturbed()
 
     def round(self, number: int, name: str, seed: int) -> str:
-        """Break one run, mend it, compare; returns what was seen."""
+        """Break one run, run it again, compare; returns the outcome."""
         data = self.folder / f"round-{number}"
         context = Round(
             data, self.manifest, random.Random(seed), self.seconds, self.bytes, self.lmm, self.labeler, self.ray,
@@ -126,9 +126,9 @@ def main() -> None:
                     print(f"time is up after {number} rounds")
                     break
                 began = time.perf_counter()
-                ended, told = _one(storm, number, name, options.seed + number)
+                ended, detail = _one(storm, number, name, options.seed + number)
                 counts.setdefault(name, Counter())[ended] += 1
-                print(f"{number:3d} {name:24s} {ended:12s} {time.perf_counter() - began:5.1f} s  {told}", flush=True)
+                print(f"{number:3d} {name:24s} {ended:12s} {time.perf_counter() - began:5.1f} s  {detail}", flush=True)
         finally:
             storm.stop()
     print(json.dumps(counts))

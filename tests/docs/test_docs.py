@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -33,14 +35,38 @@ def commands(text):
 def clone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clone")
     for entry in ROOT.iterdir():
-        if entry.name not in {"demo", "build", ".git"}:
+        if entry.name not in {"demo", "build", "dist", ".git", ".venv"}:
             (folder / entry.name).symlink_to(entry)
+    make_environment(folder)
     return folder
+
+
+def make_environment(clone):
+    """A `.venv` of the clone's own: installing into it leaves the one of this checkout as it is.
+
+    It runs the clone's packages and finds all others where this checkout has them.
+    """
+    venv.create(clone / ".venv", symlinks=True)
+    ours = Path(sysconfig.get_path("purelib"))
+    theirs = clone / ".venv" / ours.relative_to(sys.prefix)
+    (theirs / "clone.pth").write_text(f"{clone}\n{ours}\n")
+    for script in Path(sys.executable).parent.iterdir():
+        copy = clone / ".venv" / "bin" / script.name
+        if copy.exists() or not script.is_file():
+            continue
+        content = script.read_bytes()
+        if content.startswith(b"#!") and b"python" in content.partition(b"\n")[0]:
+            shebang = f"#!{clone / '.venv' / 'bin' / 'python'}\n".encode()
+            copy.write_bytes(shebang + content.partition(b"\n")[2])
+            copy.chmod(0o755)
+        else:
+            copy.symlink_to(script)
+    (clone / ".venv" / ".installed").touch()
 
 
 def run(command, clone):
     environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{clone / '.venv' / 'bin'}:{os.environ['PATH']}",
         "DEMO": SMALL_DEMO,
         "PREFECT_HOME": str(clone / ".prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -59,9 +85,9 @@ def test_every_block_of_every_page_runs_in_reading_order(clone):
             for command in commands(text):
                 run(["bash", "-euo", "pipefail", "-c", command], clone)
         elif language == "python":
-            run([sys.executable, "-c", text], clone)
+            run([clone / ".venv" / "bin" / "python", "-c", text], clone)
         elif language == "sql":
-            run(["ivm", "sql", "--data", "demo/data", text], clone)
+            run([clone / ".venv" / "bin" / "ivm", "sql", "--data", "demo/data", text], clone)
         elif language == "json":
             json.loads(text)
         elif language == "yaml":

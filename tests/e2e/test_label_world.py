@@ -56,7 +56,7 @@ def test_every_score_that_the_gate_may_look_at_is_a_column_with_values(labeled):
     assert all(row["share"] < 1 for row in rows), rows
 
 
-def test_a_label_carries_two_opinions_and_its_whole_lineage(labeled):
+def test_a_label_carries_two_proposals_and_its_whole_lineage(labeled):
     labels = [label for label in DataSet.open(labeled.data).labels() if label.proposals]
     assert {len(label.proposals) for label in labels} == {2}
     assert {role for role, _ in labels[0].lineage.experts} == {

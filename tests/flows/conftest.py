@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from ivm_data.worlds.world import write_world
 
@@ -13,6 +12,8 @@ from ivm_data.worlds.world import write_world
 @pytest.fixture(scope="session")
 def prefect_server():
     """A server of its own for this test session, on a temporary database."""
+    from prefect.testing.utilities import prefect_test_harness  # imports the whole server: seconds
+
     with prefect_test_harness(server_startup_timeout=300):
         yield
 

@@ -1,4 +1,4 @@
-"""What the server's event feed tells of labels and checkpoints."""
+"""The events of labels and checkpoints on the server."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from flows.train import train
 SMALL = {"generator.steps": 2, "generator.batch": 2, "rows.test_share": 0.9}
 
 
-def told(key, settled):
+def materialized(key, settled):
     """The one materialization of an asset in the feed."""
     wanted = {"event": {"name": ["prefect.asset.materialization.succeeded"]}, "resource": {"id": [key]}}
     with get_client(sync_client=True) as client:
@@ -26,16 +26,16 @@ def upstream(event):
     return {each["prefect.resource.id"] for each in event["related"] if each["prefect.resource.role"] == "asset"}
 
 
-def test_the_event_feed_tells_manifest_then_labels_then_checkpoint(prefect_server, manifest, tmp_path, settled):
+def test_the_events_are_manifest_then_labels_then_checkpoint(prefect_server, manifest, tmp_path, settled):
     data = tmp_path / "my data"
     recipe = label(manifest, data, part_size=3)
     checkpoint = Path(train(data, weighting="uniform", overrides=SMALL))
     labels = labels_asset(data, recipe)
-    event = told(labels.key, settled)
+    event = materialized(labels.key, settled)
     assert upstream(event) == {asset(manifest).key}
     assert event["payload"]["parts"] == 2
     assert (event["payload"]["recipe"], event["payload"]["inputs"]) == ("demo", 6)
-    event = told(asset(checkpoint).key, settled)
+    event = materialized(asset(checkpoint).key, settled)
     assert upstream(event) == {labels.key}
     assert event["payload"]["weighting"] == "uniform"
     assert event["payload"]["giou"] >= 0

@@ -109,7 +109,7 @@ def test_what_the_libraries_log_is_in_the_log_of_the_run(finished, plan, settled
         assert [text for text in messages if text.startswith(f"committed part {part.name}: 2 inputs in ")]
 
 
-def test_labels_ready_is_told_with_what_training_needs(finished, settled):
+def test_labels_ready_is_reported_with_what_training_needs(finished, settled):
     data, state = finished
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(state.state_details.flow_run_id)
@@ -140,7 +140,7 @@ def test_a_second_run_submits_only_the_part_that_is_missing(copy, manifest, plan
     assert content_hash(copy) == content_hash(finished[0])
 
 
-def test_a_part_that_fails_stops_no_other_and_the_next_run_mends_it(copy, manifest, plan, finished):
+def test_a_part_that_fails_stops_no_other_and_the_next_run_commits_it(copy, manifest, plan, finished):
     shutil.rmtree(copy / "labels")
     bad = plan.parts[0].name
     obstacle = heavy_path(light_path(copy, plan.recipe_hash, bad))

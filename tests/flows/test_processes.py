@@ -20,7 +20,7 @@ def background(tmp_path):
 
 
 @pytest.fixture
-def stranger():
+def other_process():
     process = subprocess.Popen(SLEEP)
     yield process
     process.kill()
@@ -40,12 +40,12 @@ def test_what_was_started_is_found_and_stopped_with_all_that_it_started(backgrou
     assert not background.stop()
 
 
-def test_a_process_that_got_the_pid_of_a_dead_one_is_left_alone(background, stranger):
+def test_a_process_that_got_the_pid_of_a_dead_one_is_left_alone(background, other_process):
     background.folder.mkdir()
-    (background.folder / "sleeper.json").write_text(json.dumps({"pid": stranger.pid, "started": 1.0}))
+    (background.folder / "sleeper.json").write_text(json.dumps({"pid": other_process.pid, "started": 1.0}))
     assert background.find() is None
     assert not background.stop()
-    assert stranger.poll() is None
+    assert other_process.poll() is None
     assert list(background.folder.iterdir()) == []
 
 

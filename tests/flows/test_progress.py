@@ -31,7 +31,7 @@ def test_inputs_that_failed_are_counted_whatever_their_reason():
     assert progress.counts()["time left"] == "0:00:00"
 
 
-def test_tokens_are_told_where_an_endpoint_was_asked():
+def test_tokens_are_reported_where_an_endpoint_was_asked():
     progress = LabelingProgress(1, 4, 0, 0)
     assert "LMM tokens" not in progress.counts()
     progress.add(replace(summary(4, accepted=4), tokens=12_345))
@@ -55,7 +55,7 @@ def test_what_earlier_runs_labeled_counts_and_is_not_taken_for_this_runs():
     assert progress.accepted_now == 4
 
 
-def test_a_failed_part_is_told_and_is_not_done():
+def test_a_failed_part_is_reported_and_is_not_done():
     progress = LabelingProgress(2, 8, 0, 0)
     progress.add_failure()
     assert progress.percent == 0

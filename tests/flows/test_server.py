@@ -193,7 +193,7 @@ def test_runs_that_are_cancelled_suspended_or_started_twice_leave_the_same_label
 
 def test_a_run_that_falls_silent_has_crashed_and_one_that_is_suspended_has_not(operator):
     operator.make()
-    patience(operator, 10)
+    silence_limit(operator, 10)
     silent, suspended = (run_with_one_sign_of_life(operator) for _ in range(2))
     suspend(operator, suspended)
     operator.wait_for(lambda: operator.run_state(silent)["type"] == "CRASHED", "crash", limit_s=60)
@@ -209,8 +209,8 @@ def suspend(operator, run):
     assert operator.ask("POST", f"/flow_runs/{run}/set_state", {"state": state})["status"] == "ACCEPT"
 
 
-def patience(operator, seconds):
-    """Have the server wait so long for a sign of life."""
+def silence_limit(operator, seconds):
+    """Set how long the server waits for a sign of life."""
     for automation in operator.ask("POST", "/automations/filter", {}):
         if automation["name"].startswith("end runs"):
             httpx.delete(f"{operator.url}/automations/{automation['id']}").raise_for_status()

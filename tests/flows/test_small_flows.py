@@ -118,7 +118,7 @@ def test_rejected_samples_are_named_up_to_a_limit(tmp_path, manifest):
     mixed.write_text("\n".join(lines + broken) + "\n")
     run = prepare(mixed, tmp_path / "data", recipe("demo"), part_size=64)
     (summary,) = label_manifest(run)
-    told = rejected_samples(run, summary)
-    assert len(told) == NAMED + 1
-    assert "'images/missing0.png': image_missing at ingest" in told[0]
-    assert told[-1].startswith(f"{run.parts[0].name}: 3 more; ivm query")
+    listed = rejected_samples(run, summary)
+    assert len(listed) == NAMED + 1
+    assert "'images/missing0.png': image_missing at ingest" in listed[0]
+    assert listed[-1].startswith(f"{run.parts[0].name}: 3 more; ivm query")

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from ivm_data.local_page import OnlyThisMachine
 from ivm_data.review.access import Access
 from ivm_data.review.app import create_app
-from ivm_data.review.desk import Desk
+from ivm_data.review.session import ReviewSession
 from storage import reviews
 
 HERE = b"127.0.0.1:7860"
@@ -47,9 +47,9 @@ def ask(app: Any, method: str, path: str, headers: list[tuple[bytes, bytes]], bo
 def review(folder: Path) -> tuple[Any, Access, str]:
     """The page over a small data set, what it asks of a request, and the path of one label."""
     access = Access("127.0.0.1", 7860, "")
-    desk = Desk(labeled(folder), "anna")
-    item = desk.queue()["items"][0]
-    return create_app(desk, access), access, f"/api/labels/{item['part']}/{item['sample_id']}"
+    session = ReviewSession(labeled(folder), "anna")
+    item = session.queue()["items"][0]
+    return create_app(session, access), access, f"/api/labels/{item['part']}/{item['sample_id']}"
 
 
 def review_body(asked: tuple[str, bytes], folder: Path) -> None:

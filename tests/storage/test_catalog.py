@@ -132,7 +132,7 @@ def test_no_file_outside_the_data_set_can_be_read(catalog, tmp_path, source):
         catalog.sql(f"SELECT * FROM {source.format(secret)}")
 
 
-def test_a_mistake_in_sql_is_told_with_the_views(catalog):
+def test_a_mistake_in_sql_is_reported_with_the_views(catalog):
     with pytest.raises(ConfigError, match=r"(?s)nope.*The views are: outcomes, labels, rejections"):
         catalog.sql("SELECT nope FROM labels")
     with pytest.raises(ConfigError, match="nowhere"):
@@ -141,7 +141,7 @@ def test_a_mistake_in_sql_is_told_with_the_views(catalog):
         catalog.sql("SELECT * FROM labels WHERE status = $status")
 
 
-def test_damage_behind_a_whole_footer_is_told_when_it_is_met(tmp_path, build):
+def test_damage_behind_a_whole_footer_is_reported_when_it_is_met(tmp_path, build):
     light = commit_part(tmp_path, build.make_part(rows=40)).light
     raw = bytearray(light.read_bytes())
     raw[4:3000] = bytes(byte ^ 0x5A for byte in raw[4:3000])
@@ -152,7 +152,7 @@ def test_damage_behind_a_whole_footer_is_told_when_it_is_met(tmp_path, build):
             catalog.sql("SELECT * FROM outcomes")
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_folder_that_is_not_there_is_reported(tmp_path):
     with pytest.raises(ConfigError, match=r"no data folder at .*nowhere"):
         Catalog(tmp_path / "nowhere")
 

@@ -156,7 +156,7 @@ def test_an_image_that_was_swapped_is_found_before_the_original_is_gone(many, bu
     assert len(label_names(many)) == PARTS
 
 
-def test_an_unknown_recipe_or_size_is_told(many):
+def test_an_unknown_recipe_or_size_is_reported(many):
     with pytest.raises(ConfigError, match="no labels of recipe 'other'"):
         compact(many, "other")
     with pytest.raises(ConfigError, match="'target_rows' must be at least 1, got 0"):

@@ -39,6 +39,6 @@ def test_an_empty_mask_has_no_box_and_two_of_them_agree(catalog):
     assert row == {"area": 0, "box": None, "iou": 1.0, "nothing": None}
 
 
-def test_bytes_that_are_no_mask_are_told(catalog):
+def test_bytes_that_are_no_mask_are_reported(catalog):
     with pytest.raises(ConfigError, match="Invalid RLE"):
         catalog.sql("SELECT rle_area('zzz'::BLOB, 3, 3)")

@@ -117,7 +117,7 @@ def test_several_writers_at_once_never_give_a_torn_version_even_where_some_are_k
 
     writers = [writer(str(number)) for number in range(3)]
     try:
-        files, folders, end = set(), set(), time.monotonic() + 6
+        files, folders, end = set(), set(), time.monotonic() + 3
         while time.monotonic() < end or len(folders) < 3:
             lines = read((tmp_path / "file").read_text)
             if lines is not None:

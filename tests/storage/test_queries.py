@@ -221,7 +221,7 @@ def test_experts_are_measured_on_their_own_masks(catalog, labels):
     assert [row["worst_iou"] for row in worst] == sorted(row["worst_iou"] for row in worst)
 
 
-def test_time_is_told_by_stage_and_by_part(catalog):
+def test_time_is_reported_by_stage_and_by_part(catalog):
     assert [(row["stage"], row["seconds"]) for row in rows(catalog, "stage_seconds")] == [("segment", 2), ("ground", 1)]
     first = rows(catalog, "slowest_parts", limit=1)[0]
     assert (first["slowest_stage"], first["seconds"]) == ("segment", 1.5)
@@ -237,7 +237,7 @@ def test_parameters_may_be_text_and_are_checked(catalog):
         catalog.query("disagreement", nope=1)
 
 
-def test_an_unknown_query_is_told_with_all_names(catalog):
+def test_an_unknown_query_is_reported_with_all_names(catalog):
     with pytest.raises(ConfigError, match=r"no query 'nope'; the queries are: .*summary"):
         catalog.query("nope")
 
@@ -258,5 +258,5 @@ def test_failed_inputs_count_within_their_kind_and_difficulty(tmp_path, build):
             assert found[word]["coverage"] == pytest.approx(0.7)
             # What earlier versions wrote has no word: it is shown as unknown where its source has words at all.
             assert {name: row["inputs"] for name, row in found.items()} == {word: 20, "unknown": 1, "": 1}
-        told = catalog.sql("SELECT kind, difficulty FROM rejections WHERE kind <> ''").to_pylist()
-        assert told == [words] * 4
+        rejected = catalog.sql("SELECT kind, difficulty FROM rejections WHERE kind <> ''").to_pylist()
+        assert rejected == [words] * 4

@@ -114,7 +114,7 @@ def test_a_heavy_file_alone_is_no_part(s3, bucket, small_data, tmp_path, build):
     assert committed(f"s3://{bucket}/data", build.RECIPE) == {"part-00000", "part-00001"}
 
 
-def test_of_two_who_commit_a_part_at_once_one_wins_and_the_other_is_told(s3, bucket, tmp_path, build):
+def test_of_two_who_commit_a_part_at_once_one_wins_and_the_other_is_reported(s3, bucket, tmp_path, build):
     url = f"s3://{bucket}/data"
     ours, same = (commit_part(tmp_path / name, build.make_part("p", 4)) for name in ("ours", "same"))
     pushes = [

@@ -26,7 +26,7 @@ def said(verdict, at="2024-05-01T12:00:00Z", reviewer="ada", mask=None):
     return Review("00", "3f9c0a", reviewer, verdict, "", at, mask)
 
 
-def test_an_opinion_is_a_file_of_its_own_and_reads_back_with_its_mask(tmp_path):
+def test_a_review_is_a_file_of_its_own_and_reads_back_with_its_mask(tmp_path):
     made = [reviews.append(tmp_path, "3f9c0a", "00", "ada", "wrong", note="ü", mask=MASK) for _ in range(3)]
     paths = list(tmp_path.glob("reviews/ada/*.parquet"))
     assert len(paths) == 3 and reviews.read(paths) == made
@@ -34,14 +34,14 @@ def test_an_opinion_is_a_file_of_its_own_and_reads_back_with_its_mask(tmp_path):
     assert reviews.current(made) == made[-1:]
 
 
-def test_an_opinion_is_later_than_all_before_even_where_the_clock_is_behind(tmp_path):
+def test_a_review_is_later_than_all_before_even_where_the_clock_is_behind(tmp_path):
     reviews.append(tmp_path, "3f9c0a", "00", "ada", "right")
     (path,) = tmp_path.glob("reviews/ada/*.parquet")
     shutil.move(path, path.with_name("2999-01-01T00-00-00.000000Z.parquet"))
     assert reviews.append(tmp_path, "3f9c0a", "00", "ada", "wrong").reviewed_at == "2999-01-01T00:00:00.000001Z"
 
 
-def test_a_withdrawn_opinion_does_not_count_and_others_do(tmp_path):
+def test_a_withdrawn_review_does_not_count_and_others_do(tmp_path):
     for verdict in ("right", "withdrawn"):
         reviews.append(tmp_path, "3f9c0a", "00", "ada", verdict)
     assert adjudications(tmp_path) == {}
@@ -124,7 +124,7 @@ def test_what_is_unknown_is_left_out_of_the_mean_and_certainty_is_worth_nothing(
         assert opened.query("review_queue")["information"].to_pylist() == [0.0, 0.0]
 
 
-def test_the_queue_leaves_out_what_a_person_has_an_opinion_of_and_can_be_filtered_and_random(catalog):
+def test_the_queue_leaves_out_what_a_person_has_reviewed_and_can_be_filtered_and_random(catalog):
     every = catalog.query("review_queue", limit=100)["sample_id"].to_pylist()
     assert len(catalog.query("review_queue", limit=100, reviewer="ada")) == len(every) - 1
     assert set(catalog.query("review_queue", status="accepted")["status"].to_pylist()) == {"accepted"}

@@ -34,7 +34,7 @@ def test_nested_fields_are_described():
         assert all(schema.describe(pa.schema(schema.LIGHT.field(column).type.value_type)).values())
 
 
-def test_a_mismatch_is_told_in_words():
+def test_a_mismatch_is_reported_in_words():
     assert "foreign" in schema.mismatch(pa.schema([("x", pa.int32())]), schema.LIGHT)
     assert "'heavy', expected 'light'" in schema.mismatch(schema.HEAVY, schema.LIGHT)
     newer = schema.LIGHT.with_metadata({"ivm_schema": "light", "ivm_version": "2"})

@@ -97,7 +97,7 @@ def test_changed_and_missing_rows_are_named(data, build):
         Catalog(data, frozen.name)
 
 
-def test_an_unknown_torn_or_changed_snapshot_is_told(data):
+def test_an_unknown_torn_or_changed_snapshot_is_reported(data):
     frozen = DataSet.open(data).freeze()
     path = data / "snapshots" / f"{frozen.name}.json"
     with pytest.raises(ConfigError, match=f"0 snapshots .* are named 'zz'; there are: {frozen.name}"):

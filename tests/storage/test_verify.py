@@ -15,7 +15,7 @@ def test_a_sound_data_set_has_no_problems(small_data):
     assert verify(small_data) == ()
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_folder_that_is_not_there_is_reported(tmp_path):
     with pytest.raises(ConfigError, match="no data folder"):
         verify(tmp_path / "nowhere")
 

@@ -117,7 +117,8 @@ class CheckpointExpert(ABC, Generic[Config]):
 
     def _pixels(self, image_HWC: np.ndarray) -> torch.Tensor:
         """An image as the checkpoint's own processor resizes and normalises it, (3, h, w) float32 on the CPU."""
-        return self._processed(image_HWC)["pixel_values"][0]
+        pixels_CHW: torch.Tensor = self._processed(image_HWC)["pixel_values"][0]
+        return pixels_CHW
 
     def _processed(self, image_HWC: np.ndarray, **options: Any) -> Any:
         return self._processor(images=image_HWC, return_tensors="pt", input_data_format="channels_last", **options)

@@ -7,7 +7,7 @@ weighted sum of 64 rows, and torch has a kernel for just that: `embedding_bag`. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ def sample_by_rows(model: Any) -> None:
         attention.forward = _rows_on_cpu(attention.forward)
 
 
-def _rows_on_cpu(plain: Any) -> Any:
+def _rows_on_cpu(plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     def forward(value: torch.Tensor, *others: Any) -> torch.Tensor:
         if value.device.type != "cpu":
             return plain(value, *others)
@@ -50,7 +50,7 @@ def sample_natively_by_rows(transformer: Any) -> None:
         attention.forward = MethodType(copied, attention)
 
 
-def _native_rows_on_cpu(plain: Any) -> Any:
+def _native_rows_on_cpu(plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     def forward(
         value: torch.Tensor, shapes: torch.Tensor, location: torch.Tensor, weight: torch.Tensor
     ) -> torch.Tensor:

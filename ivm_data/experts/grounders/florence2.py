@@ -44,7 +44,8 @@ class Florence2(BoxWriter):
 
     def see(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
         """See `BoxWriter`."""
-        return self._model.get_image_features(pixels_BCHW).pooler_output
+        image_BTC: torch.Tensor = self._model.get_image_features(pixels_BCHW).pooler_output
+        return image_BTC
 
     def prompt(self, words: str) -> list[int]:
         """See `BoxWriter`."""

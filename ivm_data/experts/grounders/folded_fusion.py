@@ -43,7 +43,7 @@ class FoldedFusion:
         ignored_BN: torch.Tensor | None,
         ignored_BT: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the text tells each image token and the image each text token, (B, N, C) and (B, T, C)."""
+        """What each image token takes from the text, and each text token from the image, (B, N, C) and (B, T, C)."""
         import torch
 
         # In the weights' precision, whatever autocast says: folded, this is no longer worth rounding for.
@@ -66,31 +66,36 @@ class FoldedFusion:
         if ignored_BT is not None:
             logit_BNHT.masked_fill_(ignored_BT[:, None, None, :], float("-inf"))
         seen_BHTC = (for_text_BNHT.softmax(1).flatten(2).transpose(1, 2) @ image_BNC).unflatten(1, (self.heads, -1))
-        return self._told(logit_BNHT.softmax(-1), text_BTC), self._seen(seen_BHTC)
+        return self._for_image(logit_BNHT.softmax(-1), text_BTC), self._for_text(seen_BHTC)
 
     def _logits(self, image_BNC: torch.Tensor, text_BTC: torch.Tensor) -> torch.Tensor:
         key_BHTd = self._split(self.text_key(text_BTC)) * self.scale
         key_BHTC = key_BHTd @ self._of_heads(self.image_query.weight)
         bias_BHT = (key_BHTd @ self._of_heads(self.image_query.bias)[..., None])[..., 0]
         logit_BNK = image_BNC @ key_BHTC.flatten(1, 2).transpose(1, 2) + bias_BHT.flatten(1)[:, None]
-        return (logit_BNK - logit_BNK.max()).clamp_(min=-_LIMIT).unflatten(2, (self.heads, -1))
+        logit_BNHT: torch.Tensor = (logit_BNK - logit_BNK.max()).clamp_(min=-_LIMIT).unflatten(2, (self.heads, -1))
+        return logit_BNHT
 
-    def _told(self, share_BNHT: torch.Tensor, text_BTC: torch.Tensor) -> torch.Tensor:
+    def _for_image(self, share_BNHT: torch.Tensor, text_BTC: torch.Tensor) -> torch.Tensor:
         out_HdC = self._of_heads(self.image_out.weight.T)
         value_BHTC = self._split(self.text_value(text_BTC)) @ out_HdC
-        return share_BNHT.flatten(2) @ value_BHTC.flatten(1, 2) + self.image_out.bias
+        out_BNC: torch.Tensor = share_BNHT.flatten(2) @ value_BHTC.flatten(1, 2) + self.image_out.bias
+        return out_BNC
 
-    def _seen(self, sum_BHTC: torch.Tensor) -> torch.Tensor:
+    def _for_text(self, sum_BHTC: torch.Tensor) -> torch.Tensor:
         value_HCd = self._of_heads(self.image_value.weight).transpose(1, 2)
         # Shares of the image sum to 1, so that its values' bias comes out whole.
         value_BHTd = sum_BHTC @ value_HCd + self._of_heads(self.image_value.bias)[:, None]
-        return self.text_out(value_BHTd.transpose(1, 2).flatten(2))
+        out_BTC: torch.Tensor = self.text_out(value_BHTd.transpose(1, 2).flatten(2))
+        return out_BTC
 
     def _split(self, tokens_BTE: torch.Tensor) -> torch.Tensor:
-        return tokens_BTE.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        tokens_BTHd: torch.Tensor = tokens_BTE.unflatten(2, (self.heads, -1))
+        return tokens_BTHd.transpose(1, 2)
 
     def _of_heads(self, weight_E: torch.Tensor) -> torch.Tensor:
-        return weight_E.unflatten(0, (self.heads, -1))
+        weight_Hd: torch.Tensor = weight_E.unflatten(0, (self.heads, -1))
+        return weight_Hd
 
 
 def fold_fusion(encoder: Any) -> None:

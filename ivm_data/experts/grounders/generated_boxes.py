@@ -143,7 +143,8 @@ class BoxWriter(CheckpointExpert[GeneratedBoxesConfig]):
         size = self._processor.size
         side = size.height or size.shortest_edge
         seen = self._processed(image_HWC, size={"height": side, "width": side}, do_center_crop=False)
-        return seen["pixel_values"][0]
+        pixels_CHW: torch.Tensor = seen["pixel_values"][0]
+        return pixels_CHW
 
     def _answer(self, batch: Sequence[tuple[torch.Tensor, Iterable[str]]]) -> list[dict[str, Answer]]:
         """For each image its phrases' answers; none for a phrase that is longer than the model reads."""

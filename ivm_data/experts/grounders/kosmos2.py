@@ -50,12 +50,14 @@ class Kosmos2(BoxWriter):
 
         vision = self._model.vision_model
         patch_BNC = vision.model.post_layernorm(vision(pixels_BCHW).last_hidden_state)
+        image_BTC: torch.Tensor
         image_BTC, _ = self._model.image_to_text_projection(normalize(patch_BNC, dim=-1))
         return image_BTC
 
     def prompt(self, words: str) -> list[int]:
         """See `BoxWriter`."""
-        return self._tokenizer(PROMPT.format(words=words), add_special_tokens=False)["input_ids"]
+        ids: list[int] = self._tokenizer(PROMPT.format(words=words), add_special_tokens=False)["input_ids"]
+        return ids
 
     def inputs(self, image_BTC: torch.Tensor, prompt_BL: torch.Tensor) -> tuple[Any, dict[str, Any]]:
         """See `BoxWriter`: the image's tokens stand in a frame before the prompt."""
@@ -91,4 +93,4 @@ class Kosmos2(BoxWriter):
         return [self._tokenizer.bos_token_id, self._id("<image>"), *image_ids, self._id("</image>")]
 
     def _id(self, token: str) -> int:
-        return self._tokenizer.convert_tokens_to_ids(token)
+        return int(self._tokenizer.convert_tokens_to_ids(token))

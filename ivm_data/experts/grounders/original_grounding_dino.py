@@ -137,7 +137,8 @@ class NativeGroundingDino(CheckpointExpert[NativeGroundingDinoConfig]):
         from torchvision.transforms.functional import normalize, to_tensor
 
         resized, _ = resize(Image.fromarray(image_HWC), None, self.config.shortest_edge, self.config.longest_edge)
-        return normalize(to_tensor(resized), _MEAN, _STD)
+        pixels_CHW: torch.Tensor = normalize(to_tensor(resized), _MEAN, _STD)
+        return pixels_CHW
 
 
 def read_architecture(architecture: str) -> dict[str, Any]:

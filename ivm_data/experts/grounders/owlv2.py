@@ -80,7 +80,10 @@ class Owlv2(CheckpointExpert[Owlv2Config]):
         def read(some: Sequence[str]) -> torch.Tensor:
             tokens = self._tokens([clean(phrase) for phrase in some], padding="max_length")
             with torch.inference_mode():
-                return model.owlv2.get_text_features(tokens["input_ids"], tokens["attention_mask"]).pooler_output
+                text_NC: torch.Tensor = model.owlv2.get_text_features(
+                    tokens["input_ids"], tokens["attention_mask"]
+                ).pooler_output
+                return text_NC
 
         return dict(zip(phrases, self._phrases.run(read, phrases), strict=True))
 
@@ -100,6 +103,7 @@ class Owlv2(CheckpointExpert[Owlv2Config]):
         """Probability (Q, P) that a patch's box shows what a phrase's query asks for."""
         import torch
 
+        logits_1QP: torch.Tensor
         with torch.inference_mode():
             logits_1QP, _ = self._model.class_predictor(features_QC[None], torch.stack(list(queries))[None])
         return logits_1QP[0].float().sigmoid().cpu()

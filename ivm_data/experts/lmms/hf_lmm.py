@@ -192,7 +192,8 @@ class HfLmm(CheckpointExpert[LmmConfig]):
             logits_BTV = self._model(**inputs, logits_to_keep=length + 1).logits[:, :-1].float()
         chance_BT = logits_BTV.log_softmax(-1).gather(2, answer_BT.clamp_min(0)[..., None])[..., 0] * is_answer_BT
         mean_B = chance_BT.sum(1) / is_answer_BT.sum(1).clamp_min(1)
-        return check_finite(mean_B, f"the log-probabilities of {self.name}").tolist()
+        means: list[float] = check_finite(mean_B, f"the log-probabilities of {self.name}").tolist()
+        return means
 
     def _generate(
         self, task: str, images: Sequence[np.ndarray] | None, questions: Sequence[str], tokens: int | None = None

@@ -53,7 +53,8 @@ def last_logits(model: Any, inputs: Any, images: Sequence[Hashable]) -> torch.Te
     members = [[row for row, g in zip(rows, group_of_row, strict=True) if g == group] for group in range(len(groups))]
     prefixes = [_common(group) for group in members]
     if not (_pays(members, prefixes) and can_share(model) and _splits(model, inputs, members, prefixes)):
-        return model(**inputs, logits_to_keep=1).logits[:, -1]
+        logits_RV: torch.Tensor = model(**inputs, logits_to_keep=1).logits[:, -1]
+        return logits_RV
     suffixes = [row[len(prefixes[group]) :] for row, group in zip(rows, group_of_row, strict=True)]
     return _by_prefix(model, inputs, prefixes, suffixes, group_of_row)
 
@@ -113,7 +114,8 @@ def _by_prefix(
         past_key_values=cache,
         logits_to_keep=1,
     )
-    return out.logits[:, -1]
+    logits_RV: torch.Tensor = out.logits[:, -1]
+    return logits_RV
 
 
 def _left_padded(rows: Sequence[list[int]], fill: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:

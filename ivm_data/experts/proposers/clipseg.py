@@ -99,7 +99,10 @@ class ClipSeg(CheckpointExpert[ClipSegConfig]):
             tokens = self._tokens(texts)
             with torch.inference_mode():
                 text_NC = model.get_conditional_embeddings(len(texts), tokens["input_ids"], tokens["attention_mask"])
-                return model.decoder([layer_BTC[list(rows)] for layer_BTC in layers], text_NC).logits.float()
+                logits_Nhw: torch.Tensor = model.decoder(
+                    [layer_BTC[list(rows)] for layer_BTC in layers], text_NC
+                ).logits.float()
+                return logits_Nhw
 
         return self._prompts.run(read, pairs)
 

@@ -129,7 +129,8 @@ class SamClip(CheckpointExpert[SamClipConfig]):
             model = self._model
             with torch.inference_mode():
                 image_BCHW = to_device(torch.stack(list(some)), model.device).to(model.dtype)
-                return model.get_image_features(image_BCHW).pooler_output.float().cpu()
+                image_BC: torch.Tensor = model.get_image_features(image_BCHW).pooler_output.float().cpu()
+                return image_BC
 
         with closing(ahead(pixels, things, 2 * self._crops.size, THREADS)) as prepared:
             return normalize(torch.stack(list(self._crops.run(see, prepared))), dim=-1)
@@ -148,7 +149,8 @@ class SamClip(CheckpointExpert[SamClipConfig]):
             tokens = self._tokens(some)
             with torch.inference_mode():
                 out = model.get_text_features(tokens["input_ids"], tokens["attention_mask"])
-            return out.pooler_output.float().cpu()
+            text_NC: torch.Tensor = out.pooler_output.float().cpu()
+            return text_NC
 
         texts = [self.config.background, *(TEMPLATE.format(phrase=phrase) for phrase in words)]
         background_C, *text_C = normalize(torch.stack(list(self._phrases.run(read, texts))), dim=-1)
@@ -170,4 +172,5 @@ def _heatmap(things: Sequence[AutomaticMask], heat_N: np.ndarray) -> np.ndarray:
         share = 1 / thing.mask_HW.sum()
         heat_HW[thing.mask_HW] += share * heat
         weight_HW[thing.mask_HW] += share
-    return (heat_HW / np.maximum(weight_HW, np.finfo(float).tiny)).clip(0, 1).astype(np.float32)
+    mean_HW: np.ndarray = (heat_HW / np.maximum(weight_HW, np.finfo(float).tiny)).clip(0, 1)
+    return mean_HW.astype(np.float32)

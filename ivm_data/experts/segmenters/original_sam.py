@@ -72,7 +72,8 @@ class NativeSam(PromptedSegmenter[NativeSamConfig]):
         model = self._model
         with torch.inference_mode(), computing_in(self.config.dtype, self.config.device):
             pixels_BCHW = torch.stack([model.preprocess(to_device(image, model.device)) for image in pixels])
-            return model.image_encoder(pixels_BCHW).float().split(1)
+            embedded: Iterable[torch.Tensor] = model.image_encoder(pixels_BCHW).float().split(1)
+            return embedded
 
     def decode(
         self, embedding: torch.Tensor, prompts_NP2: torch.Tensor, is_box: bool
@@ -88,16 +89,18 @@ class NativeSam(PromptedSegmenter[NativeSamConfig]):
                 boxes=prompts_NP2.flatten(1) if is_box else None,
                 masks=None,
             )
-            return model.mask_decoder(
+            decoded: tuple[torch.Tensor, torch.Tensor] = model.mask_decoder(
                 image_embeddings=embedding,
                 image_pe=model.prompt_encoder.get_dense_pe(),
                 sparse_prompt_embeddings=sparse,
                 dense_prompt_embeddings=dense,
                 multimask_output=not is_box,
             )
+        return decoded
 
     def upscale(
         self, logits_N1hw: torch.Tensor, original_hw: tuple[int, int], resized_hw: tuple[int, int]
     ) -> torch.Tensor:
         """See `PromptedSegmenter`."""
-        return self._model.postprocess_masks(logits_N1hw, resized_hw, original_hw)
+        logits_N1HW: torch.Tensor = self._model.postprocess_masks(logits_N1hw, resized_hw, original_hw)
+        return logits_N1HW

@@ -45,7 +45,8 @@ class Sam(PromptedSegmenter[SamConfig]):
 
         with torch.inference_mode(), computing_in(self.config.dtype, self.config.device):
             pixels_BCHW = to_device(torch.stack(list(pixels)), self._model.device)
-            return self._model.get_image_embeddings(pixels_BCHW).float().split(1)
+            embedded: Iterable[torch.Tensor] = self._model.get_image_embeddings(pixels_BCHW).float().split(1)
+            return embedded
 
     def decode(
         self, embedding: torch.Tensor, prompts_NP2: torch.Tensor, is_box: bool
@@ -63,4 +64,7 @@ class Sam(PromptedSegmenter[SamConfig]):
         self, logits_N1hw: torch.Tensor, original_hw: tuple[int, int], resized_hw: tuple[int, int]
     ) -> torch.Tensor:
         """See `PromptedSegmenter`."""
-        return self._processor.post_process_masks([logits_N1hw], [original_hw], [resized_hw], binarize=False)[0]
+        logits_N1HW: torch.Tensor = self._processor.post_process_masks(
+            [logits_N1hw], [original_hw], [resized_hw], binarize=False
+        )[0]
+        return logits_N1HW

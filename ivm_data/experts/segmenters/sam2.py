@@ -39,4 +39,5 @@ class Sam2(Sam):
         self, logits_N1hw: torch.Tensor, original_hw: tuple[int, int], resized_hw: tuple[int, int]
     ) -> torch.Tensor:
         """See `PromptedSegmenter`."""
-        return self._processor.post_process_masks([logits_N1hw], [original_hw], binarize=False)[0]
+        logits_N1HW: torch.Tensor = self._processor.post_process_masks([logits_N1hw], [original_hw], binarize=False)[0]
+        return logits_N1HW

@@ -103,8 +103,8 @@ async function open() {
   $("image").width = state.label.width;
   $("image").style.aspectRatio = `${state.label.width} / ${state.label.height}`;
   $("image").style.width = "auto";
-  $("said").textContent = `You said: ${state.label.opinion}`;
-  $("said").hidden = !state.label.opinion;
+  $("said").textContent = `You said: ${state.label.verdict}`;
+  $("said").hidden = !state.label.verdict;
   clearClicks();
   showFacts(item);
   showProposals();

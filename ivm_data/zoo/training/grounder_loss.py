@@ -88,7 +88,7 @@ def grounding_loss(
     out = model.model(pixel_values=pixels_BCHW, input_ids=ids_BT, attention_mask=targets.is_token_BT.long())
     length = ids_BT.shape[1]
     text_BTC = out.encoder_last_hidden_state_text
-    total = dense(out.encoder_last_hidden_state_vision, text_BTC, targets)
+    total: torch.Tensor = dense(out.encoder_last_hidden_state_vision, text_BTC, targets)
     total = total + _encoder_loss(out.enc_outputs_class[..., :length], out.enc_outputs_coord_logits, targets)
     reference_BQ4 = out.init_reference_points
     for layer, hidden_BQC in enumerate(out.intermediate_hidden_states.unbind(1)):
@@ -174,8 +174,10 @@ def _focal(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 def _box_loss(box_M4: torch.Tensor, wanted_M4: torch.Tensor) -> torch.Tensor:
     giou = generalized_box_iou_loss(_xyxy(box_M4), _xyxy(wanted_M4), reduction="sum")
-    return L1_WEIGHT * functional.l1_loss(box_M4, wanted_M4, reduction="sum") + GIOU_WEIGHT * giou
+    loss: torch.Tensor = L1_WEIGHT * functional.l1_loss(box_M4, wanted_M4, reduction="sum") + GIOU_WEIGHT * giou
+    return loss
 
 
 def _xyxy(box: torch.Tensor) -> torch.Tensor:
-    return box_convert(box, "cxcywh", "xyxy")
+    corners: torch.Tensor = box_convert(box, "cxcywh", "xyxy")
+    return corners

@@ -98,7 +98,9 @@ class Learner(nn.Module):
         )
         query, key = apply_rotary_pos_emb(query, key, *language.rotary_emb(hidden_RTC, pack.position_RT))
         rows_N = at_N // pack.ids_RT.shape[1]
-        return torch.einsum("nd,ntd->nt", query[:, 0].flatten(0, 1)[at_N], key[:, 0][rows_N]) / width**0.5
+        score_NT: torch.Tensor = torch.einsum("nd,ntd->nt", query[:, 0].flatten(0, 1)[at_N], key[:, 0][rows_N])
+        score_NT /= width**0.5
+        return score_NT
 
 
 class PackedBatches:

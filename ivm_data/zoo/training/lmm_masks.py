@@ -82,7 +82,7 @@ def _alike(scene: Scene, targets: tuple[int, ...], rest: list[int], rng: np.rand
     if not targets or rng.random() < 0.5:
         return int(rng.choice(rest))
     target = scene.things[rng.choice(targets)]
-    return max(rng.permutation(rest).tolist(), key=lambda i: likeness(scene.things[i], target))
+    return max(map(int, rng.permutation(rest)), key=lambda i: likeness(scene.things[i], target))
 
 
 def _shifted(mask_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -58,7 +58,8 @@ def _score(expert: Sam, scenes: list[Scene]) -> dict[str, float]:
 def mask_iou(first_NHW: np.ndarray, second_NHW: np.ndarray) -> np.ndarray:
     """IoU of each pair of masks."""
     union_N = (first_NHW | second_NHW).sum((1, 2))
-    return (first_NHW & second_NHW).sum((1, 2)) / np.maximum(union_N, 1)
+    iou_N: np.ndarray = (first_NHW & second_NHW).sum((1, 2)) / np.maximum(union_N, 1)
+    return iou_N
 
 
 def jittered(box: Box, rng: np.random.Generator, share: float = JITTER) -> Box:

@@ -29,8 +29,8 @@ class RightHalf:
 def test_every_way_to_mask_is_shown_and_a_threshold_that_nothing_reaches_says_so():
     image_HWC = np.full((20, 30, 3), 90, np.uint8)
     heatmap_HW = np.tile(np.linspace(0, 0.6, 30, dtype=np.float32), (20, 1))
-    shown, told = views(image_HWC, heatmap_HW, 0.5)
-    assert [how for _, how in shown] == list(HOWS) and told.startswith("16.7%")
+    shown, caption = views(image_HWC, heatmap_HW, 0.5)
+    assert [how for _, how in shown] == list(HOWS) and caption.startswith("16.7%")
     assert "Nothing is found" in views(image_HWC, heatmap_HW, 0.7)[1]
     assert heat(image_HWC, heatmap_HW).shape == image_HWC.shape
 

@@ -105,7 +105,7 @@ def test_actors_hold_their_shares_of_a_gpu_and_shares_that_no_gpu_has_left_are_r
     manifest = write_world(tmp_path / "world", "val", scenes=2, pairs_per_scene=2, human_share=0.5)
     run = prepare(manifest, tmp_path / "data", replace(recipe("demo"), rewriter=lmm, verifier=lmm), part_size=2)
     monkeypatch.setattr(ray_engine, "PLACED_S", 5.0)
-    # Ray counts with the GPUs that it is told of, and asks for none.
+    # Ray counts the GPUs that it is given, and asks for none.
     ray.init(
         num_cpus=2,
         num_gpus=2,

@@ -118,5 +118,5 @@ def test_likelihoods_are_those_of_a_plain_forward_of_each_answer_alone(lmm, sear
             ids = torch.cat([prompt["input_ids"], answer], 1)
             logits = model(input_ids=ids, pixel_values=prompt["pixel_values"]).logits[0].log_softmax(-1)
             length = answer.shape[1]
-            told = [float(logits[-length - 1 + k, answer[0, k]]) for k in range(length)]
-            assert chance == pytest.approx(np.mean(told), abs=1e-4)
+            chances = [float(logits[-length - 1 + k, answer[0, k]]) for k in range(length)]
+            assert chance == pytest.approx(np.mean(chances), abs=1e-4)

@@ -1,3 +1,5 @@
+"""Conditions narrow a choice, or are refused; `CHOICE` has the rows x = 0 to 3."""
+
 from contextlib import suppress
 
 import duckdb
@@ -47,11 +49,14 @@ PIECES = [
 ]
 
 
+CHOICE = duckdb.connect()
+CHOICE.execute("CREATE TABLE t AS SELECT unnest([0, 1, 2, 3]) AS x")
+
+
 def kept(text):
-    """The rows of x = 0 to 3 that x = 2 AND the condition leaves."""
-    with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE t AS SELECT unnest([0, 1, 2, 3]) AS x")
-        return [x for (x,) in connection.execute(f"SELECT x FROM t WHERE x = 2 AND {condition(text)}").fetchall()]
+    """The rows that x = 2 AND the condition leaves."""
+    with CHOICE.cursor() as cursor:
+        return [x for (x,) in cursor.execute(f"SELECT x FROM t WHERE x = 2 AND {condition(text)}").fetchall()]
 
 
 @pytest.mark.parametrize(

@@ -134,20 +134,20 @@ def test_one_instruction_in_other_letters_is_a_duplicate(make, commit):
 
 
 def test_a_training_image_that_is_held_out_elsewhere_or_in_an_evaluation_set_is_found(make, commit, sound, tmp_path):
-    shown, told = make("shown").sample.image, make("told").sample.image
+    shown, listed = make("shown").sample.image, make("listed").sample.image
     data = commit([
         *sound,
         make("exam", image=_saved_again(shown), human=scattered(), held_out=True),
         make("shown"),
-        make("told"),
+        make("listed"),
     ])  # fmt: skip
     measure(data)
     assert names(data, "split_leakage") == ["shown"]
     (tmp_path / "exam" / "deep").mkdir(parents=True)
-    (tmp_path / "exam" / "deep" / "1.jpg").write_bytes(_saved_again(told))
+    (tmp_path / "exam" / "deep" / "1.jpg").write_bytes(_saved_again(listed))
     (tmp_path / "exam" / "notes.txt").write_text("no image")
     assert add_evaluation(data, tmp_path / "exam") == 1
-    assert names(data, "split_leakage") == ["shown", "told"]
+    assert names(data, "split_leakage") == ["listed", "shown"]
     (tmp_path / "none").mkdir()
     with pytest.raises(ConfigError, match="no readable image in"):
         add_evaluation(data, tmp_path / "none")
@@ -196,7 +196,7 @@ def test_measuring_again_does_nothing_and_a_compaction_keeps_what_was_measured(m
         assert catalog.problems == ()
 
 
-def test_an_unknown_rule_or_parameter_is_told_with_the_known_ones(commit, sound):
+def test_an_unknown_rule_or_parameter_is_reported_with_the_known_ones(commit, sound):
     data = commit(sound[:2])
     with pytest.raises(ConfigError, match="no rule 'area'; the rules are: area_outlier, full_frame"):
         cleaning.preview(data, "area")

@@ -68,7 +68,7 @@ def test_a_downloaded_checkpoint_is_found_and_named_by_its_commit(downloaded):
     assert checkpoint_name("org/other") == "org/other@main"
 
 
-def test_a_download_that_was_cut_is_told_from_a_whole_one(downloaded):
+def test_a_download_that_was_cut_is_reported_from_a_whole_one(downloaded):
     (downloaded / "model.safetensors").unlink()
     finding = lmm_from_hub()
     assert finding.state == "broken"
@@ -191,7 +191,7 @@ def test_a_gated_model_is_told_with_its_licence_and_login_and_open_recipes_have_
         assert not any("auth login" in finding.advice for finding in examine(recipe(name)))
 
 
-def test_an_option_that_the_expert_does_not_have_is_told():
+def test_an_option_that_the_expert_does_not_have_is_reported():
     changed = recipe("demo", {"segmenter.options.pathh": "x"})
     (finding,) = [f for f in examine(changed) if f.role == "segmenter" and f.state == "broken"]
     assert "no option 'pathh'" in finding.advice
@@ -205,7 +205,7 @@ def test_an_option_that_the_expert_does_not_have_is_told():
         ({}, (), "is made of segmenter, got none"),
     ],
 )
-def test_a_mistake_about_an_expert_that_is_made_of_others_is_told(options, parts, advice):
+def test_a_mistake_about_an_expert_that_is_made_of_others_is_reported(options, parts, advice):
     demo = recipe("demo")
     spec = ExpertSpec("sam-clip", {"path": "org/clip", **options}, dict.fromkeys(parts, demo.segmenter))
     found = [f for f in examine(replace(demo, proposers=(spec,))) if f.role == "proposers.0"]

@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 
 from ivm_data.report.contact_sheet import CAPTION, COLUMNS, SIDE, contact_sheet, draw
-from ivm_data.report.gallery import Card
+from ivm_data.report.gallery import Thumbnail
 from storage.catalog import Catalog
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
-def card(height=40, width=60):
+def thumbnail(height=40, width=60):
     images = tuple(np.full((height, width, 3), colour, np.uint8) for colour in (RED, GREEN, BLUE))
-    return Card({"status": "accepted", "instruction": "Find the röd ring."}, images)
+    return Thumbnail({"status": "accepted", "instruction": "Find the röd ring."}, images)
 
 
 def test_a_label_shows_its_image_its_heatmap_and_what_is_kept_in_a_row():
-    sheet_HWC = draw([card()])
+    sheet_HWC = draw([thumbnail()])
     middle = CAPTION + SIDE // 2
     assert [tuple(sheet_HWC[middle, SIDE // 2 + i * SIDE]) for i in range(3)] == [RED, GREEN, BLUE]
     assert sheet_HWC[:CAPTION].min() < 128, "the caption is written in dark letters"
@@ -22,7 +22,7 @@ def test_a_label_shows_its_image_its_heatmap_and_what_is_kept_in_a_row():
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_labels_of_any_number_and_shape_fit(count):
-    sheet_HWC = draw([card(height=200, width=1 + 300 * i) for i in range(count)])
+    sheet_HWC = draw([thumbnail(height=200, width=1 + 300 * i) for i in range(count)])
     rows = -(-count // COLUMNS)
     assert sheet_HWC.shape == (rows * (SIDE + CAPTION), COLUMNS * 3 * SIDE, 3)
 

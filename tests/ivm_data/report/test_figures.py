@@ -37,7 +37,7 @@ def test_both_figures_are_drawn_with_a_line_for_each_source(figures_data, tmp_pa
                 check("figure", tmp_path / f"{name}.{suffix}")
 
 
-def test_what_cannot_be_drawn_is_told(figures_data, tmp_path):
+def test_what_cannot_be_drawn_is_reported(figures_data, tmp_path):
     (tmp_path / "empty").mkdir()
     with Catalog(tmp_path / "empty") as catalog:
         with pytest.raises(ConfigError, match="nothing to draw: the data set has no weights"):

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ivm_data.review.desk import Desk
 from ivm_data.review.serve import listen, server
+from ivm_data.review.session import ReviewSession
 from ivm_data.worlds.world import write_world
 from storage.shards import write_weights
 
@@ -27,15 +27,15 @@ def load_builders():
 
 @contextmanager
 def serving(data, reviewer="anna", host="127.0.0.1"):
-    """The page on a free port: its access rights and its desk."""
-    desk = Desk(data, reviewer)
+    """The page on a free port: its access rights and its session."""
+    session = ReviewSession(data, reviewer)
     with listen(host, 0) as bound:
-        running, access = server(desk, bound, host)
+        running, access = server(session, bound, host)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         while not running.started:
             time.sleep(0.01)
-        yield access, desk
+        yield access, session
         running.should_exit = True
         thread.join(10)
 
@@ -64,9 +64,9 @@ def data(labeled, tmp_path):
 @pytest.fixture
 def page(data):
     """A client of the page: `get`, and `post` with what the page itself would send along."""
-    with serving(data) as (access, desk), httpx.Client(base_url=access.url, timeout=60) as client:
+    with serving(data) as (access, session), httpx.Client(base_url=access.url, timeout=60) as client:
         client.headers["X-Review-Secret"] = access.secret
-        client.desk = desk
+        client.session = session
         yield client
 
 

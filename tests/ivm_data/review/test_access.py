@@ -54,8 +54,8 @@ def test_a_long_request_is_refused_before_it_is_read(page):
     "path",
     [
         "/../../etc/passwd",
-        "/page/..%2f..%2fdesk.py",
-        "/page/desk.py",
+        "/page/..%2f..%2fsession.py",
+        "/page/session.py",
         "/api/labels/..%2f..%2f..%2fetc/passwd",
         "/api/labels/part-00000/..%2fx/image.jpg",
         "/api/labels/.hidden/00/image.jpg",
@@ -71,7 +71,7 @@ def test_no_file_is_served_by_its_path(page, path):
     assert answer.split()[1] in ("404", "422") and "root:" not in answer and "import " not in answer
 
 
-def test_unknown_labels_are_told_in_words(page):
+def test_unknown_labels_are_reported_in_words(page):
     part = page.get("/api/queue").json()["items"][0]["part"]
     assert "has no label" in page.get(f"/api/labels/{part}/{'0' * 32}").json()["detail"]
     assert page.get(f"/api/labels/no-such-part/{'0' * 32}").status_code == 422

@@ -28,7 +28,7 @@ def browser():
 
 def test_a_person_reviews_with_keys_and_clicks(browser, data, served, tmp_path):
     foreign, failures = [], []
-    with served(data) as (access, desk):
+    with served(data) as (access, session):
         page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.on("request", lambda r: foreign.append(r.url) if not r.url.startswith((access.url, "data:")) else None)
         page.on("pageerror", lambda error: failures.append(str(error)))
@@ -44,8 +44,7 @@ def test_a_person_reviews_with_keys_and_clicks(browser, data, served, tmp_path):
             page.keyboard.press("j")
             fixed = shown(page, after=fixed)
         page.keyboard.press("e")
-        sheet = desk.sheet(part_of(desk, fixed), fixed)
-        click_target(page, sheet)
+        click_target(page, session.shown(part_of(session, fixed), fixed).label)
         page.wait_for_selector("body[data-area]:not([data-area='0'])")
         page.keyboard.press("2")
         page.keyboard.press("h")
@@ -62,11 +61,11 @@ def test_a_person_reviews_with_keys_and_clicks(browser, data, served, tmp_path):
 
 
 def test_a_hostile_instruction_is_only_text(browser, data, served):
-    with served(data) as (access, desk):
-        hostile = next(i for i in desk.queue(limit=100)["items"] if "<script>" in i["instruction"])
-        for item in desk.queue(limit=100)["items"]:
+    with served(data) as (access, session):
+        hostile = next(i for i in session.queue(limit=100)["items"] if "<script>" in i["instruction"])
+        for item in session.queue(limit=100)["items"]:
             if item["sample_id"] != hostile["sample_id"]:
-                reviews.append(data, desk.recipe, item["sample_id"], "anna", "unsure")
+                reviews.append(data, session.recipe, item["sample_id"], "anna", "unsure")
         page = browser.new_page()
         page.on("dialog", lambda dialog: pytest.fail(dialog.message))
         page.goto(access.url)
@@ -83,14 +82,14 @@ def shown(page, after=""):
     return page.locator("body").get_attribute("data-label")
 
 
-def part_of(desk, sample_id):
-    return desk._part(sample_id)
+def part_of(session, sample_id):
+    return session._part(sample_id)
 
 
-def click_target(page, sheet):
+def click_target(page, label):
     """Click on the pixel of the true mask that lies deepest in it."""
     box = page.locator("#image").bounding_box()
-    truth_HW = rle.decode(sheet.label.sample.human_mask)
+    truth_HW = rle.decode(label.sample.human_mask)
     depth_HW = cv2.distanceTransform(np.pad(truth_HW, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     y, x = np.unravel_index(depth_HW.argmax(), depth_HW.shape)
     height, width = truth_HW.shape

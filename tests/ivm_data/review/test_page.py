@@ -32,24 +32,24 @@ def said(data, reviewer="anna"):
 
 
 def test_the_queue_holds_every_label_and_says_what_can_be_filtered(page):
-    told = queue(page)
-    assert (len(told["items"]), told["total"], told["reviewed"]) == (36, 36, 0)
-    kind = told["choices"]["kind"][0]
+    listed = queue(page)
+    assert (len(listed["items"]), listed["total"], listed["reviewed"]) == (36, 36, 0)
+    kind = listed["choices"]["kind"][0]
     assert {item["kind"] for item in queue(page, kind=kind)["items"]} == {kind}
     assert {item["status"] for item in queue(page, status="review")["items"]} <= {"review"}
-    ids = [item["sample_id"] for item in told["items"]]
+    ids = [item["sample_id"] for item in listed["items"]]
     assert sorted(ids) == sorted(item["sample_id"] for item in queue(page, random=True)["items"])
     assert ids != [item["sample_id"] for item in queue(page, random=True)["items"]]
 
 
-def test_a_label_is_told_without_its_human_mask_and_shown_in_layers(page):
+def test_a_label_is_described_without_its_human_mask_and_shown_in_layers(page):
     item = with_mask(page)
-    told = page.get(address(item)).json()
-    assert not any("human" in key for key in (*told, *told["scores"])) and len(told["proposals"]) == 2
+    described = page.get(address(item)).json()
+    assert not any("human" in key for key in (*described, *described["scores"])) and len(described["proposals"]) == 2
     image = page.get(address(item, "/image.jpg"))
     assert image.headers["content-type"] == "image/jpeg" and image.headers["x-content-type-options"] == "nosniff"
-    assert pixels(image).shape == (told["height"], told["width"], 3)
-    label = DataSet.open(page.desk.data).label(item["part"], item["sample_id"])
+    assert pixels(image).shape == (described["height"], described["width"], 3)
+    label = DataSet.open(page.session.data).label(item["part"], item["sample_id"])
     alpha_HW = pixels(page.get(address(item, "/mask.png")))[..., 3]
     np.testing.assert_array_equal(alpha_HW == 255, rle.decode(label.mask))
     for layer in ("heatmap.png", "proposal-0.png", "proposal-1.png"):
@@ -60,15 +60,15 @@ def test_a_label_is_told_without_its_human_mask_and_shown_in_layers(page):
 @pytest.mark.parametrize("verdict", ["right", "wrong", "wrong_instruction", "unsure"])
 def test_a_decision_is_a_shard_at_once_and_leaves_the_queue(page, data, verdict):
     first = queue(page)["items"][0]
-    told = page.post(address(first, "/review"), json={"verdict": verdict, "note": "ü"}).raise_for_status().json()
-    assert told["reviewed"] == 1
+    progress = page.post(address(first, "/review"), json={"verdict": verdict, "note": "ü"}).raise_for_status().json()
+    assert progress["reviewed"] == 1
     (review,) = said(data)
     assert (review.sample_id, review.verdict, review.note, review.mask) == (first["sample_id"], verdict, "ü", None)
     assert first["sample_id"] not in [item["sample_id"] for item in queue(page)["items"]]
-    assert page.get(address(first)).json()["opinion"] == verdict
+    assert page.get(address(first)).json()["verdict"] == verdict
 
 
-def test_undo_takes_back_the_latest_opinion_that_stands_and_rewrites_nothing(page, data, served):
+def test_undo_withdraws_the_latest_current_review_and_rewrites_nothing(page, data, served):
     items = queue(page)["items"][:2]
     for item in items:
         page.post(address(item, "/review"), json={"verdict": "right"})
@@ -122,7 +122,7 @@ def test_a_verdict_outside_the_closed_set_writes_nothing(page, data):
 def test_the_agreement_page_names_both_and_escapes_what_it_shows(page, data):
     first = queue(page)["items"][0]
     for reviewer in ("anna", "ben"):
-        reviews.append(data, page.desk.recipe, first["sample_id"], reviewer, "right")
+        reviews.append(data, page.session.recipe, first["sample_id"], reviewer, "right")
     text = page.get("/agreement").text
     assert "anna, ben" in text and "100 %" in text
     assert json.loads(json.dumps(queue(page)["agreement"]))[0]["kappa"] is None

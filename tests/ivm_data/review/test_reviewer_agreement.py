@@ -47,7 +47,7 @@ def test_kappa_is_unknown_where_both_always_said_the_same(data):
     assert found.same == 1 and math.isnan(found.kappa) and math.isnan(found.iou)
 
 
-def test_the_report_tells_what_people_said(reviewed, tmp_path):
+def test_the_report_has_the_reviewers_agreement(reviewed, tmp_path):
     text = write_report(reviewed, tmp_path / "report.html", pictures=1).read_text()
     assert "What people say of the labels" in text and "anna and ben both judged 5 labels" in text
     assert "mean IoU of 0.50" in text

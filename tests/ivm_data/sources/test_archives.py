@@ -115,6 +115,6 @@ def test_a_folder_may_be_the_top_of_an_archive():
     ("reference", "seen"),
     [("a.jpg", "sub/a.jpg"), ("tar://x/y.jpg::t.tar", "tar://x/y.jpg::sub/t.tar"), ("https://h/a", "https://h/a")],
 )
-def test_a_reference_is_told_as_from_a_higher_root(reference, seen):
+def test_a_reference_is_reported_as_from_a_higher_root(reference, seen):
     assert moved(reference, "sub") == seen
     assert moved(reference, "") == reference

@@ -162,12 +162,12 @@ def test_redirects_are_followed_and_each_host_is_checked(server, fetcher):
     ("path", "message"),
     [("gone", "answered 404"), ("down", "answered 500, 1 attempts"), ("packed", "compressed answer")],
 )
-def test_an_answer_that_is_no_file_is_told(server, fetcher, path, message):
+def test_an_answer_that_is_no_file_is_reported(server, fetcher, path, message):
     assert message in refusal(fetcher(), f"{server.url}/{path}")
 
 
 @pytest.mark.parametrize("url", ["http://", "http://user:word@127.0.0.1/a", f"http://{'a' * 70}/", "http://[::/"])
-def test_a_url_that_leads_nowhere_is_told(fetcher, url):
+def test_a_url_that_leads_nowhere_is_reported(fetcher, url):
     assert refusal(fetcher(), url).startswith("image_not_fetched")
 
 
@@ -213,7 +213,7 @@ def test_images_of_a_manifest_are_fetched_together_and_failures_are_rejections(s
     assert sorted(path for path, _ in server.asked) == ["/a.png", "/b.png", "/gone", "/gone"]
 
 
-def test_a_closed_port_is_told(fetcher):
+def test_a_closed_port_is_reported(fetcher):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         assert "no connection" in refusal(fetcher(), f"http://127.0.0.1:{unused.getsockname()[1]}/a.png")

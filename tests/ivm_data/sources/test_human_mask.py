@@ -191,7 +191,7 @@ def test_the_most_exact_of_what_a_target_gives_counts(tmp_path):
         ({"mask": "a.jpg"}, 'lossy.*"threshold": 128'),
     ],
 )
-def test_frames_and_thresholds_that_do_not_fit_are_told(tmp_path, target, message):
+def test_frames_and_thresholds_that_do_not_fit_are_reported(tmp_path, target, message):
     Image.new("L", SIZE[::-1]).save(tmp_path / "a.jpg")
     with pytest.raises(InputError, match=f"bad_human_mask.*{message}"):
         human_label([target], None, SIZE, tmp_path)

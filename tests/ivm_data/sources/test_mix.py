@@ -160,7 +160,7 @@ def test_sources_that_do_not_fit_are_refused(write, tmp_path, monkeypatch, sourc
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_a_source_is_told_as_manifest_share_and_cap():
+def test_a_source_is_reported_as_manifest_share_and_cap():
     assert parse_source("a=b/c.jsonl=0.5:100") == Source(Path("a=b/c.jsonl"), 0.5, 100)
     for text in ("a.jsonl", "a.jsonl=x", "a.jsonl=0", "a.jsonl=-1", "a.jsonl=nan", "a.jsonl=1:x", "a.jsonl=1:-4"):
         with pytest.raises(ConfigError):

@@ -90,7 +90,7 @@ def test_another_mask_gives_another_hash(make_label, commit):
     assert len(hashes) == 2
 
 
-def test_the_limit_on_rows_keeps_human_rows_first_and_is_said_aloud(labels, commit):
+def test_the_limit_on_rows_keeps_human_rows_first_and_is_reported(labels, commit):
     data = commit(labels)
     every = index_rows(data, CONFIG)
     training = len(every.human) + len(every.machine)

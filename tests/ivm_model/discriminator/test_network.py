@@ -6,7 +6,7 @@ from ivm_model.discriminator.network import Discriminator, DiscriminatorConfig
 from storage.errors import ConfigError
 
 
-def test_an_untrained_discriminator_has_no_opinion(model, rows):
+def test_an_untrained_discriminator_gives_every_row_the_same_score(model, rows):
     discriminator = Discriminator(model.lmm, DiscriminatorConfig(question="{instruction} ok ?"), fold=0)
     logit_B = discriminator(torch.randn(2, 16, 32), ["ok", "Find the red square ."], torch.randn(2, len(FEATURES)))
     torch.testing.assert_close(logit_B, torch.zeros(2))

@@ -189,10 +189,10 @@ def _padding(model):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("spoil", [_last_state, _dense_prompt, _other_frequencies, _chat_template, _padding])
-def test_everything_that_the_release_does_in_its_own_way_changes_its_logits(release, config, write, spoil):
+@pytest.mark.parametrize("damage", [_last_state, _dense_prompt, _other_frequencies, _chat_template, _padding])
+def test_everything_that_the_release_does_in_its_own_way_changes_its_logits(release, config, write, damage):
     model = load_official(write(release.trained()), config)
-    spoil(model)
+    damage(model)
     assert (model(model.encode(IMAGES), WORDS) - release(IMAGES, WORDS)[:, 0]).abs().max() > 1e-3
 
 
@@ -231,23 +231,23 @@ def _reshaped(tensors):
     tensors["prompt_encoder.text_proj.fc2.bias"] = torch.zeros(256)
 
 
-def _spoilt(tensors):
+def _corrupted(tensors):
     tensors["prompt_encoder.text_proj.fc2.bias"] = torch.full((CHANNELS,), torch.nan)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("damage", "message"),
     [
         (_without, "1 missing: mask_decoder.mask_tokens.weight"),
         (_with_extra, "1 unexpected: mask_decoder.iou_token.weight"),
         (_reshaped, "1 of another shape: prompt_encoder.text_proj.fc2.bias (256,), not (32,)"),
-        (_spoilt, "1 not finite: prompt_encoder.text_proj.fc2.bias"),
+        (_corrupted, "1 not finite: prompt_encoder.text_proj.fc2.bias"),
     ],
 )
-def test_tensors_that_do_not_fit_are_named(release, config, write, spoil, told):
+def test_tensors_that_do_not_fit_are_named(release, config, write, damage, message):
     tensors = release.trained()
-    spoil(tensors)
-    with pytest.raises(WeightsError, match=re.escape(told)):
+    damage(tensors)
+    with pytest.raises(WeightsError, match=re.escape(message)):
         load_official(write(tensors), config)
 
 

@@ -96,7 +96,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_keeps_the_weights(mode
     assert all(torch.equal(value, before[name]) for name, value in model.trained_parameters().items())
 
 
-def test_progress_is_told_after_each_step(model, feed):
+def test_progress_is_reported_after_each_step(model, feed):
     seen = []
     _trainer(model, feed).run(np.ones(4, np.float32), 3, lambda *call: seen.append(call))
     assert seen == [("generator", 1, 3), ("generator", 2, 3), ("generator", 3, 3)]

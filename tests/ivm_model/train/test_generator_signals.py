@@ -119,7 +119,7 @@ def test_what_generators_said_outlives_a_killed_training(data, bases, tmp_path):
     generator = GeneratorConfig(steps=6, batch=4, warmup=0.5)
     whole = TrainConfig(data, tmp_path / "whole", bases.sam, bases.lmm, weighting="co_teaching", generator=generator)
     killed = replace(whole, out=tmp_path / "killed")
-    steps = iter(range(3 + 2 * 3 + 1))  # warm-up, two peers, and one step of stage II
+    steps = iter(range(3 + 2 * 3 + 1))  # warm-up, two co-teaching models, and one step of stage II
 
     def kill(stage: str, done: int, total: int) -> None:
         if stage == "generator" and next(steps, None) is None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,11 +28,28 @@ from ivm_model.model.checkpoint import read_config
 from ivm_model.model.lmm import LoraSettings
 from ivm_model.predictor import Predictor
 from ivm_model.train.generator import GeneratorConfig
+from ivm_model.train.model_card import TrainReport
 from ivm_model.train.trainer import TrainConfig, train_dwsl
 from storage.compact import compact
 from storage.errors import ConfigError, IvmWarning, ShardError
 from storage.records import PartResult
 from storage.shards import commit_part
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(labels, tmp_path_factory):
+    """The report of a configuration's training that nothing interrupted, on the labels of `data`; trained once."""
+    folder, done = tmp_path_factory.mktemp("uninterrupted"), {}
+    commit_part(folder / "data", PartResult("part-0", "recipe", tuple(labels)))
+
+    def trained(config: TrainConfig) -> TrainReport:
+        key = repr(dataclasses.replace(config, data=folder, out=folder))
+        if key not in done:
+            there = {"data": folder / "data", "out": folder / f"model-{len(done)}"}
+            done[key] = train_dwsl(dataclasses.replace(config, **there))
+        return done[key]
+
+    return trained
 
 
 @pytest.fixture
@@ -56,8 +74,9 @@ def wait_for_state(config: TrainConfig, step: int) -> None:
         time.sleep(0.005)
 
 
-def weights(config: TrainConfig) -> str:
-    return read_config(config.out)["weights"]
+def weights(made: TrainConfig | TrainReport) -> str:
+    """The hash of the parameters that a training left."""
+    return read_config(made.out if isinstance(made, TrainConfig) else Path(made.checkpoint))["weights"]
 
 
 class Killed(BaseException):
@@ -82,8 +101,8 @@ def kill_at(stage: str, done: int):
     return at(stage, done, kill)
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_parameters(config, start, tmp_path):
-    whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
+def test_a_killed_training_goes_on_and_ends_with_the_same_parameters(config, start, uninterrupted):
+    whole = uninterrupted(config)
     child = start(config)
     wait_for_state(config, 9)
     child.send_signal(signal.SIGKILL)
@@ -91,25 +110,24 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_parameters(config, sta
     child.stderr.close()
     report = train_dwsl(config)
     assert report.loss == whole.loss and report.discriminator == whole.discriminator
-    first, second = (load_file(path / "model.safetensors") for path in (config.out, tmp_path / "whole"))
+    first, second = (load_file(path / "model.safetensors") for path in (config.out, Path(whole.checkpoint)))
     assert first.keys() == second.keys() and all((first[name] == second[name]).all() for name in first)
     assert not (config.out / "state").exists()
 
 
 @pytest.mark.parametrize(("stage", "done"), [("generator", 3), ("discriminator 2/2", 1), ("views", 1)])
-def test_wherever_a_training_ends_it_goes_on_exactly(config, tmp_path, stage, done):
+def test_wherever_a_training_ends_it_goes_on_exactly(config, uninterrupted, stage, done):
     config = dataclasses.replace(config, generator=GeneratorConfig(steps=8, batch=4), run=RunConfig(save_every=1))
-    train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
     with pytest.raises(Killed):
         train_dwsl(config, kill_at(stage, done))
     if stage == "generator":
         with pytest.raises(Killed):
             train_dwsl(config, kill_at("generator", 5))
     train_dwsl(config)
-    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
+    assert weights(config) == weights(uninterrupted(config))
 
 
-def test_sigterm_writes_the_state_and_says_how_to_go_on(config, tmp_path):
+def test_sigterm_writes_the_state_and_says_how_to_go_on(config):
     config = dataclasses.replace(config, run=RunConfig(save_every=1000))
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(TrainingStoppedError, match=r"after step 3; the state is in .*same command goes on"):
@@ -126,15 +144,14 @@ def test_sigterm_before_the_first_step_ends_at_once(config):
         train_dwsl(config, at("encode", 1, lambda: os.kill(os.getpid(), signal.SIGTERM)))
 
 
-def test_a_torn_state_is_named_and_the_one_before_it_is_used(config, tmp_path):
+def test_a_torn_state_is_named_and_the_one_before_it_is_used(config, uninterrupted):
     with pytest.raises(Killed):
         train_dwsl(config, kill_at("generator", 5))
     last = max((config.out / "state").iterdir())
     (last / "state.pt").write_bytes((last / "state.pt").read_bytes()[:-100])
     with pytest.warns(IvmWarning, match=f"{last.name}.*torn"):
         train_dwsl(config)
-    train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
-    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
+    assert weights(config) == weights(uninterrupted(config))
 
 
 def test_a_foreign_folder_is_no_state(config):
@@ -167,10 +184,10 @@ def test_what_happens_to_the_labels_meanwhile_does_not_change_a_training(config,
     compact(config.data)
     with pytest.warns(IvmWarning, match=f"goes on with the rows of snapshot {whole.snapshot}"):
         report = train_dwsl(config)
-    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
+    assert weights(config) == weights(whole)
     assert (report.snapshot, report.rows, report.data_hash) == (whole.snapshot, whole.rows, whole.data_hash)
-    anew = train_dwsl(config)
-    assert anew.snapshot != whole.snapshot and sum(anew.rows.values()) > sum(whole.rows.values())
+    later = train_dwsl(config)
+    assert later.snapshot != whole.snapshot and sum(later.rows.values()) > sum(whole.rows.values())
 
 
 def test_a_compaction_leaves_a_training_its_files_and_the_next_one_removes_them(config, grow, tmp_path):
@@ -192,12 +209,13 @@ def test_a_compaction_leaves_a_training_its_files_and_the_next_one_removes_them(
 
 
 def test_a_training_whose_rows_are_gone_says_how_to_go_on(config, labels):
+    config = dataclasses.replace(config, generator=GeneratorConfig(steps=10, batch=4))
     with pytest.raises(Killed):
         train_dwsl(config, kill_at("generator", 5))
     shutil.rmtree(config.data / "labels")
     commit_part(config.data, PartResult("part-1", "recipe", tuple(labels)))
     with pytest.raises(
-        ShardError, match=r"labels/recipe/part-0[^$]*Bring them back, or remove '.*state' to begin anew"
+        ShardError, match=r"labels/recipe/part-0[^$]*Bring them back, or remove '.*state' to start again"
     ):
         train_dwsl(config)
     shutil.rmtree(config.out / "state")
@@ -205,6 +223,7 @@ def test_a_training_whose_rows_are_gone_says_how_to_go_on(config, labels):
 
 
 def test_a_checkpoint_folder_that_was_moved_aside_comes_back(config):
+    config = dataclasses.replace(config, generator=GeneratorConfig(steps=10, batch=4))
     with pytest.raises(Killed):
         train_dwsl(config, kill_at("generator", 5))
     aside = config.out.with_name(f".{config.out.name}.abcd1234.ivm-old")
@@ -286,16 +305,16 @@ def test_the_best_model_on_validation_rows_is_kept(config):
     assert [event.step for event in events.Scalars("validation/giou")] == [2, 4, 6]
 
 
-def test_a_training_that_reads_each_row_anew_goes_on_exactly_with_other_workers(config, tmp_path):
+def test_a_training_that_reads_each_row_anew_goes_on_exactly_with_other_workers(config, uninterrupted):
     config = dataclasses.replace(
         config,
         weighting="verification",
         generator=GeneratorConfig(steps=9, batch=4),
         feed=FeedConfig(workers=0, memory_mb=0, repeat={"human": 2}, augment=AugmentConfig(flip=0.5, colour=0.2)),
     )
-    whole = train_dwsl(dataclasses.replace(config, out=tmp_path / "whole"))
+    whole = uninterrupted(config)
     with pytest.raises(Killed):
         train_dwsl(config, kill_at("generator", 6))
     two_workers = dataclasses.replace(config, feed=dataclasses.replace(config.feed, workers=2))
     assert train_dwsl(two_workers).loss == whole.loss and whole.skipped == 0
-    assert weights(config) == weights(dataclasses.replace(config, out=tmp_path / "whole"))
+    assert weights(config) == weights(whole)

@@ -93,11 +93,12 @@ class _Places:
         self._row_N3 = row_N3[np.argsort(row_N3[:, 0], kind="stable")]
         missing = ~np.isin(self._row_N3[:, 0], np.frombuffer(self._images, np.int64))
         self.lost += int(missing.sum())
-        return self._row_N3[missing, 0].tolist()
+        return [int(image) for image in self._row_N3[missing, 0]]
 
     def of(self, image: int) -> list[list[int]]:
         first, last = np.searchsorted(self._row_N3[:, 0], [image, image + 1])
-        return self._row_N3[first:last, 1:].tolist()
+        places: list[list[int]] = self._row_N3[first:last, 1:].tolist()
+        return places
 
 
 def _pairs(image: dict[str, Any], places: _Places, file: BinaryIO, config: SaCoConfig) -> Iterator[ForeignPair]:

@@ -78,7 +78,7 @@ def _size(path: Path) -> tuple[int, int]:
 def _marked(
     shapes: list[dict[str, Any]], size: tuple[int, int]
 ) -> tuple[tuple[Target, ...] | None, tuple[Target, ...]]:
-    """Targets, and what LISA leaves out of its score, which is not needed to whoever knows no third value.
+    """Targets, and what LISA leaves out of its score, which is "not needed" where there is no third value.
 
     Painted as LISA does (utils/data_processing.py): outline and inside, the largest first, "flag" not at all. Where
     nothing but "ignore" was drawn, nobody knows the targets.

@@ -64,7 +64,8 @@ def _pairs(path: Path, episode: Path, config: RobotFramesConfig) -> Iterator[For
 def _language(path: Path) -> str:
     text = path.read_bytes().decode()
     if path.suffix == ".json":
-        return language(json.loads(text))
+        instruction: str = language(json.loads(text))
+        return instruction
     return text.partition("\n")[0].strip()
 
 

@@ -1,4 +1,4 @@
-"""One person at work on the labels of one recipe: what is next, what a label looks like, what was decided."""
+"""One person's review of the labels of one recipe: the queue, a label decoded, the verdicts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from storage.reader import among
 from storage.records import Label, Review, Rle, Verdict
 
 QUEUE = 200
-"""Labels that are ranked at once; the ranking is made anew when they are done."""
+"""Labels that are ranked at once; they are ranked again when these are done."""
 
 _KEPT = 8
 """Labels kept decoded, the next ones and some to go back to; fewer where their images are huge."""
@@ -38,14 +38,14 @@ _LABELS = "SELECT count(*) AS n FROM labels WHERE recipe = $recipe"
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class ShownLabel:
     """A label with its decoded image, HWC uint8 RGB."""
 
     label: Label
     image_HWC: np.ndarray
 
 
-class Desk:
+class ReviewSession:
     """Answers and writes for one reviewer; safe for several threads.
 
     Args:
@@ -66,13 +66,13 @@ class Desk:
             mine = catalog.sql(_MINE, recipe=self.recipe, reviewer=reviewer).to_pylist()
             self.total = catalog.sql(_LABELS, recipe=self.recipe)["n"][0].as_py()
         self._changes = changes or {}
-        self._opinions = {row["sample_id"]: row["verdict"] for row in mine}
+        self._verdicts = {row["sample_id"]: row["verdict"] for row in mine}
         self._parts: dict[str, str] = {}
-        self._sheets: OrderedDict[tuple[str, str], Sheet] = OrderedDict()
+        self._decoded: OrderedDict[tuple[str, str], ShownLabel] = OrderedDict()
         self._lock = threading.RLock()
 
     def queue(self, **filters: Any) -> dict[str, Any]:
-        """The next labels without an opinion of this person, the agreement with others, and what can be filtered.
+        """The next labels that this person has not reviewed, the agreement with others, and what can be filtered.
 
         Args:
             **filters: parameters of the named query `review_queue`.
@@ -92,10 +92,10 @@ class Desk:
         return {"items": rows, "choices": choices, "agreement": agreed, **self.progress()}
 
     def progress(self) -> dict[str, Any]:
-        """How many labels there are and how many have this person's opinion."""
-        return {"reviewer": self.reviewer, "total": self.total, "reviewed": len(self._opinions)}
+        """How many labels there are and how many this person has reviewed."""
+        return {"reviewer": self.reviewer, "total": self.total, "reviewed": len(self._verdicts)}
 
-    def sheet(self, part: str, sample_id: str) -> Sheet:
+    def shown(self, part: str, sample_id: str) -> ShownLabel:
         """A label to look at.
 
         Raises:
@@ -103,58 +103,58 @@ class Desk:
         """
         key = layout.name(part), layout.name(sample_id)
         with self._lock:
-            if key not in self._sheets:
+            if key not in self._decoded:
                 label = self.opened.label(*key) or self.reopened().label(*key)
                 if label is None:
                     raise ConfigError(f"part {part!r} has no label {sample_id!r}; load the page again")
-                self._sheets[key] = Sheet(label, decode(label.sample.image))
-            self._sheets.move_to_end(key)
-            while len(self._sheets) > 1 and (len(self._sheets) > _KEPT or self._pixels() > BATCH_PIXELS):
-                self._sheets.popitem(last=False)
-            return self._sheets[key]
+                self._decoded[key] = ShownLabel(label, decode(label.sample.image))
+            self._decoded.move_to_end(key)
+            while len(self._decoded) > 1 and (len(self._decoded) > _KEPT or self._pixels() > BATCH_PIXELS):
+                self._decoded.popitem(last=False)
+            return self._decoded[key]
 
     def _pixels(self) -> int:
-        return sum(sheet.image_HWC.shape[0] * sheet.image_HWC.shape[1] for sheet in self._sheets.values())
+        return sum(shown.image_HWC.shape[0] * shown.image_HWC.shape[1] for shown in self._decoded.values())
 
-    def opinion(self, sample_id: str) -> str | None:
-        """What this person said of a label."""
-        return self._opinions.get(sample_id)
+    def verdict(self, sample_id: str) -> str | None:
+        """This person's current verdict on a label."""
+        return self._verdicts.get(sample_id)
 
-    def clicked(self, sheet: Sheet, clicks: Sequence[Click], *, empty: bool) -> Rle:
+    def clicked(self, shown: ShownLabel, clicks: Sequence[Click], *, empty: bool) -> Rle:
         """The label's mask, or an empty one, changed by clicks.
 
         Raises:
             ConfigError: a click outside the image.
         """
-        height, width = sheet.image_HWC.shape[:2]
+        height, width = shown.image_HWC.shape[:2]
         for click in clicks:
             if max(click.x, click.x1) > width or max(click.y, click.y1) > height:
                 raise ConfigError(f"a click at ({click.x:.0f}, {click.y:.0f}) lies outside {width}x{height} pixels")
-        start_HW = np.zeros((height, width), bool) if empty else rle.decode(sheet.label.mask)
+        start_HW = np.zeros((height, width), bool) if empty else rle.decode(shown.label.mask)
         with self._lock:
-            return rle.encode(apply_clicks(self.segmenter, sheet.image_HWC, start_HW, clicks))
+            return rle.encode(apply_clicks(self.segmenter, shown.image_HWC, start_HW, clicks))
 
-    def decide(self, sheet: Sheet, verdict: Verdict, *, note: str = "", mask: Rle | None = None) -> Review:
-        """Append an opinion."""
-        sample_id = sheet.label.sample.id
+    def decide(self, shown: ShownLabel, verdict: Verdict, *, note: str = "", mask: Rle | None = None) -> Review:
+        """Append a review."""
+        sample_id = shown.label.sample.id
         with self._lock:
             review = reviews.append(self.data, self.recipe, sample_id, self.reviewer, verdict, note=note, mask=mask)
-            self._opinions.pop(sample_id, None)
-            self._opinions[sample_id] = verdict
+            self._verdicts.pop(sample_id, None)
+            self._verdicts[sample_id] = verdict
         return review
 
     def undo(self) -> dict[str, str] | None:
-        """Take back the latest opinion that stands, by one more row; None where there is none."""
+        """Withdraw the latest current review, by one more row; None where there is none."""
         with self._lock:
-            if not self._opinions:
+            if not self._verdicts:
                 return None
-            sample_id, verdict = next(reversed(self._opinions.items()))
+            sample_id, verdict = next(reversed(self._verdicts.items()))
             reviews.append(self.data, self.recipe, sample_id, self.reviewer, "withdrawn")
-            del self._opinions[sample_id]
+            del self._verdicts[sample_id]
         return {"sample_id": sample_id, "part": self._part(sample_id), "verdict": verdict}
 
     def reopened(self) -> DataSet:
-        """The labels, reviews and weights that there are by now."""
+        """The data set with the labels, reviews and weights that were written meanwhile."""
         with self._lock:
             self.opened = DataSet.open(self.data, self.recipe)
         return self.opened
@@ -165,7 +165,8 @@ class Desk:
         spec, config = demo().segmenter, recipes.load(self.data, self.recipe)
         if config:
             spec = build(ExpertSpec, config["segmenter"], str(recipes.recipe_path(self.data, self.recipe)))
-        return get(override(spec, self._changes))
+        segmenter: Segmenter = get(override(spec, self._changes))
+        return segmenter
 
     def _part(self, sample_id: str) -> str:
         rows = self.opened.light_batches(["part"], among("sample_id", [sample_id]))
