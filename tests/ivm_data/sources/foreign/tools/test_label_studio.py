@@ -125,9 +125,8 @@ def test_closed_vectors_and_ellipses_are_drawn(write, records):
 
 def test_marks_without_a_size_stay_in_shares_of_the_image(write, records):
     ellipse = result({"x": 50, "y": 50, "radiusX": 25, "radiusY": 25, "rotation": 0}, "ellipselabels")
-    shapes = [BOX, result({"points": [[0, 0], [50, 0], [50, 50]]}), ellipse]
-    for shape in shapes:
-        del shape["original_width"], shape["original_height"]
+    sized = [BOX, result({"points": [[0, 0], [50, 0], [50, 50]]}), ellipse]
+    shapes = [{name: value for name, value in shape.items() if not name.startswith("original_")} for shape in sized]
     (pair,), bad = records("label-studio", tasks=write("tasks.json", [task(*shapes)]))
     assert not bad
     box, polygon, round_ = pair.targets
