@@ -75,9 +75,11 @@ def _open(plan: ManifestPlan, part: ManifestPart, known: KnownRecords, committed
     repeat_P = plan.repeat_N[part.first : part.first + part.records]
     conflict_P = np.zeros(part.records, bool)
     conflict_P[list(part.conflicts)] = True
-    open_P = np.isin(state_P, (State.STALE, State.TWIN)) | ((state_P == State.KNOWN) & conflict_P)
+    open_P: np.ndarray = np.isin(state_P, (State.STALE, State.TWIN)) | ((state_P == State.KNOWN) & conflict_P)
     open_P |= (state_P == State.CONTESTED) & ~repeat_P
-    return open_P if committed else open_P | (state_P == State.NEW) | ((state_P == State.DUPLICATE) & ~repeat_P)
+    if not committed:
+        open_P |= (state_P == State.NEW) | ((state_P == State.DUPLICATE) & ~repeat_P)
+    return open_P
 
 
 def _only(plan: ManifestPlan, part: ManifestPart, known: KnownRecords, open_P: np.ndarray) -> ManifestPart:
