@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ivm_data.experts.lmms.request_line import MAX_COUNT, MAX_TARGETS, ORDINALS, split, things_in
 from storage.request import ALL, EXCEPT, OR, RELATIONS, Order, Request, Scope, Thing
 
+MAX_THINGS = 4 * MAX_TARGETS
+"""Targets with all that describes them."""
 _TARGETS = ("targets", "target", "things", "objects", "object", "find", "phrases", "phrase", "items", "answer")
 """Keys under which targets are given; the first is asked for."""
 _WORDS = ("expression", "phrase", "name", "label", "target", "object", "noun", "description")
@@ -29,11 +31,24 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Anchor(_Strict):
-    """A thing that describes another one."""
+class Reference(_Strict):
+    """A thing by its words."""
 
     noun: str = Field(description="what the thing is, in one to three words")
     expression: str = Field(description="the words that refer to it")
+
+
+class AnchorRelation(_Strict):
+    """How an anchor lies to other things."""
+
+    relation: str = Field(description="as of a target")
+    anchors: list[Reference] = Field(min_length=1, max_length=2)
+
+
+class Anchor(Reference):
+    """A thing that describes another one."""
+
+    relations: list[AnchorRelation] = Field([], max_length=2)
 
 
 class Relation(_Strict):
@@ -102,26 +117,43 @@ def _of_targets(targets: Sequence[Any], whole: Mapping[str, Any], scope: Scope) 
     for target in targets:
         if isinstance(target, str):
             for spec in split(target.lower().strip(" .").removeprefix("find ")):
-                _put(things, list(things_in([spec])), whole)
-        elif isinstance(target, Mapping):
-            _put(things, _target(target), target if _relations(target) else whole)
+                _add(things, spec, relations=_relations(whole))
         elif target is not None:
-            raise ValueError(f"a target must be words or an object, got {target!r:.60}")
+            _add(things, target, relations=_relations(whole))
     if sum(thing.of < 0 for thing in things) > MAX_TARGETS:
         raise ValueError(f"it names more than {MAX_TARGETS} targets")
+    if len(things) > MAX_THINGS:
+        raise ValueError(f"it names {len(things)} things, and at most {MAX_THINGS} can be held apart")
     return Request(tuple(things)) if things else Request(scope="nothing")
 
 
-def _put(things: list[Thing], group: list[Thing], described: Mapping[str, Any]) -> None:
-    """Add a target with what describes it: first what its words say, then relations, exceptions and alternatives."""
-    start = len(things)
-    things += [one if one.of < 0 else replace(one, of=one.of + start) for one in group]
-    for relation, anchors in _relations(described):
+_Relations = list[tuple[str, list[Any]]]
+
+
+def _add(
+    things: list[Thing], entry: Any, of: int = -1, relation: str = "", relations: _Relations | None = None
+) -> None:
+    """Add a thing, then what describes it: what its words say, its relations, exceptions and alternatives.
+
+    Args:
+        entry: words, or an object with them.
+        relations: of a thing that has none of its own.
+    """
+    if isinstance(entry, Mapping):
+        first, *described = _target(entry)
+    elif isinstance(entry, str) and entry.strip():
+        first, *described = things_in([entry.lower().strip(" .")])
+    else:
+        raise ValueError(f"a thing must be words or an object, got {entry!r:.60}")
+    start, own = len(things), entry if isinstance(entry, Mapping) else {}
+    things.append(replace(first, of=of, relation=relation))
+    things += [replace(one, of=one.of + start) for one in described]
+    for name, anchors in _relations(own) or relations or []:
         for anchor in anchors:
-            things += _describing(anchor, start, relation)
-    for key, relation in (("exceptions", EXCEPT), ("except", EXCEPT), ("alternatives", OR)):
-        for words in _list(described.get(key)):
-            things += _describing(words, start, relation)
+            _add(things, anchor, start, name)
+    for key, name in (("exceptions", EXCEPT), ("except", EXCEPT), ("alternatives", OR)):
+        for other in _list(own.get(key)):
+            _add(things, other, start, name)
 
 
 def _target(target: Mapping[str, Any]) -> list[Thing]:
@@ -168,12 +200,12 @@ def _number(value: Any, name: str, otherwise: int) -> int:
     return value
 
 
-def _relations(described: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
+def _relations(described: Mapping[str, Any]) -> _Relations:
     """(relation, anchors) of an object that gives several, or one as `relation` and `anchor`."""
     several = _list(described.get("relations"))
     if not several and isinstance(described.get("relation"), str) and described["relation"].strip():
         several = [described]
-    found = []
+    found: _Relations = []
     for one in several:
         if not isinstance(one, Mapping) or not isinstance(one.get("relation"), str):
             raise ValueError(f"a relation must be an object with 'relation' and 'anchors', got {one!r:.80}")
@@ -188,16 +220,6 @@ def _relation(words: str) -> str:
     plain = " ".join(words.lower().replace("_", " ").split())
     known = {"left": "left of", "right": "right of", "to the left of": "left of", "to the right of": "right of"}
     return known.get(plain, plain)
-
-
-def _describing(words: Any, of: int, relation: str) -> list[Thing]:
-    if isinstance(words, Mapping):
-        first, *_ = _target(words)
-    elif isinstance(words, str) and words.strip():
-        first, *_ = things_in([words.lower().strip(" .")])
-    else:
-        raise ValueError(f"what describes a thing must be words, got {words!r:.60}")
-    return [replace(first, of=of, relation=relation, step=1)]
 
 
 def _scope(value: Any) -> Scope:
