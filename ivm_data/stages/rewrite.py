@@ -11,6 +11,8 @@ from storage.records import Rejection
 from storage.request import Request
 from storage.validation import Checked
 
+LEAST_UNDERSTOOD = 0.5
+"""Share of known words below which an answer that cannot be used is the words' fault."""
 SHOWN = 200
 """Characters of an answer that a rejection's detail shows; its column `answer` has all of them."""
 
@@ -28,7 +30,11 @@ class RewriteConfig(Checked):
 
 
 class RewriteStage:
-    """Sample -> draft with `request`, or a rejection `not_rewritten` or `nothing_to_point_at`."""
+    """Sample -> draft with `request`, or a rejection.
+
+    `not_understood` where the rewriter knows less than half of the words, else `not_rewritten` or
+    `nothing_to_point_at`.
+    """
 
     name = "rewrite"
 
@@ -61,6 +67,8 @@ class RewriteStage:
             reason, why = "not_rewritten", "; ".join(request.notes) or "no answer"
         else:
             return None
+        if request.understood < LEAST_UNDERSTOOD:
+            reason, why = "not_understood", f"of the words {request.understood:.0%} are known to the rewriter; {why}"
         shown = request.answer if len(request.answer) <= SHOWN else request.answer[:SHOWN] + "..."
         rejection = draft.reject(self.name, reason, f"{why}; the answer is {shown!r}")
         return replace(rejection, answer=request.answer)

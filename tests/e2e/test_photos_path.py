@@ -15,7 +15,9 @@ from storage.data_set import DataSet
 from storage.pixels import rle
 from storage.records import Sample, Status
 
-PHOTOS = 6
+INSTRUCTIONS = ("Pick up the plain object.", "Find all the small things.", "Show me the white object.") * 2
+"""In words that the embedded rewriter knows, so that each pair ends as a label."""
+PHOTOS = len(INSTRUCTIONS)
 EVERY = tuple(map(str, Status))
 IMPORTS = {
     "coco": ("coco", {"instances": "instances.json"}, {"images": "images", "instruction": "{name}"}),
@@ -30,9 +32,11 @@ def labeled(photos_dev, tmp_path_factory):
     """A pair for each of six photographs; what cleans, and what a person decides, would be appended here."""
     folder = tmp_path_factory.mktemp("photos")
     lines = (photos_dev / "manifest.jsonl").read_text().splitlines()
-    first = {json.loads(line)["image"]: line for line in reversed(lines) if json.loads(line)["targets"]}
+    rows = [json.loads(line) for line in reversed(lines)]
+    first = sorted(({row["image"]: row for row in rows if row["targets"]}).values(), key=lambda row: row["image"])
+    asked = [row | {"instruction": said} for row, said in zip(first, INSTRUCTIONS, strict=False)]
     manifest = folder / "photos.jsonl"
-    manifest.write_text("\n".join(sorted(first.values())[:PHOTOS]))
+    manifest.write_text("\n".join(map(json.dumps, asked)))
     run = prepare(manifest, folder / "data", recipe("demo"), part_size=4, image_root=photos_dev)
     label_manifest(run)
     return run.data

@@ -28,9 +28,15 @@ REGRESSION = st.fixed_dictionaries(
         "bias": inputs.NUMBERS | inputs.JSON,
     }
 )
+
+
+def _numbers(features: int) -> dict[str, list[float]]:
+    return {"mean": [0.0] * features, "scale": [1.0] * features, "weight": [1.0] * features}
+
+
 CALIBRATION = {
-    "mask": {"features": list(MASK_FEATURES), "mean": [0] * 11, "scale": [1] * 11, "weight": [1] * 11, "bias": 0},
-    "absent": {"features": list(ABSENT_FEATURES), "mean": [0, 0], "scale": [1, 1], "weight": [1, 1], "bias": 0},
+    "mask": {"features": list(MASK_FEATURES), **_numbers(len(MASK_FEATURES)), "bias": 0},
+    "absent": {"features": list(ABSENT_FEATURES), **_numbers(len(ABSENT_FEATURES)), "bias": 0},
     "proposers": {},
     "rows": [1, 1],
 }

@@ -27,7 +27,7 @@ from ivm_data.quality import cleaning
 from ivm_data.quality.calibration import Calibration, Logistic
 from ivm_data.report.build import write_report
 from ivm_data.report.figures import draw
-from ivm_data.review.desk import Desk
+from ivm_data.review.session import ReviewSession
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 import ivm_data.exports.coco, matplotlib.figure, matplotlib.backends.backend_svg, PIL.PngImagePlugin
@@ -37,9 +37,9 @@ def figure(data, out):
         draw(catalog, "area", out)
 
 def review(_, out):
-    desk = Desk(out, "anna")
-    label = next(desk.opened.labels())
-    desk.decide(desk.sheet("part-00000", label.sample.id), "wrong", note="no")
+    session = ReviewSession(out, "anna")
+    label = next(session.opened.labels())
+    session.decide(session.shown("part-00000", label.sample.id), "wrong", note="no")
 
 def snapshot(_, out):
     with DataSet.open(out) as opened:

@@ -66,7 +66,7 @@ REFUSAL = re.compile(
     _CASELESS,
 )
 NOTHING = re.compile(
-    r"""^(?:none | nothing(?:\ (?:to\ (?:find|point\ at|look\ at)|specific|in\ particular))? | n/?a | null | nil | no
+    r"""^(?:none | nothing(?:\ (?:to\ (?:find|point\ at|look\ at)|specific|in\ particular))? | n/?a | null | nil
         | not\ applicable
         | (?:there\ (?:is|are)\ )?(?:no|nothing|not\ any)\b.*
           \b(?:objects?|targets?|things?|items?|find|look\ at|needed|point\ at).*
@@ -80,7 +80,7 @@ WHOLE_IMAGE = re.compile(
     re.VERBOSE,
 )
 VAGUE = re.compile(
-    r"""^(?:it|this|that|these|those|them|he|she|they|him|her|all|ones?|yes|ok(?:ay)?|sure|done|something|anything|everything|someone|anyone
+    r"""^(?:it|this|that|these|those|them|he|she|they|him|her|all|ones?|yes|no|ok(?:ay)?|sure|done|something|anything|everything|someone|anyone
         | (?:the\ )?(?:things?|objects?|items?|targets?|answer|instruction|phrase|anchor))$""",
     re.VERBOSE,
 )
