@@ -1,10 +1,12 @@
 """Which outcomes count: of several outcomes of one pair, one.
 
 A pair is labeled again where that is asked for, or where its record says something else by now; and data sets are there
-in which an edited manifest was labeled anew as a whole. All rows stay where they are. Of those with one recipe and
-sample id the one of the highest attempt counts (a part that labels again is named `<part>@<attempt>`); then a label
-before a rejection, then the first by part and position. A rejection without a sample does not count either once its
-record has ended as a sample.
+in which an edited manifest was labeled anew as a whole, or the bytes of one image came under two names. All rows stay
+where they are. Of those with one recipe and sample id the one of the highest attempt counts (a part that labels again
+is named `<part>@<attempt>`); then one that is held out, so that nothing is trained on through its twin; then one with a
+human mask, a label before a rejection, and the first by part and position. What an input `replaces` does not count
+either, but in attempts at least as late: a rejection without a sample whose record has ended as a sample, and a label
+that other records have contradicted.
 
 Finding them takes a pass over three columns. Who writes keeps the answer in DATA/superseded/<recipe>.json, with a hash
 of the parts that it is about: as long as they are the parts of the data set, opening it takes no pass.
@@ -55,7 +57,7 @@ ATTEMPT = "coalesce(try_cast(regexp_extract(part, '@([0-9]+)$', 1) AS INTEGER), 
 
 _SUPERSEDED = f"""
     WITH rows AS (
-        SELECT part, position, sample_id, outcome, {ATTEMPT} AS attempt
+        SELECT part, position, sample_id, outcome, held_out, has_human, {ATTEMPT} AS attempt
         FROM read_parquet($lights) SEMI JOIN counting USING (part)
     ),
     replaced AS (
@@ -65,7 +67,8 @@ _SUPERSEDED = f"""
     doubled AS (SELECT sample_id FROM rows GROUP BY ALL HAVING count(*) > 1 UNION SELECT sample_id FROM replaced),
     ranked AS (
         SELECT *, row_number() OVER (
-            PARTITION BY sample_id ORDER BY attempt DESC, outcome = 'label' DESC, part, position
+            PARTITION BY sample_id
+            ORDER BY attempt DESC, held_out DESC, has_human DESC, outcome = 'label' DESC, part, position
         ) AS rank
         FROM rows SEMI JOIN doubled USING (sample_id)
     )
@@ -73,6 +76,9 @@ _SUPERSEDED = f"""
     WHERE rank > 1 OR attempt < since
     ORDER BY part, position"""
 
+
+_RULE = "held out first"
+"""Name of the order above, so that an answer that was kept under another one is not taken for its."""
 
 _REPLACED = "INSERT INTO inputs SELECT part, replaces FROM read_parquet($inputs) WHERE replaces <> ''"
 
@@ -111,7 +117,8 @@ def counts(rows: pa.Table, superseded: pa.Table) -> np.ndarray:
     if not len(superseded):
         return np.ones(len(rows), bool)
     gone = set(zip(*(superseded[name].to_pylist() for name in ROWS.names), strict=True))
-    return np.array([row not in gone for row in zip(*(rows[name].to_pylist() for name in ROWS.names), strict=True)])
+    every = zip(*(rows[name].to_pylist() for name in ROWS.names), strict=True)
+    return np.array([row not in gone for row in every], bool)
 
 
 def remember(data: _Opened) -> None:
@@ -179,7 +186,7 @@ def _table(recipe: str, rows: Mapping[str, list[int]]) -> pa.Table:
 def _parts(data: _Opened, recipe: str) -> str:
     """A hash of all parts of a recipe that the data set has, whatever files they lie in."""
     parts = (part for path in _lights(data, recipe) for part in data.scanned.parts[path])
-    return combine((part.name, part.content) for part in parts)
+    return combine([(_RULE,), *((part.name, part.content) for part in parts)])
 
 
 def _lights(data: _Opened, recipe: str) -> list[Path]:

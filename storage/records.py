@@ -430,11 +430,13 @@ class Input:
 
     Attributes:
         record: hash of its bytes and of the folder that its paths are relative to, 16 bytes.
-        sample_id: as of the sample, or of the rejection where no sample could be made.
+        sample_id: as of the sample, also of one that counts through another record; or of the rejection where no sample
+            could be made or records contradict each other.
         facts: hash of human mask, human boxes and held_out, 64 bits; `UNKNOWN` where no sample could be made.
         words: hash of source, kind and difficulty as the record states them, 64 bits; `UNSTATED` where it states none.
         duplicate: another record of the manifest counts instead, or contradicts this one.
-        replaces: `sample_id` of the rejection that the record ended as before, where it ends as another sample now.
+        replaces: `sample_id` of the outcome that does not count any more: of the rejection that the record ended as
+            before, where it ends as another sample now, or of the pair that the record contradicts another one about.
     """
 
     record: bytes

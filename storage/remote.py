@@ -7,12 +7,14 @@ and the light file is the commit. Credentials and endpoints are the store's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage import layout, part_files
@@ -98,6 +100,18 @@ def committed(url: str, recipe: str) -> set[str]:
         store = _open(url)
         files = store.sizes(f"labels/{layout.name(recipe)}")
         return {part for name in files if name.endswith(layout.LIGHT) for part in _parts(store, name)}
+
+
+def taken_in(url: str, recipe: str, parts: Collection[str]) -> set[bytes]:
+    """Hashes of the records that some of a recipe's parts in a store have taken in; see `push` for the errors."""
+    with _explained(url):
+        store = _open(url)
+        names = {name: PurePosixPath(name).stem for name in store.sizes(f"inputs/{layout.name(recipe)}")}
+        wanted = [name for name, stem in names.items() if stem in parts or part_files.is_compacted(stem)]
+        files = store.filesystem.cat([store.path(name) for name in wanted]) if wanted else {}
+    among = pc.field("part").isin(pa.array(sorted(parts), pa.string()))
+    tables = [pq.read_table(pa.BufferReader(file), columns=["record"], filters=among) for file in files.values()]
+    return {record for table in tables for record in table["record"].to_pylist()}
 
 
 def _open(url: str) -> _Store:

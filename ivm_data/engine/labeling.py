@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,7 +13,7 @@ from pathlib import Path
 from ivm_data.engine.guard import DEFAULT_GUARD, BrokenStageError, GuardConfig, find, guarded, is_suspect
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.pipeline import Pipeline, lineage_of
-from ivm_data.engine.planning import Chosen, choose, choose_again
+from ivm_data.engine.planning import Chosen, choose, choose_again, choose_twins
 from ivm_data.engine.reading import Reading, sift
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.registry import name_of
@@ -24,10 +24,11 @@ from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
 from storage import counting
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmError
-from storage.inputs import Known, KnownPairs, known
+from storage.inputs import Known, KnownPairs
+from storage.ledger import known
 from storage.recipes import write_recipe
-from storage.records import Label, Lineage, PartResult
-from storage.remote import committed, push, push_part
+from storage.records import Label, Lineage, PartResult, Rejection
+from storage.remote import committed, push, push_part, taken_in
 from storage.shards import commit_part, is_committed
 
 _LOG = logging.getLogger(__name__)
@@ -153,13 +154,38 @@ def with_parts(run: LabelingRun, again: Sequence[str]) -> LabelingRun:
         run = replace(run, elsewhere=frozenset(committed(run.remote, run.recipe_hash)))
     with DataSet.open(run.data) as data:
         if again:
-            chosen, there = choose_again(plan, data, run.recipe_hash, again), known(data, run.recipe_hash)
+            chosen, there = (
+                choose_again(plan, data, run.recipe_hash, again),
+                known(data, run.recipe_hash, plan.record_N),
+            )
         elif all(map(run.has, plan.parts)) and not any("@" in part for _, part in data.light_of):
             chosen, there = Chosen(tuple(plan.parts), plan.pairs, plan.pairs), Known()
         else:
-            there = known(data, run.recipe_hash)
+            there = known(data, run.recipe_hash, plan.record_N)
             chosen = choose(plan, there.records, run.has)
+        _check_pulled(run, chosen, {part for _, part in data.light_of}, again)
     return replace(run, parts=chosen.parts, pairs=chosen.pairs, known=chosen.known, outcomes=there.pairs)
+
+
+def _check_pulled(run: LabelingRun, chosen: Chosen, here: Collection[str], again: Sequence[str]) -> None:
+    """What is known of an edited manifest is known of the local folder: refuse to label anew what the store has.
+
+    Raises:
+        ConfigError: the folder lacks parts of the store that took in records which would be labeled now.
+    """
+    assert run.plan is not None
+    missing = run.elsewhere - set(here)
+    if not again:
+        asked = [part.records_of(run.plan) for part in chosen.parts if not run.has(part)]
+        missing -= {part.name for part in run.plan.parts}
+    else:
+        asked = [run.plan.record_N]
+    wanted = {record.ljust(16, b"\x00") for records in asked for record in records.tolist()}
+    if missing and wanted and (found := len(wanted & taken_in(run.remote, run.recipe_hash, missing))):
+        raise ConfigError(
+            f"{found} records of this manifest are labeled in parts of '{run.remote}' that '{run.data}' does not "
+            f"have, and would be labeled once more; fetch them first with 'ivm pull {run.remote} --out {run.data}'"
+        )
 
 
 def label_part(run: LabelingRun, part: ManifestPart) -> PartSummary:
@@ -215,10 +241,46 @@ def collect(
     return summaries
 
 
-def settle(run: LabelingRun) -> None:
-    """Note at the end of a run which rows count, so that the data set is opened without a search for them."""
-    with DataSet.open(run.data) as data:
-        counting.remember(data)
+TURNS = 3
+"""Times that twins are looked for: one takes a pair's outcome back, the next ends the records that it was made from."""
+
+
+def _result(run: LabelingRun, reading: Reading) -> PartResult:
+    return replace(Pipeline(run.recipe).run(reading.part, reading.items), inputs=reading.inputs)
+
+
+def settle(run: LabelingRun, result: Callable[[LabelingRun, Reading], PartResult] = _result) -> None:
+    """Note at the end of a run which rows count, so that the data set is opened without a search for them.
+
+    Two parts of one run may have labeled a pair each, as two records of it whose images have different names: these
+    records are read again, and those that do not count are ended.
+
+    Args:
+        result: what labels a record of these that counts and has no label of its own.
+    """
+    for _ in range(TURNS):
+        with DataSet.open(run.data) as data:
+            counting.remember(data)
+            if run.plan is None or run.recipe_hash not in data.superseded["recipe"].to_pylist():
+                return
+            there = known(data, run.recipe_hash, run.plan.record_N)
+        twins = choose_twins(run.plan, there.records)
+        if not twins:
+            return
+        for part in twins:
+            try:
+                _end(replace(run, outcomes=there.pairs), part, result)
+            except IvmError as error:
+                _LOG.warning("part %s waits for the next run: %s", part.name, error)
+
+
+def _end(run: LabelingRun, part: ManifestPart, result: Callable[[LabelingRun, Reading], PartResult]) -> None:
+    reading = read(run, part)
+    if reading is not None:
+        rejections = tuple(item for item in reading.items if isinstance(item, Rejection))
+        whole = len(rejections) == len(reading.items)
+        ended = PartResult(reading.part, run.recipe_hash, rejections, inputs=reading.inputs)
+        commit(run, ended if whole else result(run, reading))
 
 
 def read(run: LabelingRun, part: ManifestPart) -> Reading | None:
@@ -250,10 +312,7 @@ def commit_unless_suspect(run: LabelingRun, result: PartResult) -> PartSummary |
 
 
 def _label(run: LabelingRun, part: ManifestPart, reading: Reading | None) -> PartSummary | Suspect:
-    if reading is None:
-        return skipped(part)
-    result = Pipeline(run.recipe).run(reading.part, reading.items)
-    return commit_unless_suspect(run, replace(result, inputs=reading.inputs))
+    return skipped(part) if reading is None else commit_unless_suspect(run, _result(run, reading))
 
 
 def _summary(result: PartResult, fresh: bool) -> PartSummary:

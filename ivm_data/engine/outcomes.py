@@ -11,7 +11,7 @@ from ivm_data.engine.guard import INPUT_STAGE
 from ivm_data.engine.labeling import LabelingRun
 from storage import schema
 from storage.data_set import DataSet
-from storage.inputs import samples_of
+from storage.ledger import samples_of
 from storage.reader import among
 from storage.shards import is_committed
 

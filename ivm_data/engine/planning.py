@@ -15,7 +15,8 @@ from ivm_data.engine.guard import ORDER
 from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
 from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.inputs import Ended, EndedRecords, KnownRecords, State, ended
+from storage.inputs import KnownRecords, State
+from storage.ledger import Ended, EndedRecords, ended
 from storage.records import REASONS
 
 STAGE = "STAGE:"
@@ -38,24 +39,53 @@ class Chosen:
 def choose(plan: ManifestPlan, known: KnownRecords, has: Callable[[ManifestPart], bool]) -> Chosen:
     """The parts with records that are not known, and plain parts that are committed.
 
+    A record is read again where its pair's outcome is of another one that says something else, where the manifest
+    contradicts it by now, and where what contradicted it is gone.
+
     Args:
         has: whether a part is committed, here or elsewhere.
     """
-    state_N = known.states(plan.record_N)
-    state_N[(state_N == State.DUPLICATE) & plan.repeat_N] = State.KNOWN
     parts: list[ManifestPart] = []
     new = 0
     for part in plan.parts:
-        state_P = state_N[part.first : part.first + part.records]
         committed = has(part)
-        open_P = state_P == State.STALE if committed else state_P != State.KNOWN
+        open_P = _open(plan, part, known, committed)
         new += int(open_P.sum())
         if committed:
             parts.append(part)
         if open_P.any():
-            whole = open_P.all() and not committed
-            parts.append(part if whole else part.only(np.flatnonzero(open_P).tolist()))
+            whole = open_P.all() and not committed and not any(known.ended(_records(plan, part)))
+            parts.append(part if whole else _only(plan, part, known, open_P))
     return Chosen(tuple(parts), plan.pairs, plan.pairs - new)
+
+
+def choose_twins(plan: ManifestPlan, known: KnownRecords) -> tuple[ManifestPart, ...]:
+    """The records that were taken in, and say something else of their pair than other records of the manifest."""
+    parts = []
+    for part in plan.parts:
+        open_P = known.states(_records(plan, part)) == State.TWIN
+        if open_P.any():
+            parts.append(_only(plan, part, known, open_P))
+    return tuple(parts)
+
+
+def _open(plan: ManifestPlan, part: ManifestPart, known: KnownRecords, committed: bool) -> np.ndarray:
+    """Which of the P records of a part are to be read, bool (P,)."""
+    state_P = known.states(_records(plan, part))
+    repeat_P = plan.repeat_N[part.first : part.first + part.records]
+    conflict_P = np.zeros(part.records, bool)
+    conflict_P[list(part.conflicts)] = True
+    open_P = np.isin(state_P, (State.STALE, State.TWIN)) | ((state_P == State.KNOWN) & conflict_P)
+    open_P |= (state_P == State.CONTESTED) & ~repeat_P
+    return open_P if committed else open_P | (state_P == State.NEW) | ((state_P == State.DUPLICATE) & ~repeat_P)
+
+
+def _only(plan: ManifestPlan, part: ManifestPart, known: KnownRecords, open_P: np.ndarray) -> ManifestPart:
+    return part.only(np.flatnonzero(open_P).tolist(), known.ended(_records(plan, part)[open_P]))
+
+
+def _records(plan: ManifestPlan, part: ManifestPart) -> np.ndarray:
+    return plan.record_N[part.first : part.first + part.records]
 
 
 def choose_again(plan: ManifestPlan, data: DataSet, recipe: str, again: Sequence[str]) -> Chosen:
@@ -73,7 +103,7 @@ def choose_again(plan: ManifestPlan, data: DataSet, recipe: str, again: Sequence
     reasons = [name for name in again if not name.startswith(STAGE)]
     stages = [name.removeprefix(STAGE) for name in again if name.startswith(STAGE)]
     _check(data, recipe, reasons, stages)
-    found = ended(data, recipe, reasons, stages)
+    found = ended(data, recipe, plan.record_N, reasons, stages)
     chosen = list(_found(plan, found))
     attempt = min((outcome.attempt for _, _, outcome in chosen), default=0)
     of_part: dict[int, list[tuple[int, Ended]]] = {}
@@ -88,8 +118,7 @@ def _found(plan: ManifestPlan, found: EndedRecords) -> Iterator[tuple[int, int, 
     """(part, position in it, outcome) of each record that ended so; a pair that is named twice once."""
     seen: set[str] = set()
     for index, part in enumerate(plan.parts):
-        record_P = plan.record_N[part.first : part.first + part.records]
-        for position, record in enumerate(record_P.tolist()):
+        for position, record in enumerate(_records(plan, part).tolist()):
             outcome = found.by_record.get(record.ljust(16, b"\x00")) or found.by_place.get((part.name, position))
             if outcome and outcome.sample_id not in seen:
                 seen.add(outcome.sample_id)

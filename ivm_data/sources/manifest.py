@@ -27,7 +27,7 @@ from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
 from ivm_data.sources.manifest_rows import MAX_INSTRUCTION, ManifestRow
 from ivm_data.sources.repeated_pairs import UNLABELED, Identity, label_hash, pair_key, settle, short_hash
 from storage.errors import ConfigError, InputError
-from storage.inputs import words
+from storage.inputs import facts_of, words
 from storage.pixels.images import DEFAULT_LIMITS, ImageLimits, decode
 from storage.records import UNKNOWN, Rejection, Sample, sample_id
 
@@ -46,11 +46,15 @@ class ManifestRecord:
     Attributes:
         record: hash of it, as of `ManifestPlan.record_N`.
         words: `storage.records.Input.words` of it.
+        pair: id of the sample that it names, also where others repeat or contradict it; "" where none can be made.
+        facts: `Input.facts` of that sample, `UNKNOWN` where it was not read.
     """
 
     item: Sample | Rejection
     record: bytes
     words: int
+    pair: str
+    facts: int
 
 
 def plan(manifest: Path, part_size: int = 64) -> list[ManifestPart]:
@@ -61,7 +65,8 @@ def plan(manifest: Path, part_size: int = 64) -> list[ManifestPart]:
 def plan_records(manifest: Path, part_size: int = 64, root: Path | None = None) -> ManifestPlan:
     """Cut a manifest into parts and find the records that repeat or contradict another one of image and instruction.
 
-    Equal image bytes under two names are found within a part only, where the bytes are at hand.
+    Equal image bytes under two names are found within a part, where the bytes are at hand; in different parts
+    `ivm_data.engine.reading` finds them by what is known of their pair.
 
     Raises:
         ConfigError: no usable manifest, or a part size under 1.
@@ -110,13 +115,18 @@ def read_records(
         files.prepare((row.image for row in found if isinstance(row, ManifestRow)), limits.max_bytes)
         images = _Images(files, limits)
         outcomes = [_outcome(part, at, row, images) for at, row in zip(part.positions, found, strict=True)]
+        pairs = [_pair(outcome, row, images) for outcome, row in zip(outcomes, found, strict=True)]
+    said = [facts_of(outcome) if isinstance(outcome, Sample) else UNKNOWN for outcome in outcomes]
     return [
         ManifestRecord(
             outcome if isinstance(outcome, Sample) else _rejection(part, position, row, outcome),
             parts.record_hash(frame, raw),
             _words(part, row),
+            *named,
         )
-        for position, raw, row, outcome in zip(part.positions, raws, found, _without_twins(outcomes), strict=True)
+        for position, raw, row, outcome, *named in zip(
+            part.positions, raws, found, _without_twins(outcomes), pairs, said, strict=True
+        )
     ]
 
 
@@ -150,6 +160,17 @@ def _outcome(part: ManifestPart, position: int, row: ManifestRow | InputError, i
         return _sample(row, images)
     except InputError as error:
         return error
+
+
+def _pair(outcome: Sample | InputError, row: ManifestRow | InputError, images: _Images) -> str:
+    if isinstance(outcome, Sample):
+        return outcome.id
+    if outcome.reason != "conflicting_targets" or isinstance(row, InputError):
+        return ""
+    try:
+        return sample_id(images.get(row.image).data, row.instruction)
+    except InputError:
+        return ""
 
 
 def _without_twins(outcomes: list[Sample | InputError]) -> list[Sample | InputError]:
@@ -221,16 +242,36 @@ def _sample(row: ManifestRow, images: _Images) -> Sample:
     )
 
 
-def _rejection(part: ManifestPart, position: int, row: ManifestRow | InputError, error: InputError) -> Rejection:
-    record, known = part.first + position, row if isinstance(row, ManifestRow) else None
+def contradicted(part: ManifestPart, position: int, sample: Sample) -> Rejection:
+    """What a record ends as whose sample another part's record contradicts."""
+    seen = f"another record's image has the bytes of '{sample.image_uri}'; with this instruction targets differ"
+    error = InputError("conflicting_targets", seen)
     return Rejection(
-        sample_id=hashlib.blake2b(f"{part.digest}/{record}".encode(), digest_size=16).hexdigest(),
-        stage="ingest",
-        reason=error.reason,
-        detail=f"record {record + 1}: {error.detail}",
-        source=known.source if known else parts.dataset_name(Path(part.manifest)),
-        image_uri=known.image if known else "",
-        instruction=known.instruction[:MAX_INSTRUCTION] if known else "",
-        kind=known.kind if known else "",
-        difficulty=known.difficulty if known else "",
+        **_of_record(part, position, error), source=sample.source, image_uri=sample.image_uri,
+        instruction=sample.instruction, kind=sample.kind, difficulty=sample.difficulty,
+    )  # fmt: skip
+
+
+def _rejection(part: ManifestPart, position: int, row: ManifestRow | InputError, error: InputError) -> Rejection:
+    ended = _of_record(part, position, error)
+    if isinstance(row, InputError):
+        return Rejection(**ended, source=parts.dataset_name(Path(part.manifest)))
+    instruction = row.instruction[:MAX_INSTRUCTION]
+    return Rejection(
+        **ended,
+        source=row.source,
+        image_uri=row.image,
+        instruction=instruction,
+        kind=row.kind,
+        difficulty=row.difficulty,
     )
+
+
+def _of_record(part: ManifestPart, position: int, error: InputError) -> dict[str, str]:
+    record = part.first + position
+    return {
+        "sample_id": hashlib.blake2b(f"{part.digest}/{record}".encode(), digest_size=16).hexdigest(),
+        "stage": "ingest",
+        "reason": error.reason,
+        "detail": f"record {record + 1}: {error.detail}",
+    }

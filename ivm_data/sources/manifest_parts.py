@@ -66,6 +66,11 @@ class ManifestPart:
         """Where in the byte range the records that are read lie."""
         return range(self.records) if self.taken is None else self.taken
 
+    def records_of(self, plan: ManifestPlan) -> np.ndarray:
+        """Hashes of the records that are read."""
+        records_P = plan.record_N[self.first :]
+        return records_P[: self.records] if self.taken is None else records_P[list(self.taken)]
+
     def only(self, taken: Sequence[int], before: Sequence[str] = (), attempt: int = 0) -> ManifestPart:
         """Some of the records of a whole part, under a name that follows from which those are."""
         *name, _, index = self.name.split("-")

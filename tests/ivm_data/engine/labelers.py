@@ -51,17 +51,19 @@ class Labeler:
 
     Attributes:
         silent: instructions that the rewriter gives no answer for now.
+        remote: URL of an object store, or "".
     """
 
     data: Path
     silent: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
+    remote: str = ""
 
     def prepare(self, manifest: Path, part_size: int = 3, again: tuple[str, ...] = ()) -> LabelingRun:
         self.data.mkdir(exist_ok=True)
         lineage = Lineage(RECIPE, (("grounder", "dino@1"),))
         plan = plan_records(manifest, part_size)
-        return with_parts(LabelingRun(self.data, (), recipe("demo"), lineage, plan=plan), again)
+        return with_parts(LabelingRun(self.data, (), recipe("demo"), lineage, remote=self.remote, plan=plan), again)
 
     def label(self, manifest: Path, part_size: int = 3, again: tuple[str, ...] = (), old: bool = False) -> int:
         """Label a manifest; returns how many pairs the experts were asked for."""
@@ -70,7 +72,7 @@ class Labeler:
         for part in run.parts:
             self.part(run, part, old)
         if not old:
-            settle(run)
+            settle(run, lambda _, reading: self.result(reading))
         return self.asked.total() - before
 
     def part(self, run, part, old=False):

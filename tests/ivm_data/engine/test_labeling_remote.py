@@ -10,6 +10,7 @@ from ivm_data.engine.outcomes import ManifestCounts, manifest_counts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.digest import content_hash
+from storage.errors import ConfigError
 from storage.remote import committed, pull
 
 
@@ -45,3 +46,23 @@ def test_two_machines_with_folders_of_their_own_label_each_part_once(url, tmp_pa
     label_manifest(alone)
     pull(url, tmp_path / "back")
     assert content_hash(tmp_path / "back") == content_hash(alone.data)
+
+
+def test_an_edited_manifest_is_labeled_on_another_machine_once_its_pairs_are_pulled(url, tmp_path, labelers, photos):
+    url = url.replace("data", "edited")
+    first, second = (labelers.Labeler(tmp_path / name, remote=url) for name in ("first", "second"))
+    records = labelers.lines(*((image, 0) for image in range(5)))
+    first.label(labelers.write_manifest(photos, records), 2)
+    grown = labelers.write_manifest(photos, [*labelers.lines((6, 0)), *records])
+    for again in ((), ("ok",)):
+        with pytest.raises(
+            ConfigError, match=r"5 records .* labeled in parts of 's3://labels/edited'.*'ivm pull s3://labels/edited"
+        ):
+            second.prepare(grown, 2, again)
+    # Another manifest is none of that machine's business.
+    assert second.label(labelers.write_manifest(photos, labelers.lines((7, 0)), "other.jsonl"), 2) == 1
+    pull(url, second.data)
+    assert second.label(grown, 2) == 1
+    assert len(labelers.counted(second.data)) == 7
+    pull(url, first.data)
+    assert first.label(grown, 2) == 0
