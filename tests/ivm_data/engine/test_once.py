@@ -2,12 +2,8 @@
 
 import json
 import random
-import signal
-import subprocess
-import sys
 import tarfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -401,45 +397,3 @@ def test_the_experts_of_a_finished_manifest_are_not_loaded(photos, labelers, lab
     ready = prepare(manifest, labeler.data, recipe("demo"), 64)
     assert (ready.open_parts(), ready.lineage) == ([], lineage)
     assert registry._loaded == {}
-
-
-KILL_AT = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import labelers
-from storage import files
-from storage import shards
-manifest, data, at = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
-written, write_table = [], shards.write_table
-def write(path, *arguments):
-    written.append(path)
-    if len(written) == at:
-        os.kill(os.getpid(), signal.SIGKILL)
-    write_table(path, *arguments)
-shards.write_table = write
-labelers.Labeler(data).label(manifest, 4, tuple(sys.argv[5:]))
-"""
-
-
-@pytest.mark.parametrize("again", [(), ("not_rewritten",)])
-def test_a_run_killed_before_any_of_its_files_ends_as_one_that_was_not(tmp_path, photos, labelers, records, again):
-    """Before each of the four files of a part, in a manifest that grew and in one that is labeled again."""
-    manifest = labelers.write_manifest(photos, records)
-    folder = str(Path(labelers.__file__).parent)
-    for at in range(1, 9):
-        labeler = labelers.Labeler(tmp_path / f"data-{at}", silent={"Find ring 1."})
-        labeler.label(labelers.write_manifest(photos, records if again else records[:3]), 4)
-        manifest = labelers.write_manifest(photos, records)
-        command = [sys.executable, "-c", KILL_AT, folder, manifest, labeler.data, str(at), *again]
-        ended = subprocess.run(command, check=False).returncode
-        assert ended == -signal.SIGKILL
-        assert verify(labeler.data) == ()
-        labeler.silent = set()
-        labeler.label(manifest, 4, again)
-        if not again:
-            labeler.label(manifest, 4, ("not_rewritten",))
-        ended = labelers.counted(labeler.data)
-        assert (len(ended), "not_rewritten" in ended.values()) == (10, False)
-        assert labeler.label(manifest, 4) == 0
-        assert verify(labeler.data) == ()
