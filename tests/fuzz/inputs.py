@@ -8,8 +8,6 @@ import pickle
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -100,19 +98,6 @@ CSV = changed(CSV_GOOD, CSV_GOOD.replace(b"\n", b"\r"), b"\xef\xbb\xbf" + CSV_GO
 ).map(lambda text: b"image,instruction\n" + text.encode())
 
 
-def parquet(rows: list[dict[str, Any]]) -> bytes:
-    """A Parquet file of these rows; what Arrow cannot hold becomes text."""
-    sink = io.BytesIO()
-    try:
-        table = pa.Table.from_pylist(rows)
-        pq.write_table(table, sink)
-    except (pa.ArrowException, UnicodeEncodeError, OverflowError, ValueError, TypeError):
-        pq.write_table(pa.table({"image": ["a.png"], "instruction": [ascii(rows)[:99]]}), sink)
-    return sink.getvalue()
-
-
-PARQUET_GOOD = parquet([{"image": "a.png", "instruction": "Find it.", "held_out": True, "kind": "k"}] * 4)
-PARQUET = changed(PARQUET_GOOD) | st.lists(RECORDS, min_size=1, max_size=4).map(parquet)
 PICKLE_GOOD = pickle.dumps([{"ref_id": 1, "sentences": [{"sent": "the cup"}]}], 2)
 PICKLES = changed(
     PICKLE_GOOD,

@@ -17,9 +17,7 @@ from inputs import MASK, SIZE, changed, png
 from ivm_data.exports.run import Selection, _choose
 from ivm_data.quality.calibration import Calibration
 from ivm_data.recipes.labeling_recipes import recipe
-from ivm_data.sources.foreign.common.manifest_writer import write_manifest
 from ivm_data.sources.foreign.common.plain_pickle import load_plain
-from ivm_data.sources.foreign.readers import read as read_source
 from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest import plan, read_part
 from storage.catalog import Catalog
@@ -71,13 +69,6 @@ def read_manifest(name: str, data: bytes, folder: Path) -> None:
     assert len(outcomes) == sum(part.records for part in parts)
 
 
-def read_table(data: bytes, folder: Path) -> None:
-    table = written(folder, "table.parquet", data)
-    write_manifest(read_source("parquet", {"table": str(table)}), folder / "table.jsonl", "table")
-    read_manifest("again.jsonl", (folder / "table.jsonl").read_bytes(), folder)
-
-
-@cache
 def committed() -> dict[str, bytes]:
     """The files of a small data set by their ending."""
     with tempfile.TemporaryDirectory() as folder:

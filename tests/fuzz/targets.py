@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 
+import foreign
 import inputs
 import pages
 import readers
@@ -94,7 +95,6 @@ TARGETS = (
         "manifest JSONL", inputs.JSONL, inputs.JSONL_GOOD, lambda data, at: readers.read_manifest("m.jsonl", data, at)
     ),
     Target("manifest CSV", inputs.CSV, inputs.CSV_GOOD, lambda data, at: readers.read_manifest("m.csv", data, at)),
-    Target("Parquet table", inputs.PARQUET, inputs.PARQUET_GOOD, readers.read_table),
     Target("data set with a damaged file", st.deferred(readers.damaged), ("", b""), readers.read_damaged_part),
     Target(
         "calibration",
@@ -163,4 +163,5 @@ TARGETS = (
         pages.review_headers,
     ),
     Target("app Host and Origin", st.tuples(METHOD, HEADER, ORIGIN), ("GET", b"localhost", None), pages.app_headers),
+    *foreign.TARGETS,
 )

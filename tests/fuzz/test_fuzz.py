@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
+from ivm_data.sources.foreign.readers import names
+from storage.records import Sample
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 try:
+    import foreign
     import harness
     from targets import TARGETS
 finally:
@@ -22,6 +26,16 @@ def test_whatever_comes_from_outside_is_read_or_refused(target, tmp_path):
     result = harness.fuzz(target, tmp_path, examples=8)
     assert not result.failures
     assert result.counts.total() == result.counts["read"] + result.counts["refused"] == 8
+
+
+def test_every_source_is_a_target():
+    assert set(foreign.INPUTS) | foreign.ELSEWHERE == set(names())
+
+
+@pytest.mark.parametrize("name", foreign.INPUTS)
+def test_without_a_fault_every_source_gives_a_sample(name, tmp_path):
+    found = foreign.outcomes(name, None, tmp_path)
+    assert any(isinstance(outcome, Sample) or outcome.reason == "image_missing" for outcome in found), found
 
 
 def told(run, tmp_path, seconds=None):
