@@ -1,5 +1,5 @@
-"""SIGKILL before each step of an export, a report, a figure and a calibration: the earlier version stays, or the new
-one is whole, and the next run leaves nothing else."""
+"""SIGKILL before each step of an export, a report, a figure, a calibration, a review, a cleaning and a snapshot: the
+earlier version stays, or the new one is whole, and the next run leaves nothing else."""
 
 import shutil
 import subprocess
@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from ivm_data.exports.run import Selection, export
+from storage import snapshots
+from storage.data_set import DataSet
 from storage.disk.publish import sweep
+from storage.verify import verify
 
 BUILDERS = Path(__file__).parents[1] / "storage"
 
@@ -20,15 +23,27 @@ KILLER = """
 import os, signal, sys
 from pathlib import Path
 from ivm_data.exports.run import Selection, export
+from ivm_data.quality import cleaning
 from ivm_data.quality.calibration import Calibration, Logistic
 from ivm_data.report.build import write_report
 from ivm_data.report.figures import draw
+from ivm_data.review.desk import Desk
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 import ivm_data.exports.coco, matplotlib.figure, matplotlib.backends.backend_svg, PIL.PngImagePlugin
 
 def figure(data, out):
     with Catalog(data) as catalog:
         draw(catalog, "area", out)
+
+def review(_, out):
+    desk = Desk(out, "anna")
+    label = next(desk.opened.labels())
+    desk.decide(desk.sheet("part-00000", label.sample.id), "wrong", note="no")
+
+def snapshot(_, out):
+    with DataSet.open(out) as opened:
+        opened.freeze()
 
 one = Logistic(("support",), (0.0,), (1.0,), (2.0,), 0.5)
 WRITE = {
@@ -36,6 +51,9 @@ WRITE = {
     "report.html": lambda data, out: write_report(data, out, pictures=1),
     "figure.svg": figure,
     "calibration.json": lambda data, out: Calibration(one, one, {}, (1, 1)).save(out),
+    "review": review,
+    "clean": lambda _, out: cleaning.apply(out, cleaning.preview(out, "area_outlier"), "anna"),
+    "snapshot": snapshot,
 }
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"}
 data, root = Path(sys.argv[1]), sys.argv[2]
@@ -114,6 +132,39 @@ def test_a_killed_writer_leaves_a_whole_version_and_the_next_one_nothing_else(ki
         found = [one if one == "old" else one.startswith(b"<?xml") and one.endswith(b"</svg>\n") for one in found]
         whole = True
     assert all(one in ("old", whole) for one in found) and whole not in ("old", False)
+
+
+def said(data):
+    """What people and rules said of a data set, and its snapshots."""
+    with DataSet.open(data) as opened:
+        opinions = {(one.sample_id, one.reviewer): one.verdict for one in opened.reviews()}
+        excluded = [(one.sample_id, one.rule, one.verdict) for one in opened.decisions()]
+    return opinions, excluded, snapshots.names(data)
+
+
+@pytest.mark.parametrize("kind", ["review", "clean", "snapshot"])
+def test_a_killed_writer_of_facts_leaves_a_whole_data_set_and_the_next_one_ends_its_work(killer, data, kind):
+    root, kill = killer
+    ends, found = [], []
+    for step in count():
+        out = root / kind / str(step) / kind
+        shutil.copytree(data, out)
+        old = said(out)
+        ends.append(kill(kind, step))
+        assert verify(out) == ()
+        found.append(said(out))
+        if ends[-1] == 0:
+            break
+        again = root / kind / str(1000 + step) / kind
+        shutil.copytree(out, again)
+        assert kill(kind, 1000 + step) == 0
+        assert verify(again) == ()
+        found.append(said(again))
+        assert not [path.name for path in again.rglob("*tmp")]
+    whole = found[-1]
+    assert set(ends[:-1]) == {-9} and len(ends) > 2 and found[0] == old != whole
+    assert all(one in (old, whole) for one in found)
+    assert all(one == whole for one in found[1::2])
 
 
 def test_two_exports_into_one_folder_at_once_leave_one_of_them_whole(data, tmp_path):

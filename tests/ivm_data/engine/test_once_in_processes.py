@@ -68,7 +68,7 @@ def records(labelers):
 def test_a_run_killed_before_any_of_its_files_ends_as_one_that_was_not(
     tmp_path, photos, labelers, processes, records, again
 ):
-    """Before each of the four files of a part and the first of the next, of lines that are new and of some once more."""
+    """Before each of the four files of a part and the first of the next, of new lines and of some once more."""
     for kill in range(1, 6):
         labeler = labelers.Labeler(tmp_path / f"data-{kill}", silent={"Find ring 1."})
         labeler.label(labelers.write_manifest(photos, records if again else records[:3]), 4)
