@@ -73,6 +73,14 @@ def is_committed(data: Path, recipe: str, part: str) -> bool:
     return path.exists() or any(one.name == part for _, one in part_files.in_compacted(path.parent, layout.LIGHT))
 
 
+def committed_parts(data: Path, recipe: str) -> set[str]:
+    """Names of all parts of a recipe for which `is_committed` is true, in one listing of its folder; see there."""
+    folder = data / "labels" / layout.name(recipe)
+    own = {path.name.removesuffix(layout.LIGHT) for path in folder.glob(f"*{layout.LIGHT}")}
+    # In this order, as there.
+    return own | {part.name for _, part in part_files.in_compacted(folder, layout.LIGHT)}
+
+
 def write_weights(data: Path, discriminator: str, part: str, weights: Sequence[Weight]) -> Path:
     """Append what a discriminator says; the same again does nothing, others under the same name are refused."""
     return _append(data / "weights" / layout.name(discriminator), part, weights, schema.WEIGHTS, "discriminator")

@@ -29,7 +29,7 @@ from storage.ledger import known
 from storage.recipes import write_recipe
 from storage.records import Label, Lineage, PartResult, Rejection
 from storage.remote import committed, push, push_part, taken_in
-from storage.shards import commit_part, is_committed
+from storage.shards import commit_part, committed_parts, is_committed
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ class LabelingRun:
 
     def open_parts(self) -> list[ManifestPart]:
         """Parts that are not committed yet."""
-        return [part for part in self.parts if not self.has(part)]
+        here = committed_parts(self.data, self.recipe_hash)
+        return [part for part in self.parts if part.name not in self.elsewhere and part.committed_name not in here]
 
     def has(self, part: ManifestPart) -> bool:
         """Whether a part is committed, here or in the object store."""
@@ -152,17 +153,18 @@ def with_parts(run: LabelingRun, again: Sequence[str]) -> LabelingRun:
     assert plan is not None
     if run.remote:
         run = replace(run, elsewhere=frozenset(committed(run.remote, run.recipe_hash)))
+    has = committed_parts(run.data, run.recipe_hash).union(run.elsewhere).__contains__
     with DataSet.open(run.data) as data:
         if again:
             chosen, there = (
                 choose_again(plan, data, run.recipe_hash, again),
                 known(data, run.recipe_hash, plan.record_N),
             )
-        elif all(map(run.has, plan.parts)) and not any("@" in part for _, part in data.light_of):
+        elif all(has(part.name) for part in plan.parts) and not any("@" in part for _, part in data.light_of):
             chosen, there = Chosen(tuple(plan.parts), plan.pairs, plan.pairs), Known()
         else:
             there = known(data, run.recipe_hash, plan.record_N)
-            chosen = choose(plan, there.records, run.has)
+            chosen = choose(plan, there.records, has)
         _check_pulled(run, chosen, {part for _, part in data.light_of}, again)
     return replace(run, parts=chosen.parts, pairs=chosen.pairs, known=chosen.known, outcomes=there.pairs)
 
@@ -176,7 +178,7 @@ def _check_pulled(run: LabelingRun, chosen: Chosen, here: Collection[str], again
     assert run.plan is not None
     missing = run.elsewhere - set(here)
     if not again:
-        asked = [part.records_of(run.plan) for part in chosen.parts if not run.has(part)]
+        asked = [part.records_of(run.plan) for part in replace(run, parts=chosen.parts).open_parts()]
         missing -= {part.name for part in run.plan.parts}
     else:
         asked = [run.plan.record_N]

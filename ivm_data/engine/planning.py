@@ -36,19 +36,19 @@ class Chosen:
     known: int
 
 
-def choose(plan: ManifestPlan, known: KnownRecords, has: Callable[[ManifestPart], bool]) -> Chosen:
+def choose(plan: ManifestPlan, known: KnownRecords, has: Callable[[str], bool]) -> Chosen:
     """The parts with records that are not known, and plain parts that are committed.
 
     A record is read again where its pair's outcome is of another one that says something else, where the manifest
     contradicts it by now, and where what contradicted it is gone.
 
     Args:
-        has: whether a part is committed, here or elsewhere.
+        has: whether a part of that name is committed, here or elsewhere.
     """
     parts: list[ManifestPart] = []
     new = 0
     for part in plan.parts:
-        committed = has(part)
+        committed = has(part.name)
         open_P = _open(plan, part, known, committed)
         new += int(open_P.sum())
         if committed:
