@@ -15,28 +15,34 @@ SPEAKER = re.compile(r"^.*?\b(?:ASSISTANT|Assistant|assistant|model)\s*:\s*", re
 """What stands before the answer where the whole conversation is given back."""
 MARKUP = re.compile(r"\*\* | __ | `+(?:json|text)? | ^\#+\s* | ^>\s*", re.MULTILINE | re.VERBOSE)
 QUOTES = "\"'“”„«»`"
-BULLET = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,2}[.):])\s+")
+BULLET = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,2}[.):]|\([a-h]\))\s+")
+NUMBER_WITHIN = re.compile(r"\s+\(?\d{1,2}[.)]\s+")
+"""Of an entry in a list within one line."""
 LABEL = re.compile(
     r"^(?:here(?:'s|\ is)[^:]*:|(?:my\ |the\ |final\ |your\ )*(?:answer|output|result|line)s?\s*(?:is\s*:?|:|=))\s*",
     _CASELESS,
 )
 """What stands before the answer in its own line."""
-FIND = re.compile(r"(?:^|[.!:]\s+)(?:find\b\s*[:\-]?\s*)+", re.IGNORECASE)
+FIND = re.compile(r"(?:^|[.!:]\s+)(?:find\b\s*[:=→\-]*>?\s*)+", re.IGNORECASE)
+_LOOK = (
+    r"(?:look\ (?:at|for)|search\ for|find|locate|detect|segment|identify|focus\ on|point\ (?:at|to)"
+    r"|pay\ attention\ to)"
+)
+_WHO = r"(?:i|you|one|we|the\ robot)"
+_MUST = r"(?:'d|\ would|\ should|\ must|\ needs?\ to|\ ha(?:s|ve)\ to|\ will|\ can)"
 SENTENCES = (
     re.compile(
-        r"""^(?:the\ )?(?:targets?|objects?|things?|items?|phrases?)
-            (?:\ to\ (?:look\ at|find|locate|focus\ on)
-              |\ (?:that\ )?(?:you|one|we)(?:\ want|\ need|'re\ looking\ for|\ are\ looking\ for)
-              |\ (?:that\ )?(?:one|you|we|i)\ (?:should|must|have\ to|has\ to|needs?\ to)\ \w+(?:\ (?:at|for|on))?)?
+        rf"""^(?:the\ )?(?:target\ |main\ |relevant\ |requested\ |required\ )*
+            (?:targets?|objects?|things?|items?|phrases?)(?:\ in\ the\ {_IMAGE})?
+            (?:\ to\ {_LOOK}
+              |\ (?:that\ )?{_WHO}(?:\ want|\ need|'re\ looking\ for|\ are\ looking\ for)
+              |\ (?:that\ )?{_WHO}{_MUST}\ \w+(?:\ (?:at|for|on))?)?
             \s*(?:is|are|would\ be|:)+\s*(.+)""",
         _CASELESS,
     ),
+    re.compile(rf"(?:^|^.{{0,80}}\b{_WHO}{_MUST}\ |^{_WHO}\ ){_LOOK}\s*:?\s+(.+)", _CASELESS),
     re.compile(
-        r"""^(?:(?:i|you|one|we|the\ robot)
-              (?:'d|\ would|\ should|\ must|\ needs?\ to|\ ha(?:s|ve)\ to|\ will|\ can)?\ )?
-            (?:look\ (?:at|for)|search\ for|locate|focus\ on|identify|point\ (?:at|to)|pay\ attention\ to)
-            \s*:?\s+(.+)""",
-        _CASELESS,
+        rf"^(.+?)\ (?:is|are)\ (?:(?:the\ )?(?:targets?|objects?|things?)\b|what\ {_WHO}{_MUST}\ {_LOOK}).*", _CASELESS
     ),
 )
 """Sentences that name the targets in their first group."""
@@ -80,7 +86,8 @@ WHOLE_IMAGE = re.compile(
     re.VERBOSE,
 )
 VAGUE = re.compile(
-    r"""^(?:it|this|that|these|those|them|he|she|they|him|her|all|ones?|yes|no|ok(?:ay)?|sure|done|something|anything|everything|someone|anyone
+    r"""^(?:it|this|that|these|those|them|he|she|they|him|her|all|yes|no|ok(?:ay)?|sure|done|something|anything
+        |everything|someone|anyone|ones?\b.*|(?:left|right|other|same|big|small|first|last)\ ones?
         | (?:the\ )?(?:things?|objects?|items?|targets?|answer|instruction|phrase|anchor))$""",
     re.VERBOSE,
 )
@@ -88,13 +95,13 @@ VAGUE = re.compile(
 _SEEN = ("colou?r", "shape", "size", "material", "texture", "pattern", "location", "position", "orientation", "state")
 _ATTRIBUTE = f"(?:the )?(?:{'|'.join(_SEEN)}|condition|temperature|age)"
 ATTRIBUTE = re.compile(rf"^{_ATTRIBUTE}$")
-ATTRIBUTE_OF = re.compile(rf"^{_ATTRIBUTE} of (?:the )?")
+ATTRIBUTE_OF = re.compile(rf"^{_ATTRIBUTE} of (?:the )?|['’]s {_ATTRIBUTE}$")
 """What can be seen of a thing and is none itself."""
 QUESTION = re.compile(r"^(?:what|who|whom|whose|which|where|when|why|how)\b")
 IN_THE_IMAGE = re.compile(rf"\s+(?:(?:visible|shown|seen) )?in (?:the|this) {_IMAGE}\b")
 """Everything is there."""
 MANNERS = re.compile(
-    r"^(?:please|first|then)$|^(?:please|first|then|finally) |(?:,? (?:first|then|next|please|too|as well))$"
+    r"^(?:please|first|then)$|^(?:please|then|finally) |(?:,? (?:first|then|next|please|too|as well))$"
 )
 ASIDE = re.compile(
     r"""\s*(?:,?\s*(?:so\ that|in\ order\ to|because|so\ (?:you|i|we|it)|since\ (?:it|the|you)
@@ -105,6 +112,8 @@ ASIDE = re.compile(
 PROMPT = re.compile(r"\bPHRASE\b|\bANCHOR\b|\bRELATION\b|What should I find\?")
 """Words of the prompts that no answer has."""
 PREDICATE = re.compile(
-    r"\b(?:is|are|was|were|has|have|does|do|can|could|would|should|shows?|appears?|depicts?)\b", re.IGNORECASE
+    r"""^(?:i|you|we|it|there|he|she|they)\b | n['’]t\b
+        | \b(?:is|are|was|were|has|have|does|do|can|could|would|should|shows?|appears?|depicts?)\b""",
+    _CASELESS,
 )
 """What a sentence has and a bare phrase has not."""

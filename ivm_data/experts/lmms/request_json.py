@@ -100,6 +100,10 @@ def request_of(value: Mapping[str, Any] | Sequence[Any]) -> Request:
             return Request(scope=scope)
         if any(word in value for word in _WORDS):
             return _of_targets([value], {}, "things")
+        if len(value) == 1:  # {"result": {...}}
+            (inner,) = value.values()
+            if isinstance(inner, Mapping | list | str):
+                return request_of(inner if isinstance(inner, Mapping | list) else [inner])
         raise ValueError(
             f"its object has none of the keys {', '.join(_TARGETS[:4])}; it has {sorted(map(str, value))[:9]}"
         )

@@ -40,12 +40,16 @@ _SIDES: dict[str, Order] = {"left": "left", "right": "right", "top": "top", "bot
 _ORDINAL = rf"(?P<rank>{'|'.join(ORDINALS)}|\d(?:st|nd|rd|th))"
 _BEFORE = re.compile(rf"(?:{_ORDINAL} )?(?P<order>{'|'.join(_ORDER_OF)})(?: of)? (?P<noun>.+)")
 _AROUND = re.compile(rf"{_ORDINAL} (?P<noun>.+) from (?:the )?(?P<order>left|right|top|bottom)")
-_ALL = re.compile(r"(?:all(?: of)?|every|each(?: of)?)(?: the| these| those)? ")
+_ALL = re.compile(
+    r"(?:all(?: of)?|every|each(?: of)?|several|multiple|many|various|(?:a )?few|some(?= \w.*s$))"
+    r"(?: the| these| those)? "
+)
 _SEVERAL = re.compile(rf"(?P<count>both|\d\d?|{'|'.join(NUMBERS[1:])})(?: of the| of these)? ")
 _SIDE = r"(?:(?:that|which|who) (?:is|are) |(?:that|which)'s )?"
+_HOW = r"(?:(?:upper|lower|far|immediate|immediately|directly|just|slightly)[ -])*"
 _RELATION = re.compile(
-    rf"(?:^|\s){_SIDE}(?:(?:(?:on|to|at) )?(?:the )?(?P<side>left|right)(?:[ -]hand)?(?: side)? of"
-    rf"|(?P<height>above|below)|(?P<other>{NEAREST}|closest to|{FARTHEST}|furthest from))\s"
+    rf"(?:^|\s){_SIDE}(?:(?:(?:on|to|at) )?(?:the )?{_HOW}(?P<side>left|right)(?:[ -]hand)?(?: side)? of"
+    rf"|{_HOW}(?P<height>above|below)|(?P<other>{NEAREST}|closest to|{FARTHEST}|furthest from))\s"
 )
 _BETWEEN = re.compile(rf"(?:^|\s){_SIDE}(?:in )?between\s")
 _EXCEPT = re.compile(r"\s(?:except(?: for)?|but not|other than|excluding|apart from)\s")
@@ -99,7 +103,7 @@ def things_in(specs: Sequence[str]) -> tuple[Thing, ...]:
 
 def split(text: str) -> list[str]:
     """The specs of a list in words: "knife, fork, and spoon", "mug; bowl", "mug and find bowl"."""
-    text = re.sub(r"\s+(?:&|and/or)\s+", " and ", text)
+    text = re.sub(r"\s+(?:[&/|+]|and/or)\s+", " and ", text)
     parts = re.split(rf"\s*[,;\n]\s*(?:and |then )?(?:find )?|{_AND}(?:then )?(?:find )?", text)
     return [part for part in map(str.strip, parts) if part]
 

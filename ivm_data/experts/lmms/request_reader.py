@@ -150,9 +150,9 @@ def _line(line: str) -> str:
     """A line without its bullet, markup, quotes and the label before it."""
     text = patterns.MARKUP.sub("", patterns.BULLET.sub("", line)).strip()
     text = patterns.LABEL.sub("", text).strip()
-    while len(text) > 1 and text[0] in patterns.QUOTES:
+    while len(text) > 1 and text[0] in patterns.QUOTES + "*_":
         text = text[1:].lstrip()
-    return text.rstrip(patterns.QUOTES + " .!:;,")
+    return text.rstrip(patterns.QUOTES + "*_ .!:;,")
 
 
 def _said(sentence: str) -> str:
@@ -170,6 +170,7 @@ def _fields(lines: list[str]) -> dict[str, str]:
 
 def _specs(line: str, notes: list[str]) -> list[str]:
     """The targets of a line, in words."""
+    line = patterns.NUMBER_WITHIN.sub(", ", line)
     text = patterns.ASIDE.sub("", line)
     if text != line:
         notes.append("a purpose or a second sentence was left out")
@@ -182,7 +183,7 @@ def _specs(line: str, notes: list[str]) -> list[str]:
 
 def _plain(text: str) -> str:
     """Lower case, without brackets and quotes around words."""
-    text = re.sub(r"[()\[\]{}]", " ", text.lower())
+    text = re.sub(r"[()\[\]{}<>]", " ", text.lower())
     text = re.sub(r"(?<!\w)[\"“”„«»'‘`]|[\"“”„«»`](?!\w)|(?<=\s)[’'](?=\s|$)", "", text)
     return " ".join(text.split()).strip(" .!:;,?")
 
