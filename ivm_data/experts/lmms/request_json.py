@@ -15,6 +15,8 @@ MAX_THINGS = 4 * MAX_TARGETS
 """Targets with all that describes them."""
 _TARGETS = ("targets", "target", "things", "objects", "object", "find", "phrases", "phrase", "items", "answer")
 """Keys under which targets are given; the first is asked for."""
+_WRAPPERS = ("result", "response", "output", "request", "data")
+"""Keys under which the whole answer may be given."""
 _WORDS = ("expression", "phrase", "name", "label", "target", "object", "noun", "description")
 """Keys under which a target's words are given."""
 _SCOPES: dict[str, Scope] = {
@@ -100,10 +102,9 @@ def request_of(value: Mapping[str, Any] | Sequence[Any]) -> Request:
             return Request(scope=scope)
         if any(word in value for word in _WORDS):
             return _of_targets([value], {}, "things")
-        if len(value) == 1:  # {"result": {...}}
-            (inner,) = value.values()
-            if isinstance(inner, Mapping | list | str):
-                return request_of(inner if isinstance(inner, Mapping | list) else [inner])
+        inner = next((value[key] for key in _WRAPPERS if isinstance(value.get(key), Mapping | list | str)), None)
+        if inner is not None:
+            return request_of([inner] if isinstance(inner, str) else inner)
         raise ValueError(
             f"its object has none of the keys {', '.join(_TARGETS[:4])}; it has {sorted(map(str, value))[:9]}"
         )
