@@ -18,8 +18,8 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 NEEDED = ("image", "instruction")
 OTHER_WORDS = {
-    "image": "images img picture photo file filename filepath path imagefile imagefilename imagename imagepath imageuri "
-    "imageurl imgfile imgname imgpath imgurl uri url",
+    "image": "images img picture photo file filename filepath path imagefile imagefilename imagename imagepath "
+    "imageuri imageurl imgfile imgname imgpath imgurl uri url",
     "instruction": "instructions prompt text query question caption phrase expression referringexpression sentence "
     "request",
 }
