@@ -26,6 +26,7 @@ from ivm_data.engine.labeling import LabelingRun, PartsFailedError, commit, prep
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.engine.ray_engine import label_parts
+from ivm_data.quality.little_accepted import advice
 from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 from ivm_data.sources.fetch import FetchConfig
 from ivm_data.sources.manifest_parts import ManifestPart, dataset_name
@@ -119,6 +120,8 @@ def label(
     progress.settle(run)
     board.show(progress.percent, progress.counts())
     log.info("in all: %s", progress.line())
+    if little := advice(run.recipe.to_dict(), progress.reasons):
+        log.warning("%s", little)
     with Catalog(data) as catalog:
         show_quality(catalog, data, run.recipe_hash)
         show_contact_sheet(catalog, run.recipe_hash)

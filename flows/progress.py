@@ -21,6 +21,7 @@ class LabelingProgress:
         parts, pairs: of the whole manifest.
         parts_before, pairs_before: committed by earlier runs; they count as done, not for the speed.
         statuses: labels by status and rejections by reason, of the manifest, whichever run they are of.
+        reasons: why the pairs of the manifest ended that could be read, by reason code.
         elsewhere: pairs that are committed in an object store only, so that what they ended as is not counted here.
         accepted_now: labels that this run added and the gate accepted.
         failed: parts that ended with an error.
@@ -34,6 +35,7 @@ class LabelingProgress:
     pairs_before: int
     clock: Callable[[], float] = time.monotonic
     statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     elsewhere: int = 0
     accepted_now: int = 0
     parts_now: int = 0
@@ -66,7 +68,7 @@ class LabelingProgress:
     def settle(self, run: LabelingRun) -> None:
         """Count at the end what the data set holds of the manifest: another run may have labeled some of it too."""
         counts = manifest_counts(run)
-        self.statuses, self.elsewhere = counts.statuses, counts.elsewhere
+        self.statuses, self.reasons, self.elsewhere = counts.statuses, counts.reasons, counts.elsewhere
 
     def add_failure(self) -> None:
         """Count a part that ended with an error."""

@@ -15,6 +15,7 @@ from ivm_model.model.checkpoint import load_checkpoint
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.model.official import load_official
 from ivm_model.model.placement import device_of, dtype_of
+from ivm_model.model.words import spelled
 from storage.errors import WeightsError
 
 BATCH = 16
@@ -50,6 +51,11 @@ class Predictor:
         else:
             model = load_checkpoint(_folder(directory), sam, lmm, dtype)
         return cls(model.to(device))
+
+    def unknown_words(self, instruction: str) -> list[str]:
+        """The words that the model's LMM has no tokens for; none where it spells every text."""
+        known = spelled(self.model.lmm.processor.tokenizer, instruction)
+        return [word for word in known if not known[word]]
 
     def heatmaps(self, images: Sequence[np.ndarray], instructions: Sequence[str]) -> list[np.ndarray]:
         """Probability that each pixel is needed, HW float32 in [0, 1] for each HWC uint8 RGB image.

@@ -12,6 +12,7 @@ DATA/evaluation/<set>/<part>.parquet            hashes of images that no trainin
 DATA/reliability/<recipe>/<part>.parquet        sensitivity and specificity of the experts
 DATA/snapshots/<name>.json                      which of all this there was at a moment
 DATA/recipes/<hash>.json                        whole configurations
+DATA/manifests/<name>-<hash>.jsonl              what was asked of pictures that were labeled without a manifest
 DATA/superseded/<recipe>.json                   which rows another one has taken the place of; can be rebuilt
 DATA/trainings/<key>.json                       which labels were trained on, and how
 DATA/checkpoints/<name>/                        trained models, where no other folder is named

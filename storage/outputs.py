@@ -22,7 +22,7 @@ MARKER = ".ivm-output.json"
 CHECKPOINTS = "checkpoints"
 """The folder of a data set that holds outputs."""
 
-_OF_A_DATA_SET = {"labels", *layout.KINDS[2:], "recipes", "snapshots", "trainings", ".compacting"}
+_OF_A_DATA_SET = {"labels", *layout.KINDS[2:], "manifests", "recipes", "snapshots", "trainings", ".compacting"}
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,9 @@ class Status(StrEnum):
     WHOLE_IMAGE = "whole_image"
 
 
+INPUT_STAGE = "ingest"
+"""`Rejection.stage` of inputs that could not be read."""
+
 REASONS: dict[str, str] = {
     "ok": "every rule passed",
     "bad_manifest_line": "the manifest line is no object with 'image' and 'instruction', or would be misread",

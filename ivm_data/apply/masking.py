@@ -18,8 +18,21 @@ from storage.errors import ConfigError, InputError
 from storage.outputs import mark
 from storage.pixels.images import bounded
 
+SMALL_WORLD = (
+    "the model's LMM does not know {words}: an embedded one knows only the small world of 'ivm world', and no "
+    "photographs. Use IVM's released weights (--model IVM-V1.0.bin), or train on photographs with 'ivm train --recipe "
+    "paper'"
+)
+"""What to say where words of an instruction are unknown."""
+
 _SOFTWARE = 0x0131
 """EXIF's tag of the program that made an image."""
+
+
+def not_known(predictor: Predictor, instruction: str) -> str:
+    """What to say of an instruction whose words the model does not know; "" where it knows all."""
+    words = predictor.unknown_words(instruction)
+    return SMALL_WORLD.format(words=", ".join(map(repr, words))) if words else ""
 
 
 @dataclass

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from html import escape
 from typing import Any
 
 import cv2
 import numpy as np
 
+from ivm_data.apply.masking import not_known
 from ivm_data.local_page import HOST, OnlyThisMachine
 from ivm_model.how import HOWS
 from ivm_model.masking import apply
@@ -46,6 +48,8 @@ def build(predictor: Predictor) -> Any:
     def ask(image_HWC: np.ndarray | None, instruction: str, threshold: float) -> tuple[Any, ...]:
         if image_HWC is None or not instruction.strip():
             raise gr.Error("Give an image and an instruction.")
+        if unknown := not_known(predictor, instruction):
+            gr.Warning(escape(unknown))
         heatmap_HW = predictor.heatmap(image_HWC, instruction)
         return (heatmap_HW, heat(image_HWC, heatmap_HW), *views(image_HWC, heatmap_HW, threshold))
 

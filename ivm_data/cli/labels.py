@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -42,8 +42,21 @@ def world(
 
 
 def label(
-    manifest: Annotated[Path, typer.Option(help="JSONL or CSV with 'image' and 'instruction'.")],
     out: Annotated[Path, typer.Option(help="Folder of the data set; running again resumes.")],
+    manifest: Annotated[
+        Path | None, typer.Option(help="JSONL, CSV or TSV with 'image' and 'instruction'.", show_default=False)
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of pictures, instead of a manifest.", show_default=False)
+    ] = None,
+    instruction: Annotated[str, typer.Option(help="Asked of every picture of --images.", show_default=False)] = "",
+    instructions: Annotated[
+        Path | None,
+        typer.Option(help="Text file; a line is asked of every picture, NAME<TAB>LINE of one.", show_default=False),
+    ] = None,
+    first: Annotated[
+        int | None, typer.Option(min=1, help="Take only this many pairs of --images.", show_default="all")
+    ] = None,
     recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "demo",
     changes: Changes = [],  # noqa: B006
     part_size: Annotated[int, typer.Option(help="Pairs in a part, the unit of retry and commit.")] = 64,
@@ -65,16 +78,19 @@ def label(
     ] = False,
     guard: Annotated[list[str], typer.Option("--guard", help="When that stops a run: rows=30")] = [],  # noqa: B006
 ) -> None:
-    """Label a manifest: `ivm label --manifest photos/manifest.jsonl --out data`."""
+    """Label a manifest, or pictures: `ivm label --images photos --instruction "Find the cup." --out data`."""
     from ivm_data.config import override
     from ivm_data.engine.guard import GuardConfig
     from ivm_data.engine.labeling import prepare
     from ivm_data.engine.outcomes import manifest_counts
     from ivm_data.outputs import check
+    from ivm_data.quality.little_accepted import advice
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
     from ivm_data.sources.fetch import FetchConfig
 
     check("data set", out)
+    asked = _Asked(images, instruction, instructions, first)
+    manifest, image_root = _manifest(manifest, image_root, asked, out)
     fetching = override(FetchConfig(), parse_changes(fetch_changes)) if fetch else None
     label_manifest, chosen = _engine(engine, parse_changes(ray)), named_recipe(recipe, parse_changes(changes))
     stops = None if allow_rejections else override(GuardConfig(), parse_changes(guard))
@@ -90,9 +106,46 @@ def label(
     say(f"{len(summaries)} parts, {skipped} of them committed before.")
     if counts.elsewhere:
         say(f"{counts.elsewhere} more pairs are in the object store only; fetch them: ivm pull {remote} --out {out}")
+    if little := advice(run.recipe.to_dict(), counts.reasons):
+        warn(little)
     if counts.bad_inputs:
         warn(f"{counts.bad_inputs} inputs could not be used; see: ivm query --data {out} rejections")
         raise typer.Exit(BAD_INPUT_STATUS)
+
+
+class _Asked(NamedTuple):
+    """What is asked of pictures without a manifest, as the options say it."""
+
+    images: Path | None
+    instruction: str
+    instructions: Path | None
+    first: int | None
+
+
+def _manifest(manifest: Path | None, root: Path | None, asked: _Asked, out: Path) -> tuple[Path, Path | None]:
+    """The manifest to label and its image root, both of pictures where there is none yet."""
+    from ivm_data.sources.manifest_parts import columns_of
+    from ivm_data.sources.pictures import write_asked
+
+    if (manifest is None) == (asked.images is None):
+        raise ConfigError("give --manifest FILE, or --images FOLDER with --instruction TEXT or --instructions FILE")
+    if manifest is not None:
+        if any(value for value in asked):
+            raise ConfigError(
+                "--instruction, --instructions and --first belong to --images; a manifest has its own lines"
+            )
+        columns = columns_of(manifest)
+        if columns is not None and columns.guesses:
+            say(f"{manifest}: {columns.guesses}.")
+        return manifest, root
+    if root is not None:
+        raise ConfigError("--image-root belongs to --manifest; --images is the root of its pictures itself")
+    assert asked.images is not None
+    if bool(asked.instruction.strip()) == bool(asked.instructions):
+        raise ConfigError("give --images either --instruction TEXT or --instructions FILE with a line for each")
+    written = write_asked(out, asked.images, asked.instruction, asked.instructions, asked.first)
+    say(f"{written}: what is asked of the pictures in '{asked.images}'.")
+    return written, asked.images
 
 
 def _beginning(run: LabelingRun, again: Sequence[str]) -> str:

@@ -91,7 +91,7 @@ def mask(
     The release's own weights: `ivm mask photo.jpg "the red ring" --model IVM-V1.0.bin --set lmm=DIR --set sam=DIR`.
     """
     from ivm_data.apply.frames import count, is_many
-    from ivm_data.apply.masking import mask_frames
+    from ivm_data.apply.masking import mask_frames, not_known
     from ivm_data.outputs import check
     from ivm_model.predictor import Predictor
 
@@ -99,6 +99,8 @@ def mask(
     out = out or Path(f"{source.stem}-masked" if is_many(source) else f"{source.stem}-masked.png")
     check("masks" if is_many(source) else "mask", out, inputs=[source])
     predictor = Predictor.from_pretrained(model, device=device, **parse_base_models(changes))
+    if unknown := not_known(predictor, instruction):
+        warn(unknown)
     with progress_bar() as bar:
         task = bar.add_task("images", total=total)
         done = mask_frames(

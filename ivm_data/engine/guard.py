@@ -15,9 +15,8 @@ from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Sus
 from ivm_data.engine.pipeline import STAGES
 from storage.display import one_line
 from storage.errors import ConfigError, IvmError
-from storage.records import OF_OTHER_RECORDS, PartResult, Rejection
+from storage.records import INPUT_STAGE, OF_OTHER_RECORDS, PartResult, Rejection
 
-INPUT_STAGE = "ingest"
 ORDER = (INPUT_STAGE, *STAGES, "gate")
 """Stages as an input passes them."""
 

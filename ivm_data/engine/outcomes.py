@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from ivm_data.engine.guard import INPUT_STAGE
 from ivm_data.engine.labeling import LabelingRun
 from storage import schema
 from storage.data_set import DataSet
 from storage.ledger import samples_of
 from storage.reader import among
+from storage.records import INPUT_STAGE
 from storage.shards import is_committed
 
 _COLUMNS = pa.schema([schema.LIGHT.field(name) for name in ("status", "stage", "reason")])
@@ -24,11 +24,13 @@ class ManifestCounts:
 
     Attributes:
         statuses: labels by status, and rejections as "failed: REASON".
+        reasons: why pairs ended that could be read, by reason code.
         bad_inputs: of the rejections those that could not be read at all.
         elsewhere: pairs that are committed in the object store and not in this folder.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     bad_inputs: int = 0
     elsewhere: int = 0
 
@@ -47,8 +49,12 @@ def manifest_counts(run: LabelingRun) -> ManifestCounts:
         rows = pa.Table.from_batches(batches, _COLUMNS.remove_metadata())
         ended = rows.group_by(_COLUMNS.names).aggregate([([], "count_all")])
     statuses: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     bad_inputs = 0
     for row in ended.to_pylist():
         statuses[row["status"] or f"failed: {row['reason']}"] += row["count_all"]
-        bad_inputs += row["count_all"] if row["stage"] == INPUT_STAGE else 0
-    return ManifestCounts(statuses, bad_inputs, far)
+        if row["stage"] == INPUT_STAGE:
+            bad_inputs += row["count_all"]
+        else:
+            reasons[row["reason"]] += row["count_all"]
+    return ManifestCounts(statuses, reasons, bad_inputs, far)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ivm_data.outputs import REPORT
+from ivm_data.quality.little_accepted import advice
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.report import charts
 from ivm_data.report.gallery import SECTIONS, thumbnails
 from ivm_data.report.report_facts import GROUPS, FactRow, Facts
+from storage import recipes
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.disk.publish import write_text
 from storage.errors import ConfigError
+from storage.records import INPUT_STAGE
 
 MAX_SOURCES = 6
 """Sources whose area histogram is drawn; the largest."""
@@ -37,11 +42,11 @@ def write_report(
     if out.is_dir():
         raise ConfigError(f"'{out}' is a folder; give the path of the HTML file to write, such as '{out}/report.html'")
     with DataSet.open(data, recipe) as opened, Catalog(opened) as catalog:
-        page = _render(catalog, opened.recipe, title, pictures)
+        page = _render(catalog, opened.recipe, recipes.load(data, opened.recipe), title, pictures)
     return write_text(out, page)
 
 
-def _render(catalog: Catalog, recipe: str, title: str, pictures: int) -> str:
+def _render(catalog: Catalog, recipe: str, config: Mapping[str, Any], title: str, pictures: int) -> str:
     facts = Facts(catalog, recipe)
     totals, calibration = facts.totals(), facts.named("calibration", held_out=facts.held_out)
     environment = Environment(
@@ -55,6 +60,7 @@ def _render(catalog: Catalog, recipe: str, title: str, pictures: int) -> str:
         problems=catalog.problems,
         held_out=facts.held_out,
         totals=totals,
+        advice=_advice(config, facts.reasons()),
         ece=calibration[0]["ece"] if calibration else None,
         groups=[(name, facts.by(name)) for name in GROUPS],
         experts=facts.named("expert_reliability"),
@@ -69,6 +75,13 @@ def _render(catalog: Catalog, recipe: str, title: str, pictures: int) -> str:
         areas=_areas(facts),
         sections=[(section, thumbnails(catalog, recipe, section, pictures)) for section in SECTIONS],
     )
+
+
+def _advice(config: Mapping[str, Any], rows: list[FactRow]) -> str:
+    reasons: Counter[str] = Counter()
+    for row in rows:
+        reasons[row["reason"]] += 0 if row["stage"] == INPUT_STAGE else row["inputs"]
+    return advice(config, reasons)
 
 
 def _curve(facts: Facts, totals: FactRow) -> Markup | None:

@@ -1,12 +1,12 @@
-"""Our own manifest, JSONL or CSV -> samples.
+"""Our own manifest, JSONL or a table -> samples.
 
 A JSONL line is an object with `image` (a reference, see `ivm_data.sources.files`) and `instruction`, and optionally
 `source` (a string, or an object with `dataset`), `kind`, `difficulty`, `held_out`, `targets` (objects as in
-`ivm_data.sources.human_mask`) and `mask` (a path of a PNG, or an RLE object `{size, counts}`). A CSV has the columns
-image, instruction, and optionally source, kind, difficulty, held_out, mask (a path), targets (JSON). Other keys are the
-owner's and are not read, but one that looks like a key that bears a label is refused. The human mask is the union of
-all masks given; `"targets": []` says that a person found nothing to mask. A line with `error` is a record that an
-import could not read.
+`ivm_data.sources.human_mask`) and `mask` (a path of a PNG, or an RLE object `{size, counts}`). A table has the columns
+image, instruction (or what `manifest_columns` takes for them), and optionally source, kind, difficulty, held_out, mask
+(a path), targets (JSON). Other keys are the owner's and are not read, but one that looks like a key that bears a label
+is refused. The human mask is the union of all masks given; `"targets": []` says that a person found nothing to mask. A
+line with `error` is a record that an import could not read.
 """
 
 from __future__ import annotations

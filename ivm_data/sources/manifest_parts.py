@@ -1,6 +1,6 @@
 """Manifest -> parts: byte ranges that can be read, retried and committed each on its own.
 
-A record is one line of a JSONL manifest, or one row of a CSV manifest (which may span lines); a blank line is none.
+A record is one line of a JSONL manifest, or one row of a table (which may span lines); a blank line is none.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ivm_data.sources.manifest_columns import Columns, read_columns
 from ivm_data.sources.repeated_pairs import UNLABELED, Identity, Verdicts, settle, short_hash
 from storage.errors import ConfigError
 
-SUFFIXES = (".jsonl", ".csv")
+TABLES = (".csv", ".tsv")
+"""What a table's name ends in; its first line tells what lies between the columns."""
+SUFFIXES = (".jsonl", *TABLES)
 
 
 @dataclass(frozen=True)
@@ -112,25 +115,32 @@ def dataset_name(manifest: Path) -> str:
     return name.strip("_.-")[:100] or "data"
 
 
-def header(manifest: Path) -> list[str]:
-    """The column names of a CSV manifest; none for JSONL.
+def columns_of(manifest: Path) -> Columns | None:
+    """The columns of a table; None for JSONL.
 
     Raises:
-        ConfigError: the manifest cannot be opened, is of an unknown kind, or has lines that end in bare CRs.
+        ConfigError: the manifest cannot be opened, is of an unknown kind, has lines that end in bare CRs, or several
+            columns that may be the image or the instruction.
     """
     if not manifest.is_file():
         seen = "a folder" if manifest.is_dir() else "not there"
-        raise ConfigError(f"manifest '{manifest}' is {seen}; give the path of a {' or '.join(SUFFIXES)} file")
+        raise ConfigError(f"manifest '{manifest}' is {seen}; give the path of a {_either(SUFFIXES)} file")
     if manifest.suffix not in SUFFIXES:
-        raise ConfigError(f"manifest '{manifest}' ends in '{manifest.suffix}'; it must be {' or '.join(SUFFIXES)}")
-    if manifest.suffix != ".csv":
-        return []
+        raise ConfigError(f"manifest '{manifest}' ends in '{manifest.suffix}'; it must be {_either(SUFFIXES)}")
+    if manifest.suffix not in TABLES:
+        return None
     with manifest.open("rb") as lines:
-        first = next(_csv_records(lines), b"")
+        first = next(_rows(lines), b"")
     try:
-        return [name.strip() for name in next(csv.reader([first.decode("utf-8-sig", "replace")]), [])]
+        return read_columns(first.decode("utf-8-sig", "replace"))
     except csv.Error as error:
         raise ConfigError(f"manifest '{manifest}' is no CSV ({error}); end its lines with newlines") from error
+    except ConfigError as error:
+        raise ConfigError(f"manifest '{manifest}': {error}") from error
+
+
+def _either(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def split(
@@ -150,9 +160,10 @@ def split(
     """
     if part_size < 1:
         raise ConfigError(f"'part_size' must be at least 1, got {part_size}")
-    scan = _Scan(part_size, bool(header(manifest)), frame(manifest, manifest.parent if root is None else root))
+    columns = columns_of(manifest)
+    scan = _Scan(part_size, columns is not None, frame(manifest, manifest.parent if root is None else root))
     with manifest.open("rb") as lines:
-        for raw in _records(lines, manifest.suffix):
+        for raw in _records(lines, columns):
             scan.add(raw, identify)
     if not scan.keys:
         raise ConfigError(f"manifest '{manifest}' has no records; each line needs 'image' and 'instruction'")
@@ -178,8 +189,10 @@ def split(
 
 
 def frame(manifest: Path, root: Path) -> bytes:
-    """What a record's bytes mean depends on: the folder that paths in it are relative to, and a CSV's columns."""
-    return hashlib.blake2b(f"{root.resolve()}/{header(manifest)}".encode("utf-8", "surrogateescape")).digest()
+    """What a record's bytes mean depends on: the folder that paths in it are relative to, and a table's columns."""
+    columns = columns_of(manifest)
+    names = list(columns.names) if columns else []
+    return hashlib.blake2b(f"{root.resolve()}/{names}".encode("utf-8", "surrogateescape")).digest()
 
 
 def record_hash(frame: bytes, raw: bytes) -> bytes:
@@ -229,21 +242,21 @@ def read(part: ManifestPart) -> list[bytes]:
         ConfigError: the manifest's bytes are no longer those that were planned.
     """
     manifest = Path(part.manifest)
-    header(manifest)
+    columns = columns_of(manifest)
     with manifest.open("rb") as file:
         file.seek(part.start)
         data = file.read(part.stop - part.start)
     if hashlib.blake2b(data, digest_size=8).hexdigest() != part.content:
         raise ConfigError(f"manifest '{manifest}' was changed after part '{part.name}' was planned; plan it again")
-    records = [raw for raw in _records(io.BytesIO(data), manifest.suffix) if raw.strip()]
+    records = [raw for raw in _records(io.BytesIO(data), columns) if raw.strip()]
     return records if part.taken is None else [records[position] for position in part.taken]
 
 
-def _records(lines: Iterable[bytes], suffix: str) -> Iterator[bytes]:
-    return _csv_records(lines) if suffix == ".csv" else iter(lines)
+def _records(lines: Iterable[bytes], columns: Columns | None) -> Iterator[bytes]:
+    return _rows(lines, columns.separator) if columns else iter(lines)
 
 
-def _csv_records(lines: Iterable[bytes]) -> Iterator[bytes]:
+def _rows(lines: Iterable[bytes], separator: str = ",") -> Iterator[bytes]:
     """The raw bytes of each row; a row that csv refuses is one record too, and the next starts on the next line."""
     taken: list[bytes] = []
 
@@ -252,7 +265,7 @@ def _csv_records(lines: Iterable[bytes]) -> Iterator[bytes]:
             taken.append(line)
             yield line.decode("utf-8", "surrogateescape")
 
-    rows = csv.reader(feed())
+    rows = csv.reader(feed(), delimiter=separator)
     while True:
         try:
             next(rows)

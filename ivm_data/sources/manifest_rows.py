@@ -1,4 +1,4 @@
-"""One record of our own manifest, JSONL or CSV -> a `ManifestRow` with its types checked."""
+"""One record of our own manifest, JSONL or a table -> a `ManifestRow` with its types checked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ivm_data.sources import manifest_parts as parts
+from ivm_data.sources.manifest_columns import NEEDED, SEPARATORS, Columns
 from ivm_data.sources.manifest_keys import TABLE_KEYS, misnamed, truth
 from storage.errors import ConfigError, InputError
 
@@ -42,16 +43,16 @@ def parser(manifest: Path) -> Callable[[bytes], ManifestRow]:
     """A function from a record's bytes to its `ManifestRow`, which raises InputError `bad_manifest_line`.
 
     Raises:
-        ConfigError: no usable manifest, or a CSV whose columns are not all that is needed, or look like a key.
+        ConfigError: no usable manifest, or a table whose columns are not all that is needed, or look like a key.
     """
-    columns, source = parts.header(manifest), parts.dataset_name(manifest)
-    if manifest.suffix == ".csv":
+    columns, source = parts.columns_of(manifest), parts.dataset_name(manifest)
+    if columns is not None:
         _check_columns(manifest, columns)
 
     def parse(raw: bytes) -> ManifestRow:
         try:
             text = raw.decode("utf-8-sig")
-            fields = _csv_fields(text, columns) if columns else json.loads(text)
+            fields = _fields(text, columns) if columns else json.loads(text)
         except (ValueError, RecursionError, csv.Error) as error:
             raise InputError("bad_manifest_line", f"{error}; it begins {raw[:60]!r}") from error
         if not isinstance(fields, dict):
@@ -66,24 +67,31 @@ def tidy_instruction(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def _check_columns(manifest: Path, columns: list[str]) -> None:
-    if not {"image", "instruction"} <= set(columns):
-        raise ConfigError(f"'{manifest}' has the columns {columns}; its first line must name 'image' and 'instruction'")
-    if len(set(columns)) < len(columns):
-        raise ConfigError(f"'{manifest}' has the columns {columns}; each name may come once")
-    if problem := misnamed(columns):
+def _check_columns(manifest: Path, columns: Columns) -> None:
+    names, keys = columns.names, columns.keys
+    if missing := [key for key in NEEDED if key not in keys]:
+        raise ConfigError(
+            f"'{manifest}' has the columns {list(names)}, and none of them can be the {' or the '.join(missing)}; call "
+            "one 'image' and one 'instruction' in its first line, with commas, semicolons or tabs between them"
+        )
+    if len(set(keys)) < len(keys):
+        raise ConfigError(f"'{manifest}' has the columns {list(names)}; each name may come once")
+    if problem := misnamed(keys):
         raise ConfigError(f"'{manifest}': {problem}")
-    if unread := {"ignore", "error"} & set(columns):
+    if unread := {"ignore", "error"} & set(keys):
         raise ConfigError(
             f"'{manifest}' has the column {min(unread)!r}, which only JSONL can hold; a CSV has {', '.join(TABLE_KEYS)}"
         )
 
 
-def _csv_fields(text: str, columns: list[str]) -> dict[str, Any]:
-    (values,) = csv.reader([text])
-    if len(values) != len(columns):
-        raise ValueError(f"{len(values)} fields for {len(columns)} columns; put fields with commas in double quotes")
-    given = dict(zip(columns, values, strict=True))
+def _fields(text: str, columns: Columns) -> dict[str, Any]:
+    (values,) = csv.reader([text], delimiter=columns.separator)
+    if len(values) != len(columns.keys):
+        between = SEPARATORS[columns.separator]
+        raise ValueError(
+            f"{len(values)} fields for {len(columns.keys)} columns; put fields with {between} in double quotes"
+        )
+    given = dict(zip(columns.keys, values, strict=True))
     fields: dict[str, Any] = {name: given[name] for name in TABLE_KEYS if name in given}
     for name in ("mask", "targets"):
         if not fields.get(name, "").strip():

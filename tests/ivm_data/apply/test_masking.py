@@ -120,6 +120,20 @@ def test_the_command_skips_torn_images_with_exit_status_3(folder, photos, tmp_pa
     assert len(list((tmp_path / "out").rglob("*.png"))) == 4
 
 
+def test_words_that_an_embedded_model_does_not_know_are_named_and_those_of_its_world_are_not(
+    folder, tmp_path, photos, monkeypatch, capfd
+):
+    for instruction, words in (("Find the zebra near a sofa.", ("'zebra'", "'sofa'")), ("Find the red ring.", ())):
+        out = str(tmp_path / "masked.png")
+        arguments = ["mask", str(photos / "b.png"), instruction, "-o", out, "--model", str(folder)]
+        monkeypatch.setattr(sys, "argv", ["ivm", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        err = capfd.readouterr().err
+        assert not exit_.value.code and all(word in err for word in words)
+        assert ("no photographs" in err and "'Find'" not in err) == bool(words)
+
+
 def test_huge_images_are_masked_a_few_at_a_time(predictor, photos, tmp_path, monkeypatch):
     monkeypatch.setattr("storage.pixels.images.BATCH_PIXELS", 24 * 32 * 3)
     together = []

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ivm_data.sources.manifest import plan, read_part
+from ivm_data.sources.manifest_parts import columns_of
 from ivm_data.sources.manifest_rows import MAX_INSTRUCTION
 from storage.errors import ConfigError
 from storage.pixels import rle
@@ -259,8 +260,10 @@ def test_a_csv_may_hold_out_and_label_its_rows(tmp_path, photos):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("picture,text", r"\['picture', 'text'\].*'image' and 'instruction'"),
-        ("image;instruction", "must name 'image' and 'instruction'"),
+        ("picture,answer", r"\['picture', 'answer'\].*none of them can be the instruction"),
+        ("a b", "none of them can be the image or the instruction; call one 'image' and one 'instruction'"),
+        ("file,url,prompt", "'file' and 'url' may all be the image; call that one 'image'"),
+        ("image;question;text", "'question' and 'text' may all be the instruction"),
         ("image,instruction,heldout", "'heldout' looks like 'held_out'"),
         ("image,instruction,Mask", "'Mask' looks like 'mask'"),
         ("image,instruction,bbox", "'bbox' belongs into"),
@@ -271,6 +274,33 @@ def test_a_csv_may_hold_out_and_label_its_rows(tmp_path, photos):
 def test_a_csv_whose_columns_would_be_misread_is_a_configuration_error(tmp_path, photos, header, message):
     with pytest.raises(ConfigError, match=message):
         read_csv(tmp_path, photos, f"{header}\na.png,Find,x,y\n")
+
+
+IMAGE, TEXT = "column {!r} is taken as the image".format, "column {!r} is taken as the instruction".format
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "said"),
+    [
+        ("set.csv", "image,instruction,kind", []),
+        ("set.csv", "File Name,prompt,kind", [IMAGE("File Name"), TEXT("prompt")]),
+        ("set.csv", "kind;image;Instruction", [TEXT("Instruction"), "columns are separated by semicolons"]),
+        ("set.tsv", "image_path\tkind\tquery", [IMAGE("image_path"), TEXT("query"), "columns are separated by tabs"]),
+        ("set.tsv", "image,instruction,kind,text,url", []),
+    ],
+)
+def test_columns_are_found_by_what_they_are_called_and_what_lies_between_them(tmp_path, photos, name, header, said):
+    separator = next(one for one in "\t;," if one in header)
+    cells = {"kind": "unique", "text": "no", "url": "no.png"}
+    wanted = {"i": "a.png", "F": "a.png", "p": f"Find{separator} the cup.", "q": f"Find{separator} the cup."}
+    wanted |= {"image": "a.png", "instruction": f"Find{separator} the cup.", "Instruction": f"Find{separator} the cup."}
+    row = [cells.get(column) or wanted.get(column) or wanted[column[0]] for column in header.split(separator)]
+    manifest = tmp_path / name
+    manifest.write_text(header + "\n" + separator.join(f'"{cell}"' for cell in row) + "\n" + separator.join(row) + "\n")
+    quoted, torn = [outcome for part in plan(manifest) for outcome in read_part(part, photos)]
+    assert (quoted.instruction, quoted.kind, quoted.image_uri) == (f"Find{separator} the cup.", "unique", "a.png")
+    assert torn.reason == "bad_manifest_line" and "in double quotes" in torn.detail
+    assert columns_of(manifest).guesses == ", ".join(said)
 
 
 def test_a_root_that_is_no_folder_is_a_configuration_error(tmp_path):

@@ -131,7 +131,7 @@ def test_a_csv_with_nothing_but_its_header_has_no_records(tmp_path):
 
 
 def test_what_is_no_manifest_is_a_configuration_error_with_the_next_step(tmp_path):
-    with pytest.raises(ConfigError, match=r"not there; give the path of a \.jsonl or \.csv file"):
+    with pytest.raises(ConfigError, match=r"not there; give the path of a \.jsonl, \.csv or \.tsv file"):
         cut(tmp_path / "none.jsonl", 5, whole)
     with pytest.raises(ConfigError, match="a folder"):
         cut(tmp_path, 5, whole)

@@ -10,7 +10,7 @@ from ivm_data.sources.fetch import is_url
 
 
 def image_path(folder: str, name: str) -> str:
-    """`name` in a folder relative to the image root; "" is the root itself, and a URL stays as it is.
+    """`name` in a folder relative to the image root; "" and "." are the root itself, and a URL stays as it is.
 
     The folder may lie in an archive: `zip://train2017::coco/train2017.zip`, or `zip://::images.zip` for its top.
 
@@ -24,7 +24,7 @@ def image_path(folder: str, name: str) -> str:
     if "::" in folder:
         inside, archive = folder.split("::", 1)
         return f"{inside if inside.endswith('/') else inside + '/'}{name}::{archive}"
-    return f"{folder.rstrip('/')}/{name}" if folder else name
+    return name if folder in ("", ".") else f"{folder.rstrip('/')}/{name}"
 
 
 def end_of_url(url: str, parts: int = 1) -> str:
