@@ -139,7 +139,7 @@ def _by_tasks(run: LabelingRun, concurrency: int) -> Generator[PartOutcome | Sus
     for part, future in in_flight(label_one, run, run.open_parts(), concurrency):
         outcome = future.result(raise_on_failure=False)
         if not isinstance(outcome, PartSummary | Suspect):
-            outcome = Failure(part.name, f"{type(outcome).__name__}: {outcome}")
+            outcome = Failure.of(part.name, outcome)
         yield outcome
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from storage import outputs
 from storage.outputs import Output, has_mark, is_marked, read_json
 
-FIGURE, MASK, REPORT = "ivm figure", "ivm mask", "ivm report"
+FIGURE, MASK, REPORT, STORY = "ivm figure", "ivm mask", "ivm report", "ivm explain"
 """Written into the files that these commands write."""
 
 _CHECKPOINT = {"README.md", "config.json", "discriminators.safetensors", "model.safetensors", "state", "tb"}
@@ -75,11 +75,14 @@ OUTPUTS = {
     ),
     "masks": Output("a folder of 'ivm mask'", lambda folder: is_marked(folder, MASK), folder=True),
     "mask": Output("an image of 'ivm mask'", lambda path: has_mark(path, MASK)),
-    "report": Output("a report of 'ivm report'", lambda path: has_mark(path, REPORT, _OLD_REPORT)),
+    "report": Output(
+        "a report of 'ivm report'", lambda path: has_mark(path, REPORT, _OLD_REPORT), endings=(".html", ".htm")
+    ),
+    "explain": Output("a picture of 'ivm explain'", lambda path: has_mark(path, STORY), endings=(".png",)),
     "figure": Output("a figure of 'ivm figure'", lambda path: has_mark(path, FIGURE)),
     "evaluate": Output("a table of 'ivm evaluate'", _is_scores),
     "vstar": Output("a table of 'ivm vstar'", _is_answers),
-    "calibrate": Output("a calibration of 'ivm calibrate'", _is_calibration),
+    "calibrate": Output("a calibration of 'ivm calibrate'", _is_calibration, endings=(".json",)),
     "manifest": Output("a manifest", None),
     "data set": Output("a data set", lambda _: True, folder=True),
 }

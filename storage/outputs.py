@@ -22,6 +22,9 @@ MARKER = ".ivm-output.json"
 CHECKPOINTS = "checkpoints"
 """The folder of a data set that holds outputs."""
 
+_OF_FILES = {".csv", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".md", ".parquet", ".pdf", ".png", ".svg", ".tsv"}
+"""Endings of files that are read or written here; a folder may have any other, as `run.2` has."""
+
 _OF_A_DATA_SET = {"labels", *layout.KINDS[2:], "manifests", "recipes", "snapshots", "trainings", ".compacting"}
 
 
@@ -34,11 +37,13 @@ class Output:
         is_ours: whether an existing file, or a folder that is not empty, is one; None where its contents do not
             show it, so that none is ever replaced.
         folder: it is a folder.
+        endings: of a file's name; empty where any will do.
     """
 
     what: str
     is_ours: Callable[[Path], bool] | None
     folder: bool = False
+    endings: tuple[str, ...] = ()
 
 
 def check(output: Output, out: Path, data: Path | None = None, inputs: Iterable[Path] = ()) -> None:
@@ -105,8 +110,21 @@ def _check_kind(output: Output, out: Path) -> None:
         raise ConfigError(f"'{out}' is a file; {output.what} is a folder, so give the path of one")
     if not output.folder and out.is_dir():
         raise ConfigError(f"'{out}' is a folder; {output.what} is a file, so give the path of one in it")
+    _check_ending(output, out)
     if file := next((folder for folder in out.parents if folder.is_file()), None):
         raise ConfigError(f"'{file}' is a file, so nothing can lie in it; give another path than '{out}'")
+
+
+def _check_ending(output: Output, out: Path) -> None:
+    """A folder is not called like a file, and a file as its kind is; a device such as /dev/stdout has no kind."""
+    ending = out.suffix.lower()
+    if output.folder and ending in _OF_FILES:
+        raise ConfigError(f"'{out}' is called like a file; {output.what} is a folder, so leave out the '{out.suffix}'")
+    if output.endings and ending not in output.endings and not (out.exists() and not out.is_file()):
+        endings = " or ".join(map(repr, output.endings))
+        raise ConfigError(
+            f"'{out}' does not end in {endings}, as {output.what} does; give '{out.stem}{output.endings[0]}'"
+        )
 
 
 def _check_apart(output: Output, out: Path, data: Path) -> None:

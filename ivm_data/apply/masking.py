@@ -65,7 +65,7 @@ def mask_frames(
         ConfigError: see `ivm_data.apply.frames.frames`; or `out` cannot be written to.
     """
     many = is_many(source)
-    _check_out(source, out, many)
+    check_out(source, out)
     if many:
         mark(out, MASK)
     done = MaskedFrames()
@@ -98,19 +98,32 @@ def _pixels(named: tuple[str, np.ndarray]) -> int:
     return int(named[1].shape[0] * named[1].shape[1])
 
 
-def _check_out(source: Path, out: Path, many: bool) -> None:
+def check_out(source: Path, out: Path) -> None:
+    """Refuse a path that cannot take the masked images of a source, before any work.
+
+    Raises:
+        ConfigError: a file for many images, a folder for one, or a name that ends as no image format does.
+    """
+    many = is_many(source)
     if many and (out.is_file() or out.resolve() == source.resolve()):
         raise ConfigError(f"'{out}' cannot take the images; for a folder or a video give another folder to write into")
     if not many and (out.is_dir() or not out.suffix):
         raise ConfigError(f"'{out}' is no name of an image file; for one image give one such as 'masked.png'")
+    if not many:
+        _form(out)
+
+
+def _form(path: Path) -> str:
+    """The image format that a file's ending names."""
+    form = Image.registered_extensions().get(path.suffix.lower(), "")
+    if form not in Image.SAVE:
+        raise ConfigError(f"'{path}' cannot be written: no image format ends in '{path.suffix}'; use .png or .jpg")
+    return form
 
 
 def _save(image_HWC: np.ndarray, path: Path, *, swept: bool) -> Path:
-    form = Image.registered_extensions().get(path.suffix.lower())
-    if form not in Image.SAVE:
-        raise ConfigError(f"'{path}' cannot be written: no image format ends in '{path.suffix}'; use .png or .jpg")
     facts = Image.Exif()
     facts[_SOFTWARE] = MASK
     with whole_file(path, swept=swept) as hidden:
-        Image.fromarray(image_HWC).save(hidden, form, exif=facts)
+        Image.fromarray(image_HWC).save(hidden, _form(path), exif=facts)
     return path

@@ -27,7 +27,7 @@ def main() -> None:
             line = str(error) if ours else of_the_machine(error, next(iter(sys.argv[1:]), ""))
             if line is None:
                 raise
-            fail(type(error).__name__, line)
+            fail(line)
             sys.exit(2)
 
 

@@ -19,7 +19,7 @@ from storage.display import escaped, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 OutputFormat = Literal["table", "csv", "json"]
 
@@ -32,9 +32,9 @@ def say(text: str, *, highlight: bool = True) -> None:
     _console.print(escaped(text), highlight=highlight, soft_wrap=True)
 
 
-def fail(kind: str, text: str) -> None:
+def fail(text: str) -> None:
     """One error on standard error, without a traceback."""
-    _print_error(Text("error:", "bold red"), f"{kind}: {text}")
+    _print_error(Text("error:", "bold red"), text)
 
 
 def warn(text: str) -> None:
@@ -99,6 +99,20 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=_errors,
     )
+
+
+class StageBars:
+    """A bar for each stage of a work; a stage that comes again has the total of that time, and none passes it."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """Bring a stage's bar up to date."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bar.add_task(stage, total=total)
+        self._bar.update(self._tasks[stage], completed=min(done, total), total=total)
 
 
 def _print_error(kind: Text, text: str) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from shlex import quote
+from typing import Annotated, Literal
 
 import typer
 
-from ivm_data.cli.console import progress_bar, say, warn
+from ivm_data.cli.console import StageBars, progress_bar, say, warn
 from ivm_data.cli.labels import BAD_INPUT_STATUS
 from ivm_data.cli.options import BaseModels, DataFolder, parse_base_models, parse_changes
 from ivm_model.how import How
 
-if TYPE_CHECKING:
-    from rich.progress import TaskID
+AFTER_TRAINING = """Next:
+  ivm mask PHOTO "INSTRUCTION" --model {model} -o masked.png
+  ivm app --model {model}
+  ivm evaluate --manifest MANIFEST --on model:{model} -o scores.md"""
+"""What to do with a trained model."""
 
 
 def train(
@@ -36,16 +40,10 @@ def train(
     from ivm_model.train.trainer import train_dwsl
 
     with progress_bar() as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
-
-        train_dwsl(train_config(data, out, parse_changes(changes), recipe), advance)
+        train_dwsl(train_config(data, out, parse_changes(changes), recipe), StageBars(bar).show)
     if is_first_process():
         say((out / "README.md").read_text(), highlight=False)
+        say(AFTER_TRAINING.format(model=quote(str(out))), highlight=False)
 
 
 def convert(
@@ -91,13 +89,14 @@ def mask(
     The release's own weights: `ivm mask photo.jpg "the red ring" --model IVM-V1.0.bin --set lmm=DIR --set sam=DIR`.
     """
     from ivm_data.apply.frames import count, is_many
-    from ivm_data.apply.masking import mask_frames, not_known
+    from ivm_data.apply.masking import check_out, mask_frames, not_known
     from ivm_data.outputs import check
     from ivm_model.predictor import Predictor
 
     total = count(source)
     out = out or Path(f"{source.stem}-masked" if is_many(source) else f"{source.stem}-masked.png")
     check("masks" if is_many(source) else "mask", out, inputs=[source])
+    check_out(source, out)
     predictor = Predictor.from_pretrained(model, device=device, **parse_base_models(changes))
     if unknown := not_known(predictor, instruction):
         warn(unknown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from storage.errors import IvmError, TransientError
 from storage.records import PartResult
 
 
@@ -50,6 +51,12 @@ class Failure:
     part: str
     why: str
     may_pass: bool = False
+
+    @classmethod
+    def of(cls, part: str, error: BaseException) -> Failure:
+        """A part that an error ended: the engine's own errors are sentences, others need their class to be read."""
+        why = str(error) if isinstance(error, IvmError) else f"{type(error).__name__}: {error}"
+        return cls(part, why, isinstance(error, TransientError))
 
 
 PartOutcome = PartSummary | Failure

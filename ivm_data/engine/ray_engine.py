@@ -33,7 +33,7 @@ from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.registry import unload
 from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.stages.stage import Draft
-from storage.errors import ConfigError, IvmError, TransientError
+from storage.errors import ConfigError, IvmError
 from storage.extras import extra
 from storage.records import Input, Rejection, Sample
 
@@ -224,9 +224,7 @@ class StageActor:
             if isinstance(content, ManifestPart | _Work):
                 content = self._advance(content)
         except Exception as error:
-            may_pass = isinstance(error, TransientError)
-            part = content.name if isinstance(content, ManifestPart) else content.planned
-            content = Failure(part, f"{type(error).__name__}: {error}", may_pass)
+            content = Failure.of(content.name if isinstance(content, ManifestPart) else content.planned, error)
         return _row(content)
 
     def _advance(self, content: ManifestPart | _Work) -> _Work | PartSummary | Suspect:

@@ -26,25 +26,29 @@ def contact_sheet(catalog: Catalog, recipe: str, each: int = 3) -> np.ndarray | 
     return draw(shown) if shown else None
 
 
-def draw(shown: Sequence[Thumbnail]) -> np.ndarray:
-    """At least one thumbnail, each with its panels in a row, `COLUMNS` beside each other on white; HWC uint8 RGB."""
-    cells = [_cell(thumbnail) for thumbnail in shown]
+def draw(shown: Sequence[Thumbnail], side: int = SIDE) -> np.ndarray:
+    """At least one thumbnail, each with its panels in a row, `COLUMNS` beside each other on white; HWC uint8 RGB.
+
+    Args:
+        side: of a panel, pixels.
+    """
+    cells = [_cell(thumbnail, side) for thumbnail in shown]
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % COLUMNS)
     rows = [np.concatenate(cells[i : i + COLUMNS], axis=1) for i in range(0, len(cells), COLUMNS)]
     return np.concatenate(rows, axis=0)
 
 
-def _cell(thumbnail: Thumbnail) -> np.ndarray:
-    panels_HWC = np.concatenate([_square(image_HWC) for image_HWC in thumbnail.images], axis=1)
+def _cell(thumbnail: Thumbnail, side: int) -> np.ndarray:
+    panels_HWC = np.concatenate([_square(image_HWC, side) for image_HWC in thumbnail.images], axis=1)
     return np.concatenate([_caption(thumbnail, panels_HWC.shape[1]), panels_HWC], axis=0)
 
 
-def _square(image_HWC: np.ndarray) -> np.ndarray:
+def _square(image_HWC: np.ndarray, side: int) -> np.ndarray:
     """The whole image, centred on a white square with a narrow border."""
-    scale = (SIDE - 4) / max(image_HWC.shape[:2])
-    h, w = (max(1, round(side * scale)) for side in image_HWC.shape[:2])
-    square_HWC = np.full((SIDE, SIDE, 3), 255, np.uint8)
-    top, left = (SIDE - h) // 2, (SIDE - w) // 2
+    scale = (side - 4) / max(image_HWC.shape[:2])
+    h, w = (max(1, round(length * scale)) for length in image_HWC.shape[:2])
+    square_HWC = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - h) // 2, (side - w) // 2
     square_HWC[top : top + h, left : left + w] = cv2.resize(image_HWC, (w, h), interpolation=cv2.INTER_AREA)
     return square_HWC
 

@@ -78,12 +78,12 @@ def data_uri(image_HWC: np.ndarray) -> str:
 
 
 def _images(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    image_HWC = _shrink(decode(row["image"]))
+    image_HWC = shrunk(decode(row["image"]))
     size = image_HWC.shape[:2]
-    mask_HW = _shrink(_mask(row, row["mask"]).astype(np.float32), size)
+    mask_HW = shrunk(_mask(row, row["mask"]).astype(np.float32), size)
     kept_HWC = keep_only(image_HWC, mask_HW, dim=0.88)
     if row["human_mask"] is not None:
-        _outline(kept_HWC, _shrink(_mask(row, row["human_mask"]).astype(np.float32), size))
+        _outline(kept_HWC, shrunk(_mask(row, row["human_mask"]).astype(np.float32), size))
     return image_HWC, _heat(image_HWC, _heatmap(row, size)), kept_HWC
 
 
@@ -91,7 +91,7 @@ def _heatmap(row: dict[str, Any], size: tuple[int, ...]) -> np.ndarray:
     if not row["proposals"]:
         return np.zeros(size, np.float32)
     masks = [Rle(row["height"], row["width"], counts) for counts in row["proposal_masks"]]
-    return _shrink(rle.vote(masks, [proposal["score"] for proposal in row["proposals"]]), size)
+    return shrunk(rle.vote(masks, [proposal["score"] for proposal in row["proposals"]]), size)
 
 
 def _heat(image_HWC: np.ndarray, heatmap_HW: np.ndarray) -> np.ndarray:
@@ -109,7 +109,8 @@ def _outline(image_HWC: np.ndarray, mask_HW: np.ndarray) -> None:
     cv2.drawContours(image_HWC, contours, -1, HUMAN, max(1, round(max(mask_HW.shape) / 128)), cv2.LINE_AA)
 
 
-def _shrink(array: np.ndarray, size: Sequence[int] | None = None) -> np.ndarray:
+def shrunk(array: np.ndarray, size: Sequence[int] | None = None) -> np.ndarray:
+    """An image or a float mask of at most `SIDE` pixels, or of a size (height, width)."""
     scale = min(1.0, SIDE / max(array.shape[:2]))
     height, width = size or (max(1, round(array.shape[0] * scale)), max(1, round(array.shape[1] * scale)))
     return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)

@@ -39,6 +39,15 @@ def obeyed(text):
     return [sign for sign in text if sign in "\x1b\x07\r\u202e"]
 
 
+def test_a_stage_that_comes_again_with_more_to_do_never_passes_its_end():
+    with console.progress_bar() as bar:
+        bars = console.StageBars(bar)
+        for done, total in ((3, 3), (1, 9), (9, 9), (11, 10)):
+            bars.show("features", done, total)
+            (task,) = bar.tasks
+            assert task.percentage <= 100 and (task.completed, task.total) == (min(done, total), total)
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_every_way_to_print_shows_hostile_text_as_it_is(text, capfd):
     shown = (
@@ -46,10 +55,10 @@ def test_every_way_to_print_shows_hostile_text_as_it_is(text, capfd):
     )
     console.say(text)
     console.warn(text)
-    console.fail("ConfigError", text)
+    console.fail(text)
     out, err = capfd.readouterr()
     assert out == f"{shown}\n"
-    assert err == f"warning: {shown}\nerror: ConfigError: {shown}\n"
+    assert err == f"warning: {shown}\nerror: {shown}\n"
     console.show([text, "b"], [(text, 1)], title=text)
     with console.progress_bar() as bar:
         bar.add_task(text, total=1)

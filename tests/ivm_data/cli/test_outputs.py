@@ -26,6 +26,7 @@ FOLDERS = {
 }
 FILES = {
     "report": ("--data", "data", "--out", "mine.html"),
+    "explain": ("3f9c", "--data", "data", "--out", "mine.png"),
     "figure": ("area", "--data", "data", "--out", "mine.svg"),
     "calibrate": ("--data", "data", "--out", "mine.json"),
     "evaluate": ("--manifest", "m.jsonl", "--on", "recipe:demo", "--out", "mine.md"),
@@ -92,6 +93,31 @@ def test_a_file_of_somebody_is_left_as_it_is(ivm, tmp_path, command):
     before = files(tmp_path)
     status, error = ivm(*command.split(), *FILES[command])
     assert status == 2 and f"'{out}' is there and" in error and "Traceback" not in error
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("report", "--data", "data", "-o", "report.png"), "does not end in '.html' or '.htm'"),
+        (("report", "--data", "data", "-o", "report"), "give 'report.html'"),
+        (("report", "--data", "data", "-o", "photos"), "'photos' is a folder; a report of 'ivm report' is a file"),
+        (("calibrate", "--data", "data", "--out", "c.html"), "does not end in '.json'"),
+        (("explain", "3f9c", "--data", "data", "-o", "story.jpg"), "give 'story.png'"),
+        (("mask", "photos/a.png", "the ring", "--model", "no-model", "-o", "masked.html"), "use .png or .jpg"),
+        (("mask", "photos/a.png", "the ring", "--model", "no-model", "-o", "masked"), "no name of an image file"),
+        (("mask", "photos", "the ring", "--model", "no-model", "-o", "masked.png"), "leave out the '.png'"),
+        (("train", "--data", "data", "--out", "model.json"), "is called like a file; a checkpoint of 'ivm train'"),
+        (("label", "--manifest", "m.jsonl", "--out", "labels.csv"), "a data set is a folder, so leave out the '.csv'"),
+        (("world", "world.html"), "is called like a file; a world"),
+        (("export", "coco", "--data", "data", "--out", "coco.json"), "is called like a file"),
+    ],
+)
+def test_a_name_that_ends_like_something_else_is_refused(ivm, tmp_path, arguments, message):
+    (tmp_path / "data").mkdir()
+    before = files(tmp_path)
+    status, error = ivm(*arguments)
+    assert status == 2 and message in error and "Error" not in error
     assert files(tmp_path) == before
 
 
