@@ -11,19 +11,36 @@ import torch
 
 from ivm_data.experts.lmms import prompts
 from ivm_data.experts.lmms.request_line import format_line
-from ivm_data.worlds.grammar import KINDS, WorldPair, compose
+from ivm_data.worlds.grammar import KINDS, MORE_KINDS, WorldPair, compose
 from ivm_data.worlds.phrases import Description, parse
-from ivm_data.worlds.scene import ATTRIBUTES, HELD_OUT, Scene
-from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, OBJECT_LEVEL, corrupted_outline, imperfect, other_things, union
+from ivm_data.worlds.scene import ATTRIBUTES, Scene
+from ivm_data.zoo.training.lmm_colours import recoloured
+from ivm_data.zoo.training.lmm_masks import (
+    CORRUPTIONS,
+    OBJECT_LEVEL,
+    bare_box,
+    box_around,
+    corrupted_outline,
+    imperfect,
+    jittered,
+    other_things,
+    union,
+)
 from ivm_data.zoo.training.lmm_model import Size
+from ivm_data.zoo.training.lmm_phrases import STRANGE_SHARE, describe, noun, renamed, varied, would_deny
 from ivm_data.zoo.training.schedule import normalise
 from ivm_model.masking import complement, crop_box, keep_only
-from storage.records import Box
-from storage.request import Request
+from storage.request import EXCEPT, OR
 
-PAIRS_PER_KIND = 3
+PAIRS_PER_KIND = {**dict.fromkeys(KINDS, 2), **dict.fromkeys(MORE_KINDS, 1)}
+FREE_SHARE = 0.4
+"""Of the instructions of the first kinds, said in the freer styles."""
+MORE_WEIGHT = 0.5
+"""Of each further kind, beside the first ones, in what VERIFY and COMPLEMENT ask."""
 ASKS = 4
 """Questions for one image."""
+FALSE_SHARE = 0.3
+"""Of whole images and crops, in false colours, where no colour is asked about."""
 GONE, STILL_THERE = 0.15, 0.5
 """Shares of a thing's visible pixels: at most, at least; between lies no label."""
 
@@ -44,6 +61,7 @@ class SceneView:
     Attributes:
         instance_HW: uint8, 0 for background, i + 1 for `things[i]`; of the image's size.
         kept_HW: bool, pixels at full contrast, for views that VERIFY is asked of; else None.
+        recoloured: the image is in false colours, which have no names.
     """
 
     image_HWC: np.ndarray
@@ -51,61 +69,76 @@ class SceneView:
     instance_HW: np.ndarray
     asks: tuple[Ask, ...]
     kept_HW: np.ndarray | None = None
+    recoloured: bool = False
 
 
 def pool(scene: Scene, rng: np.random.Generator) -> list[WorldPair]:
     """A few instructions of every kind that the scene offers."""
-    pairs = (compose(scene, kind, rng) for kind in KINDS for _ in range(PAIRS_PER_KIND))
+    pairs = (
+        compose(scene, kind, rng, free=bool(rng.random() < FREE_SHARE))
+        for kind, count in PAIRS_PER_KIND.items()
+        for _ in range(count)
+    )
     return list({pair.instruction: pair for pair in pairs if pair is not None}.values())
 
 
-def request_of(pair: WorldPair) -> Request:
-    """The rewrite that the rewriter should give for a pair."""
-    return Request.of(pair.phrases, pair.anchor, pair.relation, pair.quantity)
-
-
-def rewrite_ask(pair: WorldPair) -> Ask:
-    """Instruction -> the line that `read_request` reads."""
-    return Ask(prompts.REWRITE.format(instruction=pair.instruction), format_line(request_of(pair)), "rewrite")
+def rewrite_ask(pair: WorldPair, rng: np.random.Generator | None = None) -> Ask:
+    """Instruction -> the line that `request_line` reads; given random numbers, now and then `renamed`."""
+    instruction, line = pair.instruction, format_line(pair.request)
+    if rng is not None and rng.random() < STRANGE_SHARE:
+        instruction, line = renamed(instruction, line, rng)
+    return Ask(prompts.REWRITE.format(instruction=instruction), line, "rewrite")
 
 
 def full_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
-    """The whole image: open questions and presence."""
-    asks = [_presence_ask(scene, rng) for _ in range(2)]
-    asks += [_open_ask(pair, "qa/full") for pair in _some(_answerable(pairs), 2, rng)]
-    return SceneView(scene.image_HWC, scene, instances(scene), tuple(asks))
+    """The whole image: open questions and presence; presence alone where its colours are false."""
+    false = rng.random() < FALSE_SHARE
+    asks = [_presence_ask(scene, rng, not false) for _ in range(3)]
+    labels_HW = instances(scene)
+    if false:
+        image_HWC = recoloured(scene.image_HWC, labels_HW, scene, rng)
+        return SceneView(image_HWC, scene, labels_HW, tuple(asks), recoloured=True)
+    asks += [Ask(pair.instruction, pair.answer, "qa/full") for pair in _some(_answerable(pairs), 1, rng)]
+    return SceneView(scene.image_HWC, scene, labels_HW, tuple(asks))
 
 
 def candidate_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
     """A crop around one thing's box, drawn a little wrong, or now and then around bare background."""
     labels_HW = instances(scene)
     target = int(rng.integers(len(scene.things)))
-    box = _jittered(scene.things[target].box, rng)
-    if rng.random() < 0.1 and (bare := _bare_box(labels_HW, rng)) is not None:
+    box = jittered(scene.things[target].box, rng)
+    if rng.random() < 0.1 and (bare := bare_box(labels_HW, rng)) is not None:
         target, box = -1, bare
     context = prompts.CANDIDATE_CONTEXT + rng.uniform(-0.1, 0.1)
-    asks = tuple(_candidate_ask(scene, target, rng) for _ in range(ASKS))
-    if target >= 0:
+    false = rng.random() < FALSE_SHARE
+    asks = tuple(_candidate_ask(scene, target, rng, not false) for _ in range(ASKS))
+    if target >= 0 and not false:
         asks += (_naming_ask(scene, target),)
-    image_HWC = crop_box(scene.image_HWC, box, context)
-    return SceneView(
-        image_HWC, scene, crop_box(np.repeat(labels_HW[..., None], 3, 2), box, context, fill=0)[..., 0], asks
-    )
+    shown_HWC = recoloured(scene.image_HWC, labels_HW, scene, rng) if false else scene.image_HWC
+    image_HWC = crop_box(shown_HWC, box, context)
+    labels_HW = crop_box(np.repeat(labels_HW[..., None], 3, 2), box, context, fill=0)[..., 0]
+    return SceneView(image_HWC, scene, labels_HW, asks, recoloured=false)
 
 
 def verify_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
     """The image dimmed outside a right or a wrong mask: is the mask what the instruction needs?"""
     main = _of_any_kind(pairs, rng)
     corruption = "" if rng.random() < 0.5 else str(rng.choice(CORRUPTIONS))
-    kept, mask_HW = corrupted(scene, main.targets, corruption, rng)
-    asks = [verify_ask(main, kept)]
-    asks += [verify_ask(pair, kept) for pair in _some([p for p in pairs if kept == set(p.targets)], 2, rng)]
-    asks += [verify_ask(pair, kept) for pair in _some([p for p in pairs if kept != set(p.targets)], 2, rng)]
-    return dimmed_view(scene, mask_HW, tuple(dict.fromkeys(asks))[:ASKS])
+    if main.whole and not corruption:
+        kept, mask_HW = None, main.mask_HW(scene)
+    else:
+        targets = main.targets or ((int(rng.integers(len(scene.things))),) if main.whole else ())
+        kept, mask_HW = corrupted(scene, targets, corruption, rng)
+    whole = bool(mask_HW.all())
+    right = [pair for pair in pairs if is_right(pair, kept, whole)]
+    wrong = [pair for pair in pairs if not is_right(pair, kept, whole)]
+    asked = dict.fromkeys([main, *_some(right, 2, rng), *_some(wrong, 2, rng)])
+    return dimmed_view(scene, mask_HW, tuple(verify_ask(pair, kept, whole) for pair in asked)[:ASKS])
 
 
 def complement_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
     """The image without a mask's pixels: is a target still there?"""
+    pairs = [pair for pair in pairs if not pair.whole]
     main = _of_any_kind(pairs, rng)
     corruption = "" if rng.random() < 0.5 else str(rng.choice(CORRUPTIONS[:-1]))
     _, mask_HW = corrupted(scene, main.targets, corruption, rng)
@@ -127,24 +160,25 @@ def masked_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) 
         labels_HW = crop_box(np.repeat(labels_HW[..., None], 3, 2), box, fill=0)[..., 0]
     job = "qa/masked+crop" if cropped else "qa/masked"
     asked = [pair for pair in _answerable(pairs) if set(pair.targets) == set(main.targets)]
-    return SceneView(image_HWC, scene, labels_HW, tuple(_open_ask(pair, job) for pair in asked[:ASKS]))
+    return SceneView(
+        image_HWC, scene, labels_HW, tuple(Ask(pair.instruction, pair.answer, job) for pair in asked[:ASKS])
+    )
 
 
 Draw = Callable[[Scene, list[WorldPair], np.random.Generator], SceneView]
 SHARES: dict[Draw, float] = {
-    full_view: 0.22,
-    verify_view: 0.32,
-    complement_view: 0.12,
-    candidate_view: 0.2,
-    masked_view: 0.14,
+    full_view: 0.26,
+    verify_view: 0.3,
+    complement_view: 0.1,
+    candidate_view: 0.22,
+    masked_view: 0.12,
 }
 """Each kind of view with its share of the training."""
 
 
 def pixels(views: Sequence[SceneView], size: Size) -> torch.Tensor:
     """(B, 3, image, image) normalised."""
-    side = (size.image, size.image)
-    return normalise(np.stack([cv2.resize(view.image_HWC, side, interpolation=cv2.INTER_LINEAR) for view in views]))
+    return normalise(np.stack([cv2.resize(view.image_HWC, (size.image, size.image)) for view in views]))
 
 
 def dimmed_view(scene: Scene, mask_HW: np.ndarray, asks: tuple[Ask, ...] = ()) -> SceneView:
@@ -172,21 +206,32 @@ def corrupted(
     return (kept, imperfect(union(scene, kept), rng)) if kept else (None, np.zeros_like(truth_HW))
 
 
-def verify_ask(pair: WorldPair, kept: set[int] | None) -> Ask:
-    """Yes if exactly the targets are kept; `kept` is None for a corrupted outline."""
-    right = bool(pair.targets) and kept == set(pair.targets)
+def is_right(pair: WorldPair, kept: set[int] | None, whole: bool = False) -> bool:
+    """Whether a mask is what an instruction needs.
+
+    Args:
+        kept: the things that the mask keeps; None for a corrupted outline.
+        whole: it keeps everything.
+    """
+    return whole if pair.whole else bool(pair.targets) and kept == set(pair.targets)
+
+
+def verify_ask(pair: WorldPair, kept: set[int] | None, whole: bool = False) -> Ask:
+    """Yes where `is_right`."""
+    right = is_right(pair, kept, whole)
     return Ask(prompts.VERIFY.format(instruction=pair.instruction), _yes(right), f"verify/{pair.kind}")
 
 
 def complement_ask(scene: Scene, pair: WorldPair, removed_HW: np.ndarray) -> Ask | None:
     """Yes if a target is still there; None where one is half removed, or the anchor is."""
-    anchors = [i for i, thing in enumerate(scene.things) if pair.anchor and parse(pair.anchor).fits(thing)]
+    named = [parse(one.expression) for one in pair.request.things if one.of >= 0 and one.relation not in (EXCEPT, OR)]
+    anchors = [i for i, thing in enumerate(scene.things) if any(anchor.fits(thing) for anchor in named)]
     left = [_left(scene, i, removed_HW) for i in pair.targets]
     if any(_left(scene, i, removed_HW) < STILL_THERE for i in anchors):
         return None
     if any(GONE < share < STILL_THERE for share in left):
         return None
-    question = prompts.COMPLEMENT.format(phrases=prompts.wanted(request_of(pair)))
+    question = prompts.COMPLEMENT.format(phrases=prompts.wanted(pair.request))
     return Ask(question, _yes(any(share >= STILL_THERE for share in left)), f"complement/{pair.kind}")
 
 
@@ -198,27 +243,24 @@ def instances(scene: Scene) -> np.ndarray:
     return labels_HW
 
 
-def box_around(mask_HW: np.ndarray) -> Box:
-    """Tight box of a mask that is not empty."""
-    rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
-    return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-
-
-def _presence_ask(scene: Scene, rng: np.random.Generator) -> Ask:
-    description = _description(scene, int(rng.integers(len(scene.things))), rng)
+def _presence_ask(scene: Scene, rng: np.random.Generator, coloured: bool) -> Ask:
+    description = describe(scene, int(rng.integers(len(scene.things))), rng, coloured)
     if rng.random() < 0.6:
-        description = _varied(description, rng)
+        description = varied(description, rng)
     there = any(description.fits(thing) for thing in scene.things)
-    return Ask(prompts.PRESENCE.format(phrase=description.text(_noun(rng))), _yes(there), "presence")
+    return Ask(prompts.PRESENCE.format(phrase=description.text(noun(rng))), _yes(there), "presence")
 
 
-def _candidate_ask(scene: Scene, target: int, rng: np.random.Generator) -> Ask:
-    about = target if target >= 0 and rng.random() < 0.8 else int(rng.integers(len(scene.things)))
-    description = _description(scene, about, rng)
-    if rng.random() < 0.5:
-        description = _varied(description, rng)
-    right = target >= 0 and description.fits(scene.things[target])
-    return Ask(prompts.CANDIDATE.format(phrase=description.text(_noun(rng))), _yes(right), "candidate")
+def _candidate_ask(scene: Scene, target: int, rng: np.random.Generator, coloured: bool) -> Ask:
+    """Is the crop's thing so? No held-out combination is denied, whether it is named or shown with a word changed."""
+    while True:
+        about = target if target >= 0 and rng.random() < 0.8 else int(rng.integers(len(scene.things)))
+        description = describe(scene, about, rng, coloured)
+        if rng.random() < 0.5:
+            description = varied(description, rng)
+        if target < 0 or not coloured or not would_deny(description, scene.things[target]):
+            right = target >= 0 and description.fits(scene.things[target])
+            return Ask(prompts.CANDIDATE.format(phrase=description.text(noun(rng))), _yes(right), "candidate")
 
 
 def _naming_ask(scene: Scene, target: int) -> Ask:
@@ -228,38 +270,15 @@ def _naming_ask(scene: Scene, target: int) -> Ask:
     return Ask("What is this?", words, "name")
 
 
-def _open_ask(pair: WorldPair, job: str) -> Ask:
-    return Ask(pair.instruction, pair.answer, job)
-
-
-def _description(scene: Scene, index: int, rng: np.random.Generator) -> Description:
-    """A random part of what can be said of a thing; one or two words are likelier than more."""
-    given = rng.permutation(list(ATTRIBUTES))[: rng.choice(range(1, 5), p=(0.45, 0.3, 0.15, 0.1))]
-    return Description(**{name: getattr(scene.things[index], name) for name in given.tolist()})
-
-
-def _varied(description: Description, rng: np.random.Generator) -> Description:
-    """One word changed; never a held-out combination, which training must not learn to deny."""
-    while True:
-        name = str(rng.choice(description.given))
-        varied = description._replace(**{name: str(rng.choice(ATTRIBUTES[name]))})
-        if varied != description and (varied.colour, varied.shape) not in HELD_OUT:
-            return varied
-
-
-def _noun(rng: np.random.Generator) -> str:
-    return "thing" if rng.random() < 0.5 else "object"
-
-
 def _left(scene: Scene, index: int, removed_HW: np.ndarray) -> float:
     mask_HW = scene.things[index].mask_HW
     return float(np.count_nonzero(mask_HW & ~removed_HW) / np.count_nonzero(mask_HW))
 
 
 def _of_any_kind(pairs: list[WorldPair], rng: np.random.Generator) -> WorldPair:
-    """Every kind is as likely as any other, absent half as much."""
+    """Each of the first kinds is as likely as any other, absent half as much."""
     kinds = sorted({pair.kind for pair in pairs})
-    weights = np.array([0.5 if kind == "absent" else 1.0 for kind in kinds])
+    weights = np.array([MORE_WEIGHT if kind in ("absent", *MORE_KINDS) else 1.0 for kind in kinds])
     kind = rng.choice(kinds, p=weights / weights.sum())
     return _some([pair for pair in pairs if pair.kind == kind], 1, rng)[0]
 
@@ -270,22 +289,6 @@ def _answerable(pairs: list[WorldPair]) -> list[WorldPair]:
 
 def _some(pairs: list[WorldPair], count: int, rng: np.random.Generator) -> list[WorldPair]:
     return [pairs[i] for i in rng.permutation(len(pairs))[:count]]
-
-
-def _jittered(box: Box, rng: np.random.Generator, share: float = 0.08) -> Box:
-    width, height = box.x1 - box.x0, box.y1 - box.y0
-    dx0, dx1 = rng.normal(0, share * width, 2)
-    dy0, dy1 = rng.normal(0, share * height, 2)
-    return Box(box.x0 + dx0, box.y0 + dy0, max(box.x1 + dx1, box.x0 + dx0 + 4), max(box.y1 + dy1, box.y0 + dy0 + 4))
-
-
-def _bare_box(labels_HW: np.ndarray, rng: np.random.Generator) -> Box | None:
-    side = int(rng.integers(14, 40))
-    for _ in range(5):
-        y, x = (int(rng.integers(0, size - side)) for size in labels_HW.shape)
-        if not labels_HW[y : y + side, x : x + side].any():
-            return Box(x, y, x + side, y + side)
-    return None
 
 
 def _yes(right: bool) -> str:

@@ -1,19 +1,30 @@
 """What the embedded LMM is taught, and that a training ends in a checkpoint."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
+from ivm_data.experts.lmms.request_line import format_line
 from ivm_data.experts.lmms.request_reader import read_request
-from ivm_data.worlds.grammar import KINDS, vocabulary
-from ivm_data.worlds.scene import draw_scene
+from ivm_data.worlds.grammar import ALL_KINDS, vocabulary
+from ivm_data.worlds.phrases import Description
+from ivm_data.worlds.scene import COLOURS, HELD_OUT, RGB, SHAPES, draw_scene
 from ivm_data.zoo.training import lmm, lmm_views
+from ivm_data.zoo.training.lmm_colours import GREY
+from ivm_data.zoo.training.lmm_learner import Learner
 from ivm_data.zoo.training.lmm_masks import CORRUPTED_IOU, CORRUPTIONS, GOOD_IOU, imperfect, union
-from ivm_data.zoo.training.lmm_model import Size, build_model, build_processor
+from ivm_data.zoo.training.lmm_model import Size, build_model, build_processor, go_on
 from ivm_data.zoo.training.lmm_packs import Packer
 from ivm_data.zoo.training.lmm_patches import IGNORED, Patches
-from ivm_data.zoo.training.lmm_tower import WAYS, DenseHeads, draw_look
+from ivm_data.zoo.training.lmm_phrases import STRANGE, renamed, would_deny
+from ivm_data.zoo.training.lmm_tower import WAYS, DenseHeads, draw_look, in_false_colours, unshown
+from ivm_data.zoo.training.lmm_views import SceneView
 from ivm_model.metrics.mask_scores import overlap
 from storage.errors import ConfigError
 
@@ -48,7 +59,8 @@ def test_no_question_or_answer_holds_an_unknown_word(drawn):
 def test_the_taught_rewrite_is_read_back_as_the_truth(drawn):
     for _, pairs in drawn:
         for pair in pairs:
-            assert read_request(lmm_views.rewrite_ask(pair).answer).things == lmm_views.request_of(pair).things
+            line = lmm_views.rewrite_ask(pair).answer
+            assert format_line(read_request(line)) == format_line(pair.request) == line
 
 
 def test_an_imperfect_mask_stays_right(drawn):
@@ -79,6 +91,19 @@ def test_a_right_mask_is_taught_as_right_for_every_kind_that_has_targets(drawn):
             assert lmm_views.verify_ask(pair, kept).answer == "yes"
 
 
+def test_only_the_whole_image_is_right_for_what_needs_all_of_it(drawn):
+    rng, seen = np.random.default_rng(11), set()
+    for scene, pairs in drawn * 20:
+        view = lmm_views.verify_view(scene, pairs, rng)
+        for ask in view.asks:
+            if ask.job == "verify/whole_image":
+                assert ask.answer == ("yes" if view.kept_HW.all() else "no")
+                seen.add(ask.answer)
+            elif view.kept_HW.all():
+                assert ask.answer == "no"
+    assert seen == {"yes", "no"}
+
+
 def test_a_complement_shows_the_target_only_if_it_was_left_out(drawn):
     for scene, pairs in drawn:
         for pair in (pair for pair in pairs if pair.targets):
@@ -91,15 +116,15 @@ def test_both_answers_are_taught_for_every_kind(drawn):
     rng = np.random.default_rng(5)
     asks = {
         (ask.job, ask.answer)
-        for _ in range(6)
+        for _ in range(12)
         for scene, pairs in drawn
         for draw in (lmm_views.verify_view, lmm_views.complement_view)
         for ask in draw(scene, pairs, rng).asks
     }
-    for kind in KINDS:
-        assert (f"verify/{kind}", "no") in asks and (f"complement/{kind}", "no") in asks
-        if kind != "absent":
-            assert (f"verify/{kind}", "yes") in asks and (f"complement/{kind}", "yes") in asks
+    for kind in ALL_KINDS:
+        assert (f"verify/{kind}", "no") in asks and ((f"verify/{kind}", "yes") in asks) == (kind != "absent")
+        assert ((f"complement/{kind}", "no") in asks) == (kind != "whole_image")
+        assert ((f"complement/{kind}", "yes") in asks) == (kind not in ("absent", "whole_image"))
 
 
 def test_a_packed_question_is_answered_as_if_it_were_asked_alone(drawn):
@@ -109,6 +134,7 @@ def test_a_packed_question_is_answered_as_if_it_were_asked_alone(drawn):
     llava = build_model(size, processor.tokenizer).eval()
     packer = Packer(processor, size)
     view = views(drawn, lmm_views.verify_view)[0]
+    view = replace(view, asks=view.asks[:2])  # as many as surely fit
     rewrite = lmm_views.rewrite_ask(drawn[0][1][0])
     pack = packer.pack([view], [[rewrite]])
     with torch.inference_mode():
@@ -164,7 +190,107 @@ def test_the_tower_learns_to_name_what_patches_show(drawn):
     assert losses[-1] < 0.7 * losses[0] and seen.right["colour"] > 0.5
 
 
-@pytest.mark.parametrize("changes", [{"batch": 0}, {"steps": 0}, {"tower_steps": 0}])
+def test_a_recoloured_view_keeps_its_things_and_asks_for_no_colour(drawn):
+    size, rng = Size(), np.random.default_rng(9)
+    for scene, _ in drawn:
+        view = SceneView(scene.image_HWC, scene, lmm_views.instances(scene), ())
+        other = in_false_colours(view, rng)
+        plain, false = (Patches.of([one], size).word_BPH[0].numpy() for one in (view, other))
+        there = plain[:, 0] > 0
+        np.testing.assert_array_equal(false[:, [0, 1, 3]], plain[:, [0, 1, 3]])
+        assert (false[there, 2] == IGNORED).all() and (false[~there, 2] == 0).all()
+        assert np.abs(other.image_HWC.astype(int) - view.image_HWC).mean() > 5
+
+
+def test_nothing_recoloured_comes_near_a_colour_that_is_held_out_for_its_shape(drawn):
+    rng, named = np.random.default_rng(10), np.array(list(RGB.values()), float)
+    for scene, _ in drawn:
+        view = SceneView(scene.image_HWC, scene, lmm_views.instances(scene), ())
+        for _ in range(5):
+            other = in_false_colours(view, rng)
+            if np.ptp(other.image_HWC, axis=-1).max() == 0:
+                assert other.image_HWC.max() <= GREY[1]
+                continue
+            for thing in scene.things:
+                mean = other.image_HWC[thing.mask_HW].mean(0)
+                nearest = list(RGB)[((named - mean) ** 2).sum(1).argmin()]
+                assert (nearest, thing.shape) not in HELD_OUT
+
+
+def test_the_tower_is_never_told_that_a_held_out_combination_is_not_there():
+    word_BPH = torch.tensor([[[1, 1, COLOURS.index("red") + 1, SHAPES.index("star") + 1, IGNORED, IGNORED]]])
+    assert unshown(word_BPH, "shape")[0].tolist() == [[word == "triangle" for word in ("", *SHAPES)]]
+    assert unshown(word_BPH, "colour")[0].tolist() == [[word == "yellow" for word in ("", *COLOURS)]]
+    assert not unshown(word_BPH, "size").any()
+
+
+def test_no_candidate_is_denied_a_held_out_combination(drawn):
+    red_star = next(
+        t for i in range(300) for t in draw_scene("val", i).things if (t.colour, t.shape) == ("red", "star")
+    )
+    assert would_deny(Description(shape="triangle"), red_star)
+    assert would_deny(Description(colour="yellow"), red_star)
+    assert not would_deny(Description(colour="blue", shape="triangle"), red_star)
+    assert not would_deny(Description(shape="square"), red_star)
+
+
+def test_a_strange_noun_stands_in_the_instruction_and_in_its_line(drawn):
+    rng, known = np.random.default_rng(12), build_processor(Size()).tokenizer.vocab
+    told = [renamed(pair.instruction, format_line(pair.request), rng) for _, pairs in drawn for pair in pairs]
+    strange = [(instruction, line) for instruction, line in told if set(STRANGE) & set(line.split())]
+    assert len(strange) > len(told) / 3
+    for instruction, line in strange:
+        (word,) = set(STRANGE) & set(line.split())
+        assert word in instruction.lower() and word in known
+    for (instruction, line), pair in zip(told, (pair for _, pairs in drawn for pair in pairs), strict=True):
+        if not set(STRANGE) & set(line.split()):
+            assert (instruction, line) == (pair.instruction, format_line(pair.request))
+
+
+def test_the_language_model_keeps_the_words_that_its_tower_was_taught_and_denies_nothing_held_out(drawn):
+    torch.manual_seed(1)
+    size = Size(layers=3)
+    processor = build_processor(size)
+    vocab = processor.tokenizer.vocab
+    llava = build_model(size, processor.tokenizer)
+    learner = Learner(llava, vocab)
+    view = lmm_views.candidate_view(*drawn[0], np.random.default_rng(0))
+    naming = lmm_views.Ask("What is this?", "small plain red star", "name")
+    pack = Packer(processor, size).pack([replace(view, asks=(naming, *view.asks[:2]))], [])
+    learner(pack).total.backward()
+    gradient = llava.lm_head.weight.grad
+    assert gradient[[vocab["red"], vocab["triangle"], vocab["small"]]].abs().sum() == 0
+    assert gradient[vocab["yes"]].abs().sum() > 0
+    after_red = learner.unsaid_VV[vocab["red"]]
+    assert after_red.nonzero().flatten().tolist() == [vocab["triangle"]]
+
+
+def test_a_training_goes_on_from_an_earlier_one_word_by_word(tmp_path):
+    torch.manual_seed(0)
+    size = Size(layers=1)
+    processor = build_processor(size)
+    earlier = build_model(size, processor.tokenizer)
+    earlier.save_pretrained(tmp_path / "earlier")
+    processor.save_pretrained(tmp_path / "earlier")
+    later = build_model(size, processor.tokenizer)
+    fresh = later.lm_head.weight.detach().clone()
+    more = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"ring": 3, "novel": 5, "star": 7, "[UNK]": 0}, unk_token="[UNK]"))
+    )
+    go_on(later, more, tmp_path / "earlier")
+    known = processor.tokenizer.vocab
+    assert torch.equal(later.lm_head.weight[3], earlier.lm_head.weight[known["ring"]])
+    assert torch.equal(later.lm_head.weight[7], earlier.lm_head.weight[known["star"]])
+    assert torch.equal(later.lm_head.weight[5], fresh[5])
+    assert later.get_input_embeddings().weight.data_ptr() == later.lm_head.weight.data_ptr()
+    assert torch.equal(
+        later.model.multi_modal_projector.linear_1.weight, earlier.model.multi_modal_projector.linear_1.weight
+    )
+    with pytest.raises(ConfigError, match="'start' must be the folder of an earlier LMM"):
+        go_on(build_model(Size(layers=2), processor.tokenizer), processor.tokenizer, tmp_path / "earlier")
+
+
+@pytest.mark.parametrize("changes", [{"batch": 0}, {"steps": -1}, {"tower_steps": -1}])
 def test_a_training_that_cannot_run_is_refused(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):
         lmm.LmmTraining(**changes)
