@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ivm_data.engine.part_outcomes import PartSummary
     from ivm_data.recipes.doctor import Total
 
+NOT_BOTH = (
+    "of {absences} judged labels that say that there is no target, none is right or none is wrong, so that their "
+    "quality is one number for all; few of them pass the gate"
+)
 BAD_INPUT_STATUS = 3
 """Exit status of a run that finished although some inputs could not be used; they are in the `rejections` view."""
 
@@ -169,19 +173,27 @@ def _beginning(run: LabelingRun, again: Sequence[str]) -> str:
 def calibrate(
     data: DataFolder,
     out: Annotated[Path, typer.Option(help="JSON file to write; name it in a recipe's 'calibration'.")],
+    recipe: Annotated[str | None, typer.Option(help="Hash of the recipe, where the folder holds several.")] = None,
 ) -> None:
-    """Learn from human rows how scores become quality: `ivm calibrate --data data --out calibration.json`."""
+    """Learn from human masks and reviews how scores become quality: `ivm calibrate --data data --out mine.json`."""
     import pyarrow.compute as pc
 
     from ivm_data.outputs import check
     from ivm_data.quality.fit_calibration import calibrate as fit
     from storage.data_set import DataSet
+    from storage.reader import among
 
     check("calibrate", out, data)
-    with DataSet.open(data) as opened:
-        calibration = fit(opened.labels(pc.field("has_human") & ~pc.field("held_out")))
+    with DataSet.open(data, recipe) as opened:
+        bound = opened.at(opened.recipe)
+        reviewed = bound.adjudications()
+        known = pc.field("has_human") | among("sample_id", reviewed)
+        calibration = fit(bound.labels(known & ~pc.field("held_out")), reviewed)
     calibration.save(out)
-    say(f"{out}: fitted on {calibration.rows[0]} masks and {calibration.rows[1]} absences")
+    masks, absences = calibration.rows
+    if not any(calibration.absent.weight):
+        warn(NOT_BOTH.format(absences=absences))
+    say(f"{out}: fitted on {masks} masks and {absences} absences; {len(reviewed)} labels were judged in reviews")
 
 
 def doctor(

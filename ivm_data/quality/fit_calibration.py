@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -21,26 +23,28 @@ from ivm_data.quality.calibration import (
 from storage.errors import ConfigError
 from storage.pixels import rle
 from storage.pixels.overlap import is_right
-from storage.records import Label, Proposal, Scores
+from storage.records import Label, Proposal, Rle, Scores
+from storage.reviews import Adjudication
 
 
-def calibrate(labels: Iterable[Label]) -> Calibration:
-    """Fit on every label whose human mask may be used (not held out)."""
+def calibrate(labels: Iterable[Label], reviewed: Mapping[str, Adjudication] | None = None) -> Calibration:
+    """Fit on every label that is not held out and has a human mask, or was judged by people.
+
+    Args:
+        reviewed: sample id -> what people said of that label; it outweighs the mask that came with the sample.
+    """
     masks, absences = _Rows(), _Rows()
     proposers: dict[str, _Rows] = defaultdict(_Rows)
     for label in labels:
-        human = label.sample.human_mask
-        if human is None or label.sample.held_out or label.request.scope == "whole image":
+        truth = _truth(label, (reviewed or {}).get(label.sample.id))
+        if truth is None or label.sample.held_out or label.request.scope == "whole image":
             continue
-        if not label.proposals:
-            absences.add(label.scores, rle.area(human) == 0)
-            continue
-        masks.add(label.scores, is_right(label.human_iou))
-        for proposal in label.proposals:
-            proposers[proposal.expert].add(proposal, is_right(rle.iou(proposal.mask, human)))
+        (masks if label.proposals else absences).add(label.scores, truth.label_is_right)
+        for proposal in label.proposals if truth.mask else ():
+            proposers[proposal.expert].add(proposal, is_right(rle.iou(proposal.mask, truth.mask)))
     return Calibration(
         mask=fit_logistic(MASK_FEATURES, masks.scores, masks.right),
-        absent=fit_logistic(ABSENT_FEATURES, absences.scores, absences.right),
+        absent=_absent(absences),
         proposers={
             name: fit_logistic(VOTE_FEATURES, rows.scores, rows.right)
             for name, rows in sorted(proposers.items())
@@ -48,6 +52,15 @@ def calibrate(labels: Iterable[Label]) -> Calibration:
         },
         rows=(len(masks.right), len(absences.right)),
     )
+
+
+def _absent(rows: _Rows) -> Logistic:
+    """Fitted where there are both kinds; else the share of right ones, drawn to a half by one of each (Laplace)."""
+    right, count = sum(rows.right), len(rows.right)
+    if 0 < right < count:
+        return fit_logistic(ABSENT_FEATURES, rows.scores, rows.right)
+    zeros, ones = (0.0,) * len(ABSENT_FEATURES), (1.0,) * len(ABSENT_FEATURES)
+    return Logistic(ABSENT_FEATURES, zeros, ones, zeros, bias=math.log((right + 1) / (count - right + 1)))
 
 
 def fit_logistic(features: tuple[str, ...], scores: Sequence[Scores | Proposal], right: Sequence[bool]) -> Logistic:
@@ -59,7 +72,7 @@ def fit_logistic(features: tuple[str, ...], scores: Sequence[Scores | Proposal],
     if len(set(right)) < 2:
         raise ConfigError(
             f"calibration needs right and wrong human rows, got {len(right)} rows, {sum(right)} of them right; "
-            "label more human rows (a manifest with 'targets')"
+            "give more human rows: a manifest with 'targets', or verdicts and fixed masks with 'ivm review'"
         )
     x_NF = np.array([[feature(s, name) for name in features] for s in scores])
     mean = np.array([np.nanmean(column) if not np.isnan(column).all() else 0.0 for column in x_NF.T])
@@ -73,6 +86,27 @@ def fit_logistic(features: tuple[str, ...], scores: Sequence[Scores | Proposal],
         weight=tuple(map(float, model.coef_[0])),
         bias=float(model.intercept_[0]),
     )
+
+
+class _Truth(NamedTuple):
+    """What is known of a label: whether it is right, and the true mask; None where nobody drew one."""
+
+    label_is_right: bool
+    mask: Rle | None
+
+
+def _truth(label: Label, said: Adjudication | None) -> _Truth | None:
+    """What people said of a label, or else what the human mask says; None where neither is there."""
+    verdict = said.verdict if said else ""
+    if verdict == "wrong_instruction":
+        return None
+    if verdict == "right":
+        return _Truth(True, label.mask)
+    mask = said.mask if said and said.mask else label.sample.human_mask
+    if mask is None:
+        return _Truth(False, None) if verdict == "wrong" else None
+    right = is_right(rle.iou(label.mask, mask)) if label.proposals else rle.area(mask) == 0
+    return _Truth(right and verdict != "wrong", mask)
 
 
 @dataclass

@@ -46,7 +46,7 @@ def story(catalog: Catalog, sample: str, recipe: str = "") -> Row:
     Raises:
         ConfigError: no such pair, or several.
     """
-    row = _find(catalog, sample, recipe)
+    row = _find(catalog, sample.strip(), recipe)
     keys = {"recipe": row["recipe"], "sample": row["sample_id"]}
     config = _config(catalog, row["recipe"])
     evidence = row["evidence"] or [{}] * len(row["candidates"] or ())
