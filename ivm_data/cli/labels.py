@@ -139,8 +139,8 @@ class _Asked(NamedTuple):
 
 def _manifest(manifest: Path | None, root: Path | None, asked: _Asked, out: Path) -> tuple[Path, Path | None]:
     """The manifest to label and its image root, both of pictures where there is none yet."""
+    from ivm_data.sources.foreign.pictures import write_asked
     from ivm_data.sources.manifest_parts import columns_of
-    from ivm_data.sources.pictures import write_asked
 
     if (manifest is None) == (asked.images is None):
         raise ConfigError("give --manifest FILE, or --images FOLDER with --instruction TEXT or --instructions FILE")

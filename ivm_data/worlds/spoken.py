@@ -223,7 +223,7 @@ QUESTION: dict[str, tuple[str, ...]] = {
 
 def everything() -> list[str]:
     """Every sentence, phrase and word of this module."""
-    lists = (ASK_ONE, ASK_MANY, ORDINAL, BETWEEN, NUMBER, TWO_STEPS, EITHER)
+    lists: tuple[tuple[str, ...], ...] = (ASK_ONE, ASK_MANY, ORDINAL, BETWEEN, NUMBER, TWO_STEPS, EITHER)
     lists = (*lists, *(ways for said in (NEGATION, ALL_BUT_ONE, ALL_BUT_MANY) for ways in said.values()))
     lists = (*lists, WHOLE_IMAGE, RELATION, TWO_TARGETS, COUNTING, *SUPERLATIVE.values(), *NEAREST.values())
     lists = (*lists, *QUESTION.values(), tuple(SIDES.values()), tuple(ORDINALS.values()), tuple(NUMBERS.values()))
