@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from ivm_model.model.base_models import Dtype, first_line
+from ivm_model.model.base_models import first_line
 from ivm_model.model.decoder import DecoderConfig
 from ivm_model.model.inputs import InputConfig
 from ivm_model.model.lmm import LoraSettings
@@ -146,7 +146,7 @@ def _model_config(directory: Path, settings: dict[str, Any], sam: str, lmm: str,
             lmm=lmm or settings["lmm"],
             lora=LoraSettings(**{**settings["lora"], "layers": tuple(settings["lora"]["layers"])}),
             decoder=DecoderConfig(**settings["decoder"]),
-            inputs=replace(inputs, dtype=cast(Dtype, dtype or inputs.dtype)),
+            inputs=inputs.in_dtype(dtype),
         )
     except (KeyError, TypeError) as error:
         raise WeightsError(f"'{directory / CONFIG}' lacks or misnames a setting: {error}; train it again") from error

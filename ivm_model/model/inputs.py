@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,15 @@ class InputConfig(Checked):
         super().__post_init__()
         if self.prompt and not (self.prompt.count("{image}") == self.prompt.count("{text}") == 1):
             raise ConfigError(f"'prompt' must hold {{image}} and {{text}} once each, got {self.prompt!r}")
+
+    def in_dtype(self, dtype: str) -> InputConfig:
+        """The same with another dtype by its name; "" leaves it.
+
+        Raises:
+            ConfigError: there is no such dtype.
+        """
+        changes: dict[str, Any] = {"dtype": dtype} if dtype else {}
+        return replace(self, **changes)
 
 
 AS_TRAINED = InputConfig()

@@ -7,11 +7,10 @@ the LoRA come to 16.6 M. Kept in float32 they fill 66.5 MB (63.4 MiB), which is 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from ivm_model.model.base_models import Dtype
 from ivm_model.model.decoder import DecoderConfig, PromptedDecoder
 from ivm_model.model.inputs import InputConfig
 from ivm_model.model.lmm import LoraSettings, add_lora
@@ -40,7 +39,7 @@ def released_config(sam: str = "", lmm: str = "", dtype: str = "") -> ModelConfi
         ConfigError: there is no such dtype.
     """
     config = model_config(sam or SAM, lmm or LMM)
-    return replace(config, inputs=replace(config.inputs, dtype=cast(Dtype, dtype or config.inputs.dtype)))
+    return replace(config, inputs=config.inputs.in_dtype(dtype))
 
 
 def sam_config() -> Any:
