@@ -29,14 +29,25 @@ def world(
     pairs_per_scene: Annotated[int, typer.Option(help="Instructions for each image.")] = 3,
     human_share: Annotated[float, typer.Option(help="Share of images whose masks may train and calibrate.")] = 0.2,
     start: Annotated[int, typer.Option(help="Index of the first scene.")] = 0,
+    kinds: Annotated[
+        str, typer.Option(help="Kinds of instructions: first, more, all, or some by name, as in ordinal,between.")
+    ] = "first",
 ) -> None:
     """Draw a procedural world with exact masks: `ivm world demo/world --scenes 100`."""
     from ivm_data.outputs import check
+    from ivm_data.worlds.grammar import ALL_KINDS, KINDS, MORE_KINDS
     from ivm_data.worlds.world import write_world
 
     check("world", out)
+    named = {"first": KINDS, "more": MORE_KINDS, "all": ALL_KINDS}.get(kinds)
     manifest = write_world(
-        out, split, scenes=scenes, pairs_per_scene=pairs_per_scene, human_share=human_share, start=start
+        out,
+        split,
+        scenes=scenes,
+        pairs_per_scene=pairs_per_scene,
+        human_share=human_share,
+        start=start,
+        kinds=named or tuple(kind.strip() for kind in kinds.split(",")),
     )
     say(f"{manifest}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ivm_data.worlds import spoken
 from ivm_data.worlds.phrases import NOUNS, PLURALS
 from ivm_data.worlds.scene import ATTRIBUTES
 
@@ -91,6 +92,7 @@ QUESTION: dict[str, tuple[str, ...]] = {
 def vocabulary() -> tuple[str, ...]:
     """Every lower-case word that instructions, phrases and answers can hold, sorted."""
     sentences = [*FIND, *RELATION, *TWO_TARGETS, *COUNTING, *(one for many in QUESTION.values() for one in many)]
+    sentences += spoken.everything()
     relations = [words for ways in RELATION_WORDS.values() for words in ways]
     text = " ".join([*sentences, *relations]).lower()
     words = set(re.findall(r"[a-z]+", re.sub(r"\{\w\}", " ", text)))

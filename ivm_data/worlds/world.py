@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from ivm_data.sources.lines import whole_manifest
-from ivm_data.worlds.grammar import KINDS, WorldPair, compose
+from ivm_data.worlds.grammar import ALL_KINDS, KINDS, WorldPair, compose, matches
 from ivm_data.worlds.scene import Scene, draw_scene, seeded
 from ivm_data.worlds.split import Split
 from storage.errors import ConfigError
 from storage.outputs import mark
 from storage.pixels import rle
+from storage.records import Box
 from storage.validation import Count, Natural, Share, check
 
 ROUNDS = 4
@@ -62,7 +64,14 @@ def pairs_of(scene: Scene, kinds: Sequence[str] = KINDS, per_scene: int = len(KI
 
 
 def write_world(
-    directory: Path, split: Split, scenes: int, pairs_per_scene: int, human_share: float, *, start: int = 0
+    directory: Path,
+    split: Split,
+    scenes: int,
+    pairs_per_scene: int,
+    human_share: float,
+    *,
+    start: int = 0,
+    kinds: Sequence[str] = KINDS,
 ) -> Path:
     """Write PNG images and `manifest.jsonl`; the manifest appears last and whole.
 
@@ -72,21 +81,24 @@ def write_world(
     Args:
         directory: is made where it is missing; files of the same names are replaced.
         start: index of the first scene in the split.
+        kinds: of instructions, members of `ALL_KINDS`.
 
     Returns:
         Path of the manifest.
 
     Raises:
-        ConfigError: for an unknown split or a number out of range.
+        ConfigError: for an unknown split or kind, no kinds, or a number out of range.
     """
     check(Count, scenes, "scenes")
     check(Count, pairs_per_scene, "pairs_per_scene")
     check(Share, human_share, "human_share")
+    if not kinds or set(kinds) - set(ALL_KINDS):
+        raise ConfigError(f"kinds must be some of {ALL_KINDS}, got {tuple(kinds)}")
     mark(directory, "ivm world")
     (directory / "images").mkdir(exist_ok=True)
     manifest = directory / "manifest.jsonl"
     with whole_manifest(manifest) as lines:
-        for scene, pair, number in generate(split, start, scenes, per_scene=pairs_per_scene):
+        for scene, pair, number in generate(split, start, scenes, kinds, pairs_per_scene):
             image = f"images/{scene.index:06d}.png"
             if number == 0:
                 (directory / image).write_bytes(png(scene))
@@ -106,7 +118,6 @@ def is_human(scene: Scene, human_share: float) -> bool:
 
 def _row(scene: Scene, pair: WorldPair, number: int, image: str, human_share: float) -> dict[str, Any]:
     height, width = scene.image_HWC.shape[:2]
-    phrases = pair.phrases if len(pair.phrases) == len(pair.targets) else pair.phrases * len(pair.targets)
     return {
         "id": f"world-{scene.split}-{scene.index:06d}-{number}",
         "image": image,
@@ -122,14 +133,23 @@ def _row(scene: Scene, pair: WorldPair, number: int, image: str, human_share: fl
         "anchor": pair.anchor,
         "relation": pair.relation,
         "quantity": pair.quantity,
-        "targets": [_target(scene, i, phrase) for i, phrase in zip(pair.targets, phrases, strict=True)],
+        "targets": _targets(scene, pair),
         "held_out": not is_human(scene, human_share),
     }
 
 
-def _target(scene: Scene, index: int, phrase: str) -> dict[str, Any]:
-    thing = scene.things[index]
-    box, mask = thing.box, rle.encode(thing.mask_HW)
+def _targets(scene: Scene, pair: WorldPair) -> list[dict[str, Any]]:
+    if pair.whole:
+        height, width = scene.image_HWC.shape[:2]
+        return [_target(pair.mask_HW(scene), Box(0, 0, width, height), pair.request.scope)]
+    things = [scene.things[index] for index in pair.targets]
+    named = pair.phrases if len(pair.phrases) == len(things) else ()
+    fitting = [next(phrase for phrase in pair.phrases if matches(thing, phrase)) for thing in things if not named]
+    return [_target(thing.mask_HW, thing.box, phrase) for thing, phrase in zip(things, named or fitting, strict=True)]
+
+
+def _target(mask_HW: np.ndarray, box: Box, phrase: str) -> dict[str, Any]:
+    mask = rle.encode(mask_HW)
     return {
         "phrase": phrase,
         "bbox_xyxy": [int(edge) for edge in (box.x0, box.y0, box.x1, box.y1)],

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from ivm_data.worlds.grammar import KINDS, RELATIONS, WorldPair, compose, difficulty, matches, vocabulary
+from ivm_data.worlds.grammar import ALL_KINDS, KINDS, RELATIONS, WorldPair, compose, difficulty, matches, vocabulary
 from ivm_data.worlds.scene import HELD_OUT, draw_scene, seeded
 from ivm_data.worlds.templates import MAX_COUNT
 from storage.errors import ConfigError
@@ -183,7 +183,16 @@ def test_fields_that_a_kind_does_not_use_are_empty():
 
 def test_the_vocabulary_is_what_is_said_no_more_and_no_less():
     said = set()
-    for _, pair in _pairs():
+    freely = [
+        pair
+        for split in SPLITS
+        for index in range(SCENES_PER_SPLIT)
+        for scene in [draw_scene(split, index)]
+        for rng in [seeded(split, index, 10)]
+        for kind in ALL_KINDS
+        if (pair := compose(scene, kind, rng, free=True)) is not None
+    ]
+    for pair in (*(pair for _, pair in _pairs()), *freely):
         for text in (pair.instruction, *pair.phrases, pair.anchor, pair.answer):
             said.update(re.findall(r"[a-z0-9]+", text.lower()))
     assert vocabulary() == tuple(sorted(vocabulary()))
@@ -216,7 +225,7 @@ def test_difficulty_grows_with_the_kind_and_the_likeness_of_others():
 
 def test_the_same_random_numbers_give_the_same_pair():
     scene = draw_scene("test", 1)
-    for kind in KINDS:
+    for kind in ALL_KINDS:
         first, second = (compose(scene, kind, np.random.default_rng(5)) for _ in range(2))
         assert isinstance(first, WorldPair | None)
         assert first == second
