@@ -12,7 +12,7 @@ _TEMPLATE = """\
 
 {description}
 
-Parameters: {parameters}. Trained from nothing in {minutes:.0f} minutes of one CPU thread.
+Parameters: {parameters}. Trained {origin} in {minutes:.0f} minutes of one CPU thread.
 
 ## Held-out scores
 
@@ -31,6 +31,7 @@ def write_card(  # noqa: PLR0917
     scores: Mapping[str, float],
     settings: Mapping[str, object],
     minutes: float,
+    origin: str = "from nothing",
 ) -> Path:
     """Write `README.md` beside the weights; the directory must hold `model.safetensors`.
 
@@ -38,6 +39,7 @@ def write_card(  # noqa: PLR0917
         scores: held-out scores by name, shown with three decimals.
         settings: options of the training; paths and None are left out, they say nothing elsewhere.
         minutes: wall-clock time of the training.
+        origin: what it began with.
     """
     path = directory / "README.md"
     path.write_text(
@@ -46,6 +48,7 @@ def write_card(  # noqa: PLR0917
             description=description.strip(),
             parameters=f"{count_parameters(directory / 'model.safetensors'):,}",
             minutes=minutes,
+            origin=origin,
             scores=markdown_table(("score", "value"), list(scores.items())),
             settings=markdown_table(
                 ("setting", "value"),

@@ -14,7 +14,7 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from ivm_data.experts.lmms import prompts
 from ivm_data.zoo.training.expert_card import write_card
 from ivm_data.zoo.training.lmm_learner import Learner, PackedBatches
-from ivm_data.zoo.training.lmm_model import Size, build_model, build_processor
+from ivm_data.zoo.training.lmm_model import Size, build_model, build_processor, go_on
 from ivm_data.zoo.training.lmm_packs import Packer
 from ivm_data.zoo.training.lmm_scores import score
 from ivm_data.zoo.training.lmm_tower import teach
@@ -50,6 +50,7 @@ class LmmTraining(Checked):
     """How long and on what.
 
     Attributes:
+        start: folder of an earlier training to go on from, word by word; None starts from nothing.
         tower_steps: steps of the tower's dense pretraining.
         tower_batch: images in such a step.
         steps: steps of the language model's training.
@@ -63,9 +64,10 @@ class LmmTraining(Checked):
         cache_dir: where the scenes are kept; None means the default cache.
     """
 
-    tower_steps: Count = 5000
+    start: Path | None = None
+    tower_steps: Natural = 5000
     tower_batch: Count = 16
-    steps: Count = 3200
+    steps: Natural = 3200
     batch: Count = 16
     scenes: Count = 24_000
     held_out: Count = 200
@@ -90,26 +92,30 @@ def train(out: Path, config: LmmTraining, log: Callable[[str], None] = print) ->
     size = Size()
     processor = build_processor(size)
     llava = build_model(size, processor.tokenizer)
+    if config.start is not None:
+        go_on(llava, processor.tokenizer, config.start)
     scenes = load_scenes("train", config.scenes, config.cache_dir)
     started = time.process_time()
-    teach(
-        llava,
-        processor,
-        scenes,
-        size,
-        steps=config.tower_steps,
-        batch=config.tower_batch,
-        learning_rate=config.tower_rate,
-        rng=rng,
-        log=log,
-    )
+    if config.tower_steps:
+        teach(
+            llava,
+            processor,
+            scenes,
+            size,
+            steps=config.tower_steps,
+            batch=config.tower_batch,
+            learning_rate=config.tower_rate,
+            rng=rng,
+            log=log,
+        )
     for _ in fit(Learner(llava), PackedBatches(scenes, Packer(processor, size), config.batch, rng), config, log):
         _publish(llava, processor, out)
     minutes = (time.process_time() - started) / 60
     _publish(llava, processor, out)
     held_out = {split: load_scenes(split, config.held_out, config.cache_dir) for split in ("val", "test")}
     scores = score(out, held_out, log)
-    write_card(out, "Embedded LMM", _DESCRIPTION, scores, asdict(config), minutes)
+    origin = "from nothing" if config.start is None else "on from an earlier training's weights"
+    write_card(out, "Embedded LMM", _DESCRIPTION, scores, asdict(config), minutes, origin)
     return scores
 
 

@@ -22,7 +22,7 @@ LAYER_OF = {"word": 0, "link": 1, "phrase": 2}
 layer weighs what was found."""
 POSITIVE_WEIGHT = 4.0
 """Of the patches that show what a phrase fits: there are few."""
-TEXT_ROWS, TEXTS = 3, 7
+TEXT_ROWS, TEXTS = 4, 6
 """Rows without an image in each batch, and rewriting questions in each, as far as they fit."""
 
 
@@ -77,7 +77,9 @@ class Learner(nn.Module):
         """
         at_N, pointed_NP = pack.points[kind]
         logits_NP = self._attention(states, pack, LAYER_OF[kind], at_N)[:, 1 : 1 + pointed_NP.shape[1]]
-        return binary_cross_entropy_with_logits(logits_NP, pointed_NP, pos_weight=torch.tensor(POSITIVE_WEIGHT))
+        asked_NP = ~pointed_NP.isnan()
+        weight = torch.tensor(POSITIVE_WEIGHT)
+        return binary_cross_entropy_with_logits(logits_NP[asked_NP], pointed_NP[asked_NP], pos_weight=weight)
 
     def _link_loss(self, states: Sequence[torch.Tensor], pack: Pack) -> torch.Tensor:
         """Let one head look from each noun at its adjectives."""
@@ -118,6 +120,6 @@ class PackedBatches:
             if index not in self._pools:
                 self._pools[index] = pool(scene, self._rng)
             pairs = self._pools[index]
-            views.append(draw_view(scene, pairs, self._rng))
+            views.append(draw_view(scene, [pair for pair in pairs if not pair.whole], self._rng))
             texts += [rewrite_ask(pairs[i]) for i in self._rng.integers(len(pairs), size=2)]
         return self._packer.pack(views, [texts[row * TEXTS : (row + 1) * TEXTS] for row in range(TEXT_ROWS)])

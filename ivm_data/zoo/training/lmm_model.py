@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
@@ -28,6 +29,7 @@ from transformers import (
 from ivm_data.experts.lmms import prompts
 from ivm_data.worlds.grammar import vocabulary
 from ivm_data.zoo.training.schedule import MEAN_RGB, STD_RGB
+from storage.errors import ConfigError
 
 PAD, BOS, EOS, UNKNOWN, IMAGE, ANSWER = "[PAD]", "<s>", "</s>", "[UNK]", "<image>", "ASSISTANT:"
 SPECIALS = (PAD, BOS, EOS, UNKNOWN, IMAGE, ANSWER)
@@ -36,7 +38,12 @@ _CHAT_TEMPLATE = (
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
-_ANSWER_WORDS = ("yes", "no", "find", "all", "and")
+_ANSWER_WORDS = (
+    *("yes", "no", "find", "all", "and", "or", "except", "whole", "image", "nothing", "first", "second", "third"),
+    *("leftmost", "rightmost", "topmost", "bottommost", "largest", "smallest"),
+    *("left", "right", "of", "above", "below", "between", "nearest", "to", "farthest", "from"),
+)
+"""What `request_line` writes beside the world's own phrases."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ def words() -> tuple[str, ...]:
     """The world's vocabulary and the words of the prompts and answers, sorted."""
     templates = (prompts.REWRITE, prompts.VERIFY, prompts.COMPLEMENT, prompts.PRESENCE, prompts.CANDIDATE)
     asked = re.findall(r"[a-z]+", " ".join(re.sub(r"\{\w+\}", " ", template) for template in templates).lower())
-    return tuple(sorted({*vocabulary(), *asked, *_ANSWER_WORDS, "or", ".", ",", "?"}))
+    return tuple(sorted({*vocabulary(), *asked, *_ANSWER_WORDS, ".", ",", "?", "'"}))
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -143,3 +150,26 @@ def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForCondi
         image_seq_length=size.image_tokens,
     )
     return LlavaForConditionalGeneration(config)
+
+
+def go_on(llava: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, start: Path) -> None:
+    """Take the weights of an earlier training; words that it did not know keep their random embeddings.
+
+    Raises:
+        ConfigError: the folder holds no model of these widths and depths.
+    """
+    try:
+        earlier = LlavaForConditionalGeneration.from_pretrained(start, local_files_only=True)
+        known = LlavaProcessor.from_pretrained(start, local_files_only=True).tokenizer.vocab
+        pairs = [(index, known[word]) for word, index in tokenizer.vocab.items() if word in known]
+        ours, theirs = map(list, zip(*pairs, strict=True))
+        embedding_VC = llava.lm_head.weight.detach().clone()
+        embedding_VC[ours] = earlier.lm_head.weight.detach()[theirs]
+        at = earlier.lm_head.weight.data_ptr()
+        weights = {
+            name: embedding_VC if tensor.data_ptr() == at else tensor for name, tensor in earlier.state_dict().items()
+        }
+        llava.load_state_dict(weights)
+    except (OSError, ValueError, RuntimeError) as error:
+        problem = f"'start' must be the folder of an earlier LMM of the same size, got {str(start)!r}"
+        raise ConfigError(f"{problem}: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,9 +13,10 @@ import torch
 from transformers import LlavaProcessor
 
 from ivm_data.worlds.phrases import PLURALS, Description
-from ivm_data.worlds.scene import ATTRIBUTES, SHAPES, Scene, Thing
+from ivm_data.worlds.scene import ATTRIBUTES, SHAPES, Scene
 from ivm_data.zoo.training.lmm_model import ANSWER, Size
 from ivm_data.zoo.training.lmm_patches import covering
+from ivm_data.zoo.training.lmm_phrases import would_deny
 from ivm_data.zoo.training.lmm_views import Ask, SceneView, pixels
 
 WordPoint = tuple[int, Description, str]
@@ -35,7 +36,7 @@ class Pack:
         at_N, target_N, weight_N: answer tokens: the flat index in (R, T) of the token before each, its id, its weight.
         jobs: what each answer token belongs to ("verify", "qa", ...); "" for the end of an answer.
         points: of each of POINTS, where it stands in a question about an image, as flat indices in (R, T), and on which
-            patches of that image something fits it, (N, P) float.
+            patches of that image something fits it, (N, P) float, NaN where that is not asked.
         linked_NT: for each phrase of `points`, its adjectives in the row, as shares of 1; the noun where it has none.
     """
 
@@ -72,7 +73,7 @@ class Packer:
         things = [covering(view, self._size) for view in views]
         points = {
             kind: _points(
-                (b * self._length + at, description.fits, view.scene, things[b])
+                (b * self._length + at, description, view.scene, things[b])
                 for b, view in enumerate(views)
                 for at, description, of in rows[b][4]
                 if of == kind
@@ -160,13 +161,16 @@ def phrase_points(words: Sequence[str]) -> list[WordPoint]:
 
 
 def _points(
-    asked: Iterable[tuple[int, Callable[[Thing], bool], Scene, np.ndarray]],
+    asked: Iterable[tuple[int, Description, Scene, np.ndarray]],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Flat indices, and (N, P) which patches show a thing that fits."""
+    """Flat indices, and (N, P) which patches show a thing that fits; NaN where a "no" would deny what is held out."""
     at, pointed = [], []
-    for index, fits, scene, thing_KP in asked:
+    for index, description, scene, thing_KP in asked:
+        fits = np.array([[description.fits(thing)] for thing in scene.things])
+        denied = np.array([[would_deny(description, thing)] for thing in scene.things])
+        shown_P = (thing_KP & fits).any(0)
         at.append(index)
-        pointed.append((thing_KP & np.array([[fits(thing)] for thing in scene.things])).any(0))
+        pointed.append(np.where((thing_KP & denied).any(0) & ~shown_P, np.nan, shown_P))
     return torch.tensor(at), torch.from_numpy(np.stack(pointed).astype(np.float32))
 
 

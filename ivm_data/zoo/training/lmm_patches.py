@@ -31,7 +31,7 @@ class Patches:
 
     Attributes:
         word_BPH: for each of ATTRIBUTES 0 for no thing, else 1 + the word; for each of CONTRASTS the amount. IGNORED
-            where there is no target: contrast is asked of dimmed views only.
+            where there is no target: contrast is asked of dimmed views only, colour of none in false colours.
         outline_BPS: float, 1 where a cell of the patch shows a thing.
         extent_BP4: float, NaN where the patch shows no thing.
     """
@@ -62,6 +62,8 @@ def _targets(view: SceneView, size: Size) -> tuple[np.ndarray, np.ndarray, np.nd
         np.array([0, *(options.index(getattr(thing, name)) + 1 for thing in view.scene.things)])
         for name, options in ATTRIBUTES.items()
     ]
+    if view.recoloured:
+        words[list(ATTRIBUTES).index("colour")][:] = IGNORED
     contrast = _contrast(view, labels, covered_KP, np.where(named_P, main_P, 0), size)
     word_PH = np.stack([*(np.where(named_P, of_thing[main_P], 0) for of_thing in words), *contrast], 1)
     step = size.patch // OUTLINE

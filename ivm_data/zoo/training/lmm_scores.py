@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from ivm_data.experts.lmms import prompts
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
-from ivm_data.worlds.grammar import KINDS, WorldPair, compose
+from ivm_data.experts.lmms.request_line import format_line
+from ivm_data.worlds.grammar import ALL_KINDS, WorldPair, compose
 from ivm_data.worlds.scene import Scene
 from ivm_data.zoo.training import lmm_views
 from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, union
@@ -40,15 +41,12 @@ def score(
 
 
 def rewriting(lmm: HfLmm, scenes: Sequence[Scene]) -> float:
-    """Share of instructions whose rewrite is right in every field."""
+    """Share of instructions whose rewrite says the same line as the truth."""
     rng = np.random.default_rng(_SEED)
-    pairs = [pair for scene in scenes for kind in KINDS if (pair := compose(scene, kind, rng)) is not None]
+    pairs = [pair for scene in scenes for kind in ALL_KINDS if (pair := compose(scene, kind, rng)) is not None]
     answers = lmm.rewrite([pair.instruction for pair in pairs])
-    return float(
-        np.mean(
-            [answer.things == lmm_views.request_of(pair).things for answer, pair in zip(answers, pairs, strict=True)]
-        )
-    )
+    right = [format_line(answer) == format_line(pair.request) for answer, pair in zip(answers, pairs, strict=True)]
+    return float(np.mean(right))
 
 
 def verification(lmm: HfLmm, scenes: Sequence[Scene], dim: float = prompts.VERIFY_DIM) -> dict[str, float]:
@@ -56,7 +54,7 @@ def verification(lmm: HfLmm, scenes: Sequence[Scene], dim: float = prompts.VERIF
     rng = np.random.default_rng(_SEED)
     images, asks, corruptions = [], [], []
     for scene in scenes:
-        for kind in KINDS:
+        for kind in ALL_KINDS:
             pair = compose(scene, kind, rng)
             if pair is None or not pair.targets:
                 continue

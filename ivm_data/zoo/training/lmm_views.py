@@ -11,17 +11,22 @@ import torch
 
 from ivm_data.experts.lmms import prompts
 from ivm_data.experts.lmms.request_line import format_line
-from ivm_data.worlds.grammar import KINDS, WorldPair, compose
+from ivm_data.worlds.grammar import KINDS, MORE_KINDS, WorldPair, compose
 from ivm_data.worlds.phrases import Description, parse
-from ivm_data.worlds.scene import ATTRIBUTES, HELD_OUT, Scene
+from ivm_data.worlds.scene import ATTRIBUTES, Scene
 from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, OBJECT_LEVEL, corrupted_outline, imperfect, other_things, union
 from ivm_data.zoo.training.lmm_model import Size
+from ivm_data.zoo.training.lmm_phrases import describe, noun, varied, would_deny
 from ivm_data.zoo.training.schedule import normalise
 from ivm_model.masking import complement, crop_box, keep_only
 from storage.records import Box
-from storage.request import Request
+from storage.request import EXCEPT, OR
 
-PAIRS_PER_KIND = 3
+PAIRS_PER_KIND = {**dict.fromkeys(KINDS, 2), **dict.fromkeys(MORE_KINDS, 1)}
+FREE_SHARE = 0.4
+"""Of the instructions of the first kinds, said in the freer styles."""
+MORE_WEIGHT = 0.5
+"""Of each further kind, beside the first ones, among what VERIFY and COMPLEMENT are asked of."""
 ASKS = 4
 """Questions for one image."""
 GONE, STILL_THERE = 0.15, 0.5
@@ -44,6 +49,7 @@ class SceneView:
     Attributes:
         instance_HW: uint8, 0 for background, i + 1 for `things[i]`; of the image's size.
         kept_HW: bool, pixels at full contrast, for views that VERIFY is asked of; else None.
+        recoloured: the image is in false colours, which have no names.
     """
 
     image_HWC: np.ndarray
@@ -51,28 +57,28 @@ class SceneView:
     instance_HW: np.ndarray
     asks: tuple[Ask, ...]
     kept_HW: np.ndarray | None = None
+    recoloured: bool = False
 
 
 def pool(scene: Scene, rng: np.random.Generator) -> list[WorldPair]:
     """A few instructions of every kind that the scene offers."""
-    pairs = (compose(scene, kind, rng) for kind in KINDS for _ in range(PAIRS_PER_KIND))
+    pairs = (
+        compose(scene, kind, rng, free=bool(rng.random() < FREE_SHARE))
+        for kind, count in PAIRS_PER_KIND.items()
+        for _ in range(count)
+    )
     return list({pair.instruction: pair for pair in pairs if pair is not None}.values())
 
 
-def request_of(pair: WorldPair) -> Request:
-    """The rewrite that the rewriter should give for a pair."""
-    return Request.of(pair.phrases, pair.anchor, pair.relation, pair.quantity)
-
-
 def rewrite_ask(pair: WorldPair) -> Ask:
-    """Instruction -> the line that `read_request` reads."""
-    return Ask(prompts.REWRITE.format(instruction=pair.instruction), format_line(request_of(pair)), "rewrite")
+    """Instruction -> the line that `request_line` reads."""
+    return Ask(prompts.REWRITE.format(instruction=pair.instruction), format_line(pair.request), "rewrite")
 
 
 def full_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
     """The whole image: open questions and presence."""
-    asks = [_presence_ask(scene, rng) for _ in range(2)]
-    asks += [_open_ask(pair, "qa/full") for pair in _some(_answerable(pairs), 2, rng)]
+    asks = [_presence_ask(scene, rng) for _ in range(3)]
+    asks += [_open_ask(pair, "qa/full") for pair in _some(_answerable(pairs), 1, rng)]
     return SceneView(scene.image_HWC, scene, instances(scene), tuple(asks))
 
 
@@ -132,11 +138,11 @@ def masked_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) 
 
 Draw = Callable[[Scene, list[WorldPair], np.random.Generator], SceneView]
 SHARES: dict[Draw, float] = {
-    full_view: 0.22,
-    verify_view: 0.32,
-    complement_view: 0.12,
-    candidate_view: 0.2,
-    masked_view: 0.14,
+    full_view: 0.26,
+    verify_view: 0.3,
+    complement_view: 0.1,
+    candidate_view: 0.22,
+    masked_view: 0.12,
 }
 """Each kind of view with its share of the training."""
 
@@ -180,13 +186,14 @@ def verify_ask(pair: WorldPair, kept: set[int] | None) -> Ask:
 
 def complement_ask(scene: Scene, pair: WorldPair, removed_HW: np.ndarray) -> Ask | None:
     """Yes if a target is still there; None where one is half removed, or the anchor is."""
-    anchors = [i for i, thing in enumerate(scene.things) if pair.anchor and parse(pair.anchor).fits(thing)]
+    named = [parse(one.expression) for one in pair.request.things if one.of >= 0 and one.relation not in (EXCEPT, OR)]
+    anchors = [i for i, thing in enumerate(scene.things) if any(anchor.fits(thing) for anchor in named)]
     left = [_left(scene, i, removed_HW) for i in pair.targets]
     if any(_left(scene, i, removed_HW) < STILL_THERE for i in anchors):
         return None
     if any(GONE < share < STILL_THERE for share in left):
         return None
-    question = prompts.COMPLEMENT.format(phrases=prompts.wanted(request_of(pair)))
+    question = prompts.COMPLEMENT.format(phrases=prompts.wanted(pair.request))
     return Ask(question, _yes(any(share >= STILL_THERE for share in left)), f"complement/{pair.kind}")
 
 
@@ -205,20 +212,23 @@ def box_around(mask_HW: np.ndarray) -> Box:
 
 
 def _presence_ask(scene: Scene, rng: np.random.Generator) -> Ask:
-    description = _description(scene, int(rng.integers(len(scene.things))), rng)
+    description = describe(scene, int(rng.integers(len(scene.things))), rng)
     if rng.random() < 0.6:
-        description = _varied(description, rng)
+        description = varied(description, rng)
     there = any(description.fits(thing) for thing in scene.things)
-    return Ask(prompts.PRESENCE.format(phrase=description.text(_noun(rng))), _yes(there), "presence")
+    return Ask(prompts.PRESENCE.format(phrase=description.text(noun(rng))), _yes(there), "presence")
 
 
 def _candidate_ask(scene: Scene, target: int, rng: np.random.Generator) -> Ask:
-    about = target if target >= 0 and rng.random() < 0.8 else int(rng.integers(len(scene.things)))
-    description = _description(scene, about, rng)
-    if rng.random() < 0.5:
-        description = _varied(description, rng)
-    right = target >= 0 and description.fits(scene.things[target])
-    return Ask(prompts.CANDIDATE.format(phrase=description.text(_noun(rng))), _yes(right), "candidate")
+    """Is the crop's thing so? No held-out combination is denied, whether it is named or shown with a word changed."""
+    while True:
+        about = target if target >= 0 and rng.random() < 0.8 else int(rng.integers(len(scene.things)))
+        description = describe(scene, about, rng)
+        if rng.random() < 0.5:
+            description = varied(description, rng)
+        if target < 0 or not would_deny(description, scene.things[target]):
+            right = target >= 0 and description.fits(scene.things[target])
+            return Ask(prompts.CANDIDATE.format(phrase=description.text(noun(rng))), _yes(right), "candidate")
 
 
 def _naming_ask(scene: Scene, target: int) -> Ask:
@@ -232,34 +242,15 @@ def _open_ask(pair: WorldPair, job: str) -> Ask:
     return Ask(pair.instruction, pair.answer, job)
 
 
-def _description(scene: Scene, index: int, rng: np.random.Generator) -> Description:
-    """A random part of what can be said of a thing; one or two words are likelier than more."""
-    given = rng.permutation(list(ATTRIBUTES))[: rng.choice(range(1, 5), p=(0.45, 0.3, 0.15, 0.1))]
-    return Description(**{name: getattr(scene.things[index], name) for name in given.tolist()})
-
-
-def _varied(description: Description, rng: np.random.Generator) -> Description:
-    """One word changed; never a held-out combination, which training must not learn to deny."""
-    while True:
-        name = str(rng.choice(description.given))
-        varied = description._replace(**{name: str(rng.choice(ATTRIBUTES[name]))})
-        if varied != description and (varied.colour, varied.shape) not in HELD_OUT:
-            return varied
-
-
-def _noun(rng: np.random.Generator) -> str:
-    return "thing" if rng.random() < 0.5 else "object"
-
-
 def _left(scene: Scene, index: int, removed_HW: np.ndarray) -> float:
     mask_HW = scene.things[index].mask_HW
     return float(np.count_nonzero(mask_HW & ~removed_HW) / np.count_nonzero(mask_HW))
 
 
 def _of_any_kind(pairs: list[WorldPair], rng: np.random.Generator) -> WorldPair:
-    """Every kind is as likely as any other, absent half as much."""
+    """Each of the first kinds is as likely as any other, absent half as much."""
     kinds = sorted({pair.kind for pair in pairs})
-    weights = np.array([0.5 if kind == "absent" else 1.0 for kind in kinds])
+    weights = np.array([MORE_WEIGHT if kind in ("absent", *MORE_KINDS) else 1.0 for kind in kinds])
     kind = rng.choice(kinds, p=weights / weights.sum())
     return _some([pair for pair in pairs if pair.kind == kind], 1, rng)[0]
 

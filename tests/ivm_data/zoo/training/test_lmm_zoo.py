@@ -3,17 +3,24 @@
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
+from ivm_data.experts.lmms.request_line import format_line
 from ivm_data.experts.lmms.request_reader import read_request
-from ivm_data.worlds.grammar import KINDS, vocabulary
-from ivm_data.worlds.scene import draw_scene
+from ivm_data.worlds.grammar import ALL_KINDS, vocabulary
+from ivm_data.worlds.phrases import Description
+from ivm_data.worlds.scene import COLOURS, HELD_OUT, RGB, SHAPES, draw_scene
 from ivm_data.zoo.training import lmm, lmm_views
 from ivm_data.zoo.training.lmm_masks import CORRUPTED_IOU, CORRUPTIONS, GOOD_IOU, imperfect, union
-from ivm_data.zoo.training.lmm_model import Size, build_model, build_processor
+from ivm_data.zoo.training.lmm_model import Size, build_model, build_processor, go_on
 from ivm_data.zoo.training.lmm_packs import Packer
 from ivm_data.zoo.training.lmm_patches import IGNORED, Patches
-from ivm_data.zoo.training.lmm_tower import WAYS, DenseHeads, draw_look
+from ivm_data.zoo.training.lmm_phrases import would_deny
+from ivm_data.zoo.training.lmm_tower import GREY, WAYS, DenseHeads, draw_look, recoloured, unshown
+from ivm_data.zoo.training.lmm_views import SceneView
 from ivm_model.metrics.mask_scores import overlap
 from storage.errors import ConfigError
 
@@ -25,9 +32,15 @@ def drawn():
     return [(scene, lmm_views.pool(scene, rng)) for scene in scenes]
 
 
-def views(drawn, draw):
+@pytest.fixture(scope="module")
+def pointed(drawn):
+    """Without the instructions that need every pixel."""
+    return [(scene, [pair for pair in pairs if not pair.whole]) for scene, pairs in drawn]
+
+
+def views(pointed, draw):
     rng = np.random.default_rng(1)
-    return [draw(scene, pairs, rng) for scene, pairs in drawn]
+    return [draw(scene, pairs, rng) for scene, pairs in pointed]
 
 
 def test_every_word_of_the_world_is_one_known_token():
@@ -36,9 +49,9 @@ def test_every_word_of_the_world_is_one_known_token():
     assert all(len(ids) == 1 and ids[0] != tokenizer.unk_token_id for ids in encoded)
 
 
-def test_no_question_or_answer_holds_an_unknown_word(drawn):
+def test_no_question_or_answer_holds_an_unknown_word(drawn, pointed):
     tokenizer = build_processor(Size()).tokenizer
-    asks = [ask for draw in lmm_views.SHARES for view in views(drawn, draw) for ask in view.asks]
+    asks = [ask for draw in lmm_views.SHARES for view in views(pointed, draw) for ask in view.asks]
     asks += [lmm_views.rewrite_ask(pair) for _, pairs in drawn for pair in pairs]
     for ask in asks:
         ids = tokenizer.encode(f"{ask.text} {ask.answer}", add_special_tokens=False)
@@ -48,7 +61,8 @@ def test_no_question_or_answer_holds_an_unknown_word(drawn):
 def test_the_taught_rewrite_is_read_back_as_the_truth(drawn):
     for _, pairs in drawn:
         for pair in pairs:
-            assert read_request(lmm_views.rewrite_ask(pair).answer).things == lmm_views.request_of(pair).things
+            line = lmm_views.rewrite_ask(pair).answer
+            assert format_line(read_request(line)) == format_line(pair.request) == line
 
 
 def test_an_imperfect_mask_stays_right(drawn):
@@ -87,28 +101,28 @@ def test_a_complement_shows_the_target_only_if_it_was_left_out(drawn):
             assert lmm_views.complement_ask(scene, pair, np.zeros_like(removed_HW)).answer == "yes"
 
 
-def test_both_answers_are_taught_for_every_kind(drawn):
+def test_both_answers_are_taught_for_every_kind(pointed):
     rng = np.random.default_rng(5)
     asks = {
         (ask.job, ask.answer)
-        for _ in range(6)
-        for scene, pairs in drawn
+        for _ in range(12)
+        for scene, pairs in pointed
         for draw in (lmm_views.verify_view, lmm_views.complement_view)
         for ask in draw(scene, pairs, rng).asks
     }
-    for kind in KINDS:
+    for kind in (kind for kind in ALL_KINDS if kind != "whole_image"):
         assert (f"verify/{kind}", "no") in asks and (f"complement/{kind}", "no") in asks
         if kind != "absent":
             assert (f"verify/{kind}", "yes") in asks and (f"complement/{kind}", "yes") in asks
 
 
-def test_a_packed_question_is_answered_as_if_it_were_asked_alone(drawn):
+def test_a_packed_question_is_answered_as_if_it_were_asked_alone(drawn, pointed):
     torch.manual_seed(0)
     size = Size(layers=2)
     processor = build_processor(size)
     llava = build_model(size, processor.tokenizer).eval()
     packer = Packer(processor, size)
-    view = views(drawn, lmm_views.verify_view)[0]
+    view = views(pointed, lmm_views.verify_view)[0]
     rewrite = lmm_views.rewrite_ask(drawn[0][1][0])
     pack = packer.pack([view], [[rewrite]])
     with torch.inference_mode():
@@ -141,6 +155,7 @@ def test_patches_are_told_what_they_show(drawn):
     np.testing.assert_array_equal((shown[:, 0] > 0).numpy(), grid.ravel())
     assert (shown[:, 4:] == IGNORED).all()
     assert (full.extent_BP4[0].isnan().any(1).numpy() == ~grid.ravel()).all()
+    pairs = [pair for pair in pairs if not pair.whole]
     kept = Patches.of([lmm_views.verify_view(scene, pairs, rng)], size).word_BPH[0]
     assert (kept[:, 5] != IGNORED).any()
 
@@ -164,7 +179,76 @@ def test_the_tower_learns_to_name_what_patches_show(drawn):
     assert losses[-1] < 0.7 * losses[0] and seen.right["colour"] > 0.5
 
 
-@pytest.mark.parametrize("changes", [{"batch": 0}, {"steps": 0}, {"tower_steps": 0}])
+def test_a_recoloured_view_keeps_its_things_and_asks_for_no_colour(drawn):
+    size, rng = Size(), np.random.default_rng(9)
+    for scene, _ in drawn:
+        view = SceneView(scene.image_HWC, scene, lmm_views.instances(scene), ())
+        other = recoloured(view, rng)
+        plain, false = (Patches.of([one], size).word_BPH[0].numpy() for one in (view, other))
+        there = plain[:, 0] > 0
+        np.testing.assert_array_equal(false[:, [0, 1, 3]], plain[:, [0, 1, 3]])
+        assert (false[there, 2] == IGNORED).all() and (false[~there, 2] == 0).all()
+        assert np.abs(other.image_HWC.astype(int) - view.image_HWC).mean() > 5
+
+
+def test_nothing_recoloured_comes_near_a_colour_that_is_held_out_for_its_shape(drawn):
+    rng, named = np.random.default_rng(10), np.array(list(RGB.values()), float)
+    for scene, _ in drawn:
+        view = SceneView(scene.image_HWC, scene, lmm_views.instances(scene), ())
+        for _ in range(5):
+            other = recoloured(view, rng)
+            if np.ptp(other.image_HWC, axis=-1).max() == 0:
+                assert other.image_HWC.max() <= GREY[1]
+                continue
+            for thing in scene.things:
+                mean = other.image_HWC[thing.mask_HW].mean(0)
+                nearest = list(RGB)[((named - mean) ** 2).sum(1).argmin()]
+                assert (nearest, thing.shape) not in HELD_OUT
+
+
+def test_the_tower_is_never_told_that_a_held_out_combination_is_not_there():
+    word_BPH = torch.tensor([[[1, 1, COLOURS.index("red") + 1, SHAPES.index("star") + 1, IGNORED, IGNORED]]])
+    assert unshown(word_BPH, "shape")[0].tolist() == [[word == "triangle" for word in ("", *SHAPES)]]
+    assert unshown(word_BPH, "colour")[0].tolist() == [[word == "yellow" for word in ("", *COLOURS)]]
+    assert not unshown(word_BPH, "size").any()
+
+
+def test_no_candidate_is_denied_a_held_out_combination(drawn):
+    red_star = next(
+        t for i in range(300) for t in draw_scene("val", i).things if (t.colour, t.shape) == ("red", "star")
+    )
+    assert would_deny(Description(shape="triangle"), red_star)
+    assert would_deny(Description(colour="yellow"), red_star)
+    assert not would_deny(Description(colour="blue", shape="triangle"), red_star)
+    assert not would_deny(Description(shape="square"), red_star)
+
+
+def test_a_training_goes_on_from_an_earlier_one_word_by_word(tmp_path):
+    torch.manual_seed(0)
+    size = Size(layers=1)
+    processor = build_processor(size)
+    earlier = build_model(size, processor.tokenizer)
+    earlier.save_pretrained(tmp_path / "earlier")
+    processor.save_pretrained(tmp_path / "earlier")
+    later = build_model(size, processor.tokenizer)
+    fresh = later.lm_head.weight.detach().clone()
+    more = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"ring": 3, "novel": 5, "star": 7, "[UNK]": 0}, unk_token="[UNK]"))
+    )
+    go_on(later, more, tmp_path / "earlier")
+    known = processor.tokenizer.vocab
+    assert torch.equal(later.lm_head.weight[3], earlier.lm_head.weight[known["ring"]])
+    assert torch.equal(later.lm_head.weight[7], earlier.lm_head.weight[known["star"]])
+    assert torch.equal(later.lm_head.weight[5], fresh[5])
+    assert later.get_input_embeddings().weight.data_ptr() == later.lm_head.weight.data_ptr()
+    assert torch.equal(
+        later.model.multi_modal_projector.linear_1.weight, earlier.model.multi_modal_projector.linear_1.weight
+    )
+    with pytest.raises(ConfigError, match="'start' must be the folder of an earlier LMM"):
+        go_on(build_model(Size(layers=2), processor.tokenizer), processor.tokenizer, tmp_path / "earlier")
+
+
+@pytest.mark.parametrize("changes", [{"batch": 0}, {"steps": -1}, {"tower_steps": -1}])
 def test_a_training_that_cannot_run_is_refused(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):
         lmm.LmmTraining(**changes)

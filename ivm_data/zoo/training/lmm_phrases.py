@@ -1,0 +1,41 @@
+"""What the miniature LMM is asked about things: true phrases, and phrases that are wrong by a word.
+
+The combinations of colour and shape that training never shows are never denied: a model that learned that red is no
+triangle would be wrong of the first red triangle that it meets.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ivm_data.worlds.phrases import Description
+from ivm_data.worlds.scene import ATTRIBUTES, HELD_OUT, Scene, Thing
+
+LENGTHS = (0.35, 0.35, 0.18, 0.12)
+"""Shares of descriptions of one, two, three and four words."""
+
+
+def describe(scene: Scene, index: int, rng: np.random.Generator) -> Description:
+    """A random part of what can be said of a thing."""
+    given = rng.permutation(list(ATTRIBUTES))[: rng.choice(range(1, 5), p=LENGTHS)]
+    return Description(**{name: getattr(scene.things[index], name) for name in given.tolist()})
+
+
+def varied(description: Description, rng: np.random.Generator) -> Description:
+    """One word changed; never a held-out combination, which training must not learn to deny."""
+    while True:
+        name = str(rng.choice(description.given))
+        other = description._replace(**{name: str(rng.choice(ATTRIBUTES[name]))})
+        if other != description and (other.colour, other.shape) not in HELD_OUT:
+            return other
+
+
+def noun(rng: np.random.Generator) -> str:
+    """A word for a thing whose shape is not said."""
+    return "thing" if rng.random() < 0.5 else "object"
+
+
+def would_deny(description: Description, thing: Thing) -> bool:
+    """Whether "no" would teach that a thing's colour never has this shape, or its shape this colour."""
+    shape = description.colour in ("", thing.colour) and (thing.colour, description.shape) in HELD_OUT
+    return shape or (description.shape in ("", thing.shape) and (description.colour, thing.shape) in HELD_OUT)
