@@ -120,6 +120,6 @@ class PackedBatches:
             if index not in self._pools:
                 self._pools[index] = pool(scene, self._rng)
             pairs = self._pools[index]
-            views.append(draw_view(scene, [pair for pair in pairs if not pair.whole], self._rng))
+            views.append(draw_view(scene, pairs, self._rng))
             texts += [rewrite_ask(pairs[i]) for i in self._rng.integers(len(pairs), size=2)]
         return self._packer.pack(views, [texts[row * TEXTS : (row + 1) * TEXTS] for row in range(TEXT_ROWS)])

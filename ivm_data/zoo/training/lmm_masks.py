@@ -1,4 +1,4 @@
-"""Right and wrong masks of a scene, as experts make them: what the verifier learns from and is scored on."""
+"""Right and wrong masks and boxes of a scene, as experts make them: what the verifier learns from and is scored on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from ivm_data.worlds.scene import Scene, Thing
 from ivm_model.metrics.mask_scores import overlap
+from storage.records import Box
 
 CORRUPTIONS = ("wrong", "extra", "missing", "shifted", "partial", "loose", "empty", "whole")
 """Another thing; one thing too many; one of several left out; moved; cut; far too wide; nearly nothing; everything."""
@@ -75,6 +76,24 @@ def corrupted_outline(mask_HW: np.ndarray, corruption: str, rng: np.random.Gener
 def likeness(a: Thing, b: Thing) -> int:
     """How many of the four words two things share."""
     return (a.shape == b.shape) + (a.colour == b.colour) + (a.size == b.size) + (a.texture == b.texture)
+
+
+def jittered(box: Box, rng: np.random.Generator, share: float = 0.08) -> Box:
+    """A box as a detector draws it: each edge off by a share of its side."""
+    width, height = box.x1 - box.x0, box.y1 - box.y0
+    dx0, dx1 = rng.normal(0, share * width, 2)
+    dy0, dy1 = rng.normal(0, share * height, 2)
+    return Box(box.x0 + dx0, box.y0 + dy0, max(box.x1 + dx1, box.x0 + dx0 + 4), max(box.y1 + dy1, box.y0 + dy0 + 4))
+
+
+def bare_box(labels_HW: np.ndarray, rng: np.random.Generator) -> Box | None:
+    """A square with no thing in it; None where no try found one."""
+    side = int(rng.integers(14, 40))
+    for _ in range(5):
+        y, x = (int(rng.integers(0, size - side)) for size in labels_HW.shape)
+        if not labels_HW[y : y + side, x : x + side].any():
+            return Box(x, y, x + side, y + side)
+    return None
 
 
 def _alike(scene: Scene, targets: tuple[int, ...], rest: list[int], rng: np.random.Generator) -> int:

@@ -14,7 +14,16 @@ from ivm_data.experts.lmms.request_line import format_line
 from ivm_data.worlds.grammar import KINDS, MORE_KINDS, WorldPair, compose
 from ivm_data.worlds.phrases import Description, parse
 from ivm_data.worlds.scene import ATTRIBUTES, Scene
-from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, OBJECT_LEVEL, corrupted_outline, imperfect, other_things, union
+from ivm_data.zoo.training.lmm_masks import (
+    CORRUPTIONS,
+    OBJECT_LEVEL,
+    bare_box,
+    corrupted_outline,
+    imperfect,
+    jittered,
+    other_things,
+    union,
+)
 from ivm_data.zoo.training.lmm_model import Size
 from ivm_data.zoo.training.lmm_phrases import describe, noun, varied, would_deny
 from ivm_data.zoo.training.schedule import normalise
@@ -86,8 +95,8 @@ def candidate_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generato
     """A crop around one thing's box, drawn a little wrong, or now and then around bare background."""
     labels_HW = instances(scene)
     target = int(rng.integers(len(scene.things)))
-    box = _jittered(scene.things[target].box, rng)
-    if rng.random() < 0.1 and (bare := _bare_box(labels_HW, rng)) is not None:
+    box = jittered(scene.things[target].box, rng)
+    if rng.random() < 0.1 and (bare := bare_box(labels_HW, rng)) is not None:
         target, box = -1, bare
     context = prompts.CANDIDATE_CONTEXT + rng.uniform(-0.1, 0.1)
     asks = tuple(_candidate_ask(scene, target, rng) for _ in range(ASKS))
@@ -103,15 +112,21 @@ def verify_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) 
     """The image dimmed outside a right or a wrong mask: is the mask what the instruction needs?"""
     main = _of_any_kind(pairs, rng)
     corruption = "" if rng.random() < 0.5 else str(rng.choice(CORRUPTIONS))
-    kept, mask_HW = corrupted(scene, main.targets, corruption, rng)
-    asks = [verify_ask(main, kept)]
-    asks += [verify_ask(pair, kept) for pair in _some([p for p in pairs if kept == set(p.targets)], 2, rng)]
-    asks += [verify_ask(pair, kept) for pair in _some([p for p in pairs if kept != set(p.targets)], 2, rng)]
-    return dimmed_view(scene, mask_HW, tuple(dict.fromkeys(asks))[:ASKS])
+    if main.whole and not corruption:
+        kept, mask_HW = None, main.mask_HW(scene)
+    else:
+        targets = main.targets or ((int(rng.integers(len(scene.things))),) if main.whole else ())
+        kept, mask_HW = corrupted(scene, targets, corruption, rng)
+    whole = bool(mask_HW.all())
+    right = [pair for pair in pairs if is_right(pair, kept, whole)]
+    wrong = [pair for pair in pairs if not is_right(pair, kept, whole)]
+    asked = dict.fromkeys([main, *_some(right, 2, rng), *_some(wrong, 2, rng)])
+    return dimmed_view(scene, mask_HW, tuple(verify_ask(pair, kept, whole) for pair in asked)[:ASKS])
 
 
 def complement_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
     """The image without a mask's pixels: is a target still there?"""
+    pairs = [pair for pair in pairs if not pair.whole]
     main = _of_any_kind(pairs, rng)
     corruption = "" if rng.random() < 0.5 else str(rng.choice(CORRUPTIONS[:-1]))
     _, mask_HW = corrupted(scene, main.targets, corruption, rng)
@@ -178,9 +193,19 @@ def corrupted(
     return (kept, imperfect(union(scene, kept), rng)) if kept else (None, np.zeros_like(truth_HW))
 
 
-def verify_ask(pair: WorldPair, kept: set[int] | None) -> Ask:
-    """Yes if exactly the targets are kept; `kept` is None for a corrupted outline."""
-    right = bool(pair.targets) and kept == set(pair.targets)
+def is_right(pair: WorldPair, kept: set[int] | None, whole: bool = False) -> bool:
+    """Whether a mask is what an instruction needs.
+
+    Args:
+        kept: the things that the mask keeps; None for a corrupted outline.
+        whole: it keeps everything.
+    """
+    return whole if pair.whole else bool(pair.targets) and kept == set(pair.targets)
+
+
+def verify_ask(pair: WorldPair, kept: set[int] | None, whole: bool = False) -> Ask:
+    """Yes where `is_right`."""
+    right = is_right(pair, kept, whole)
     return Ask(prompts.VERIFY.format(instruction=pair.instruction), _yes(right), f"verify/{pair.kind}")
 
 
@@ -261,22 +286,6 @@ def _answerable(pairs: list[WorldPair]) -> list[WorldPair]:
 
 def _some(pairs: list[WorldPair], count: int, rng: np.random.Generator) -> list[WorldPair]:
     return [pairs[i] for i in rng.permutation(len(pairs))[:count]]
-
-
-def _jittered(box: Box, rng: np.random.Generator, share: float = 0.08) -> Box:
-    width, height = box.x1 - box.x0, box.y1 - box.y0
-    dx0, dx1 = rng.normal(0, share * width, 2)
-    dy0, dy1 = rng.normal(0, share * height, 2)
-    return Box(box.x0 + dx0, box.y0 + dy0, max(box.x1 + dx1, box.x0 + dx0 + 4), max(box.y1 + dy1, box.y0 + dy0 + 4))
-
-
-def _bare_box(labels_HW: np.ndarray, rng: np.random.Generator) -> Box | None:
-    side = int(rng.integers(14, 40))
-    for _ in range(5):
-        y, x = (int(rng.integers(0, size - side)) for size in labels_HW.shape)
-        if not labels_HW[y : y + side, x : x + side].any():
-            return Box(x, y, x + side, y + side)
-    return None
 
 
 def _yes(right: bool) -> str:

@@ -1,5 +1,7 @@
 """What the embedded LMM is taught, and that a training ends in a checkpoint."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,15 +34,9 @@ def drawn():
     return [(scene, lmm_views.pool(scene, rng)) for scene in scenes]
 
 
-@pytest.fixture(scope="module")
-def pointed(drawn):
-    """Without the instructions that need every pixel."""
-    return [(scene, [pair for pair in pairs if not pair.whole]) for scene, pairs in drawn]
-
-
-def views(pointed, draw):
+def views(drawn, draw):
     rng = np.random.default_rng(1)
-    return [draw(scene, pairs, rng) for scene, pairs in pointed]
+    return [draw(scene, pairs, rng) for scene, pairs in drawn]
 
 
 def test_every_word_of_the_world_is_one_known_token():
@@ -49,9 +45,9 @@ def test_every_word_of_the_world_is_one_known_token():
     assert all(len(ids) == 1 and ids[0] != tokenizer.unk_token_id for ids in encoded)
 
 
-def test_no_question_or_answer_holds_an_unknown_word(drawn, pointed):
+def test_no_question_or_answer_holds_an_unknown_word(drawn):
     tokenizer = build_processor(Size()).tokenizer
-    asks = [ask for draw in lmm_views.SHARES for view in views(pointed, draw) for ask in view.asks]
+    asks = [ask for draw in lmm_views.SHARES for view in views(drawn, draw) for ask in view.asks]
     asks += [lmm_views.rewrite_ask(pair) for _, pairs in drawn for pair in pairs]
     for ask in asks:
         ids = tokenizer.encode(f"{ask.text} {ask.answer}", add_special_tokens=False)
@@ -93,6 +89,19 @@ def test_a_right_mask_is_taught_as_right_for_every_kind_that_has_targets(drawn):
             assert lmm_views.verify_ask(pair, kept).answer == "yes"
 
 
+def test_only_the_whole_image_is_right_for_what_needs_all_of_it(drawn):
+    rng, seen = np.random.default_rng(11), set()
+    for scene, pairs in drawn * 20:
+        view = lmm_views.verify_view(scene, pairs, rng)
+        for ask in view.asks:
+            if ask.job == "verify/whole_image":
+                assert ask.answer == ("yes" if view.kept_HW.all() else "no")
+                seen.add(ask.answer)
+            elif view.kept_HW.all():
+                assert ask.answer == "no"
+    assert seen == {"yes", "no"}
+
+
 def test_a_complement_shows_the_target_only_if_it_was_left_out(drawn):
     for scene, pairs in drawn:
         for pair in (pair for pair in pairs if pair.targets):
@@ -101,28 +110,29 @@ def test_a_complement_shows_the_target_only_if_it_was_left_out(drawn):
             assert lmm_views.complement_ask(scene, pair, np.zeros_like(removed_HW)).answer == "yes"
 
 
-def test_both_answers_are_taught_for_every_kind(pointed):
+def test_both_answers_are_taught_for_every_kind(drawn):
     rng = np.random.default_rng(5)
     asks = {
         (ask.job, ask.answer)
         for _ in range(12)
-        for scene, pairs in pointed
+        for scene, pairs in drawn
         for draw in (lmm_views.verify_view, lmm_views.complement_view)
         for ask in draw(scene, pairs, rng).asks
     }
-    for kind in (kind for kind in ALL_KINDS if kind != "whole_image"):
-        assert (f"verify/{kind}", "no") in asks and (f"complement/{kind}", "no") in asks
-        if kind != "absent":
-            assert (f"verify/{kind}", "yes") in asks and (f"complement/{kind}", "yes") in asks
+    for kind in ALL_KINDS:
+        assert (f"verify/{kind}", "no") in asks and ((f"verify/{kind}", "yes") in asks) == (kind != "absent")
+        assert ((f"complement/{kind}", "no") in asks) == (kind != "whole_image")
+        assert ((f"complement/{kind}", "yes") in asks) == (kind not in ("absent", "whole_image"))
 
 
-def test_a_packed_question_is_answered_as_if_it_were_asked_alone(drawn, pointed):
+def test_a_packed_question_is_answered_as_if_it_were_asked_alone(drawn):
     torch.manual_seed(0)
     size = Size(layers=2)
     processor = build_processor(size)
     llava = build_model(size, processor.tokenizer).eval()
     packer = Packer(processor, size)
-    view = views(pointed, lmm_views.verify_view)[0]
+    view = views(drawn, lmm_views.verify_view)[0]
+    view = replace(view, asks=view.asks[:2])  # as many as surely fit
     rewrite = lmm_views.rewrite_ask(drawn[0][1][0])
     pack = packer.pack([view], [[rewrite]])
     with torch.inference_mode():
@@ -155,7 +165,6 @@ def test_patches_are_told_what_they_show(drawn):
     np.testing.assert_array_equal((shown[:, 0] > 0).numpy(), grid.ravel())
     assert (shown[:, 4:] == IGNORED).all()
     assert (full.extent_BP4[0].isnan().any(1).numpy() == ~grid.ravel()).all()
-    pairs = [pair for pair in pairs if not pair.whole]
     kept = Patches.of([lmm_views.verify_view(scene, pairs, rng)], size).word_BPH[0]
     assert (kept[:, 5] != IGNORED).any()
 
