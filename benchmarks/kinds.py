@@ -53,10 +53,9 @@ def page(now: Rows, before: Rows, options: argparse.Namespace) -> str:
     return (
         "# Right labels by kind of instruction\n\n"
         f"Written by `{command}`: {options.scenes} new scenes of the procedural world's test split with four "
-        f"instructions of the first six kinds each, and as many of the others (scenes from index {FIRST_SCENE}). A label is right where "
-        f"its mask overlaps the truth by at least {RIGHT_IOU}, or both are empty; an input that ends without a label is wrong.\n\n"
-        + markdown_table(head, lines)
-        + "\n"
+        f"instructions of the first six kinds each, and as many of the others (scenes from index {FIRST_SCENE}). A "
+        f"label is right where its mask overlaps the truth by at least {RIGHT_IOU}, or both are empty; an input that "
+        "ends without a label is wrong.\n\n" + markdown_table(head, lines) + "\n"
     )
 
 

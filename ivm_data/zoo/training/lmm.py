@@ -108,7 +108,12 @@ def train(out: Path, config: LmmTraining, log: Callable[[str], None] = print) ->
             rng=rng,
             log=log,
         )
-    for _ in fit(Learner(llava), PackedBatches(scenes, Packer(processor, size), config.batch, rng), config, log):
+    for _ in fit(
+        Learner(llava, processor.tokenizer.vocab),
+        PackedBatches(scenes, Packer(processor, size), config.batch, rng),
+        config,
+        log,
+    ):
         _publish(llava, processor, out)
     minutes = (time.process_time() - started) / 60
     _publish(llava, processor, out)

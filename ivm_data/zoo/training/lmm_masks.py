@@ -29,6 +29,12 @@ def union(scene: Scene, kept: Iterable[int]) -> np.ndarray:
     return mask_HW
 
 
+def box_around(mask_HW: np.ndarray) -> Box:
+    """Tight box of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
+    return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+
+
 def imperfect(mask_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The mask as a good segmenter draws it: exact, or off by a pixel, with IoU >= GOOD_IOU."""
     way = rng.integers(5)

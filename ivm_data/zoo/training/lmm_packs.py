@@ -13,7 +13,7 @@ import torch
 from transformers import LlavaProcessor
 
 from ivm_data.worlds.phrases import PLURALS, Description
-from ivm_data.worlds.scene import ATTRIBUTES, SHAPES, Scene
+from ivm_data.worlds.scene import ATTRIBUTES, SHAPES
 from ivm_data.zoo.training.lmm_model import ANSWER, Size
 from ivm_data.zoo.training.lmm_patches import covering
 from ivm_data.zoo.training.lmm_phrases import would_deny
@@ -73,7 +73,7 @@ class Packer:
         things = [covering(view, self._size) for view in views]
         points = {
             kind: _points(
-                (b * self._length + at, description, view.scene, things[b])
+                (b * self._length + at, description, view, things[b])
                 for b, view in enumerate(views)
                 for at, description, of in rows[b][4]
                 if of == kind
@@ -161,13 +161,13 @@ def phrase_points(words: Sequence[str]) -> list[WordPoint]:
 
 
 def _points(
-    asked: Iterable[tuple[int, Description, Scene, np.ndarray]],
+    asked: Iterable[tuple[int, Description, SceneView, np.ndarray]],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Flat indices, and (N, P) which patches show a thing that fits; NaN where a "no" would deny what is held out."""
     at, pointed = [], []
-    for index, description, scene, thing_KP in asked:
-        fits = np.array([[description.fits(thing)] for thing in scene.things])
-        denied = np.array([[would_deny(description, thing)] for thing in scene.things])
+    for index, description, view, thing_KP in asked:
+        fits = np.array([[description.fits(thing)] for thing in view.scene.things])
+        denied = np.array([[not view.recoloured and would_deny(description, thing)] for thing in view.scene.things])
         shown_P = (thing_KP & fits).any(0)
         at.append(index)
         pointed.append(np.where((thing_KP & denied).any(0) & ~shown_P, np.nan, shown_P))

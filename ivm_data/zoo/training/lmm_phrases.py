@@ -15,9 +15,10 @@ LENGTHS = (0.35, 0.35, 0.18, 0.12)
 """Shares of descriptions of one, two, three and four words."""
 
 
-def describe(scene: Scene, index: int, rng: np.random.Generator) -> Description:
-    """A random part of what can be said of a thing."""
-    given = rng.permutation(list(ATTRIBUTES))[: rng.choice(range(1, 5), p=LENGTHS)]
+def describe(scene: Scene, index: int, rng: np.random.Generator, coloured: bool = True) -> Description:
+    """A random part of what can be said of a thing; without its colour where the image does not show it."""
+    names = [name for name in ATTRIBUTES if coloured or name != "colour"]
+    given = rng.permutation(names)[: rng.choice(range(1, 5), p=LENGTHS)]
     return Description(**{name: getattr(scene.things[index], name) for name in given.tolist()})
 
 

@@ -14,7 +14,7 @@ from ivm_data.experts.lmms.request_line import format_line
 from ivm_data.worlds.grammar import ALL_KINDS, WorldPair, compose
 from ivm_data.worlds.scene import Scene
 from ivm_data.zoo.training import lmm_views
-from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, union
+from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, box_around, union
 from ivm_model.masking import crop_box, keep_only
 
 _SEED = 7
@@ -123,4 +123,4 @@ def _masked(scene: Scene, pair: WorldPair) -> np.ndarray:
 
 
 def _cropped(scene: Scene, pair: WorldPair) -> np.ndarray:
-    return crop_box(_masked(scene, pair), lmm_views.box_around(union(scene, pair.targets)))
+    return crop_box(_masked(scene, pair), box_around(union(scene, pair.targets)))

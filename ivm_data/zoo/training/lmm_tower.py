@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, rms_norm, smooth_l1_loss
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-from ivm_data.worlds.scene import ATTRIBUTES, COLOURS, HELD_OUT, RGB, SHAPES, Scene
+from ivm_data.worlds.scene import ATTRIBUTES, COLOURS, HELD_OUT, SHAPES, Scene
+from ivm_data.zoo.training.lmm_colours import recoloured
 from ivm_data.zoo.training.lmm_masks import CORRUPTIONS, imperfect, union
 from ivm_data.zoo.training.lmm_model import Size
 from ivm_data.zoo.training.lmm_patches import AMOUNTS, CONTRASTS, EXTENT, IGNORED, OUTLINE, Patches
@@ -31,11 +32,7 @@ NOTHING_WEIGHT = 0.3
 """Of the patches that show no thing, beside those that show one: there are many, and they are easy."""
 RECOLOURED_SHARE = 0.5
 """Of the looks, in false colours: what a shape is must not depend on what has a colour."""
-FALSE_TRIES = 8
-GREY = (40.0, 190.0)
-"""Darkest and brightest pixel of a grey look: nothing in it is as bright as what is called white."""
 _NEVER = -1e4
-_NAMED_KC = np.array(list(RGB.values()), np.float32)
 
 
 @dataclass(frozen=True)
@@ -147,37 +144,13 @@ def teach(
 def draw_look(scene: Scene, ways: dict[str, float], rng: np.random.Generator) -> SceneView:
     """A view without questions, of a kind that questions are asked about; some in false colours."""
     look = _draw_look(scene, ways, rng)
-    return recoloured(look, rng) if rng.random() < RECOLOURED_SHARE else look
+    return in_false_colours(look, rng) if rng.random() < RECOLOURED_SHARE else look
 
 
-def recoloured(view: SceneView, rng: np.random.Generator) -> SceneView:
-    """A view whose channels are mixed at random; nothing in it comes near a colour that is held out for its shape.
-
-    Where no mix is found it is grey. Its colours have no names, so none is asked for.
-    """
-    pixels_NC, label_N = view.image_HWC.reshape(-1, 3).astype(np.float32), view.instance_HW.ravel()
-    for _ in range(FALSE_TRIES):
-        mixed_NC = pixels_NC @ rng.normal(0.2, 0.5, (3, 3)).astype(np.float32)
-        mixed_NC = (mixed_NC - mixed_NC.mean(0)) / (mixed_NC.std(0) + 1e-3)
-        mixed_NC = np.clip(rng.uniform(90, 165) + rng.uniform(35, 65) * mixed_NC, 0, 255)
-        if not _shows_held_out(mixed_NC, label_N, view.scene):
-            break
-    else:
-        grey_N = pixels_NC @ rng.normal(0.33, 0.5, 3).astype(np.float32)
-        grey_N = (grey_N - grey_N.min()) / max(np.ptp(grey_N), 1e-3)
-        mixed_NC = np.repeat(GREY[0] + grey_N[:, None] * (GREY[1] - GREY[0]), 3, 1)
-    return replace(view, image_HWC=mixed_NC.reshape(view.image_HWC.shape).astype(np.uint8), recoloured=True)
-
-
-def _shows_held_out(pixels_NC: np.ndarray, label_N: np.ndarray, scene: Scene) -> bool:
-    """Whether the named colour that is nearest to a thing's mean is held out for its shape."""
-    count = len(scene.things) + 1
-    shown_K = np.bincount(label_N, minlength=count)
-    mean_KC = np.stack([np.bincount(label_N, pixels_NC[:, c], count) for c in range(3)], 1) / (shown_K[:, None] + 1e-6)
-    nearest_K = ((mean_KC[:, None] - _NAMED_KC) ** 2).sum(-1).argmin(1)
-    return any(
-        shown_K[k] and (COLOURS[nearest_K[k]], thing.shape) in HELD_OUT for k, thing in enumerate(scene.things, start=1)
-    )
+def in_false_colours(look: SceneView, rng: np.random.Generator) -> SceneView:
+    """The same look `recoloured`."""
+    image_HWC = recoloured(look.image_HWC, look.instance_HW, look.scene, rng)
+    return replace(look, image_HWC=image_HWC, recoloured=True)
 
 
 def _share_right(logits_NK: torch.Tensor, target_N: torch.Tensor) -> float:

@@ -14,10 +14,12 @@ from ivm_data.experts.lmms.request_line import format_line
 from ivm_data.worlds.grammar import KINDS, MORE_KINDS, WorldPair, compose
 from ivm_data.worlds.phrases import Description, parse
 from ivm_data.worlds.scene import ATTRIBUTES, Scene
+from ivm_data.zoo.training.lmm_colours import recoloured
 from ivm_data.zoo.training.lmm_masks import (
     CORRUPTIONS,
     OBJECT_LEVEL,
     bare_box,
+    box_around,
     corrupted_outline,
     imperfect,
     jittered,
@@ -28,7 +30,6 @@ from ivm_data.zoo.training.lmm_model import Size
 from ivm_data.zoo.training.lmm_phrases import describe, noun, varied, would_deny
 from ivm_data.zoo.training.schedule import normalise
 from ivm_model.masking import complement, crop_box, keep_only
-from storage.records import Box
 from storage.request import EXCEPT, OR
 
 PAIRS_PER_KIND = {**dict.fromkeys(KINDS, 2), **dict.fromkeys(MORE_KINDS, 1)}
@@ -38,6 +39,8 @@ MORE_WEIGHT = 0.5
 """Of each further kind, beside the first ones, among what VERIFY and COMPLEMENT are asked of."""
 ASKS = 4
 """Questions for one image."""
+FALSE_SHARE = 0.3
+"""Of whole images and crops, in false colours, where no colour is asked about."""
 GONE, STILL_THERE = 0.15, 0.5
 """Shares of a thing's visible pixels: at most, at least; between lies no label."""
 
@@ -85,10 +88,15 @@ def rewrite_ask(pair: WorldPair) -> Ask:
 
 
 def full_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
-    """The whole image: open questions and presence."""
-    asks = [_presence_ask(scene, rng) for _ in range(3)]
+    """The whole image: open questions and presence; presence alone where its colours are false."""
+    false = rng.random() < FALSE_SHARE
+    asks = [_presence_ask(scene, rng, not false) for _ in range(3)]
+    labels_HW = instances(scene)
+    if false:
+        image_HWC = recoloured(scene.image_HWC, labels_HW, scene, rng)
+        return SceneView(image_HWC, scene, labels_HW, tuple(asks), recoloured=True)
     asks += [_open_ask(pair, "qa/full") for pair in _some(_answerable(pairs), 1, rng)]
-    return SceneView(scene.image_HWC, scene, instances(scene), tuple(asks))
+    return SceneView(scene.image_HWC, scene, labels_HW, tuple(asks))
 
 
 def candidate_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
@@ -99,13 +107,14 @@ def candidate_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generato
     if rng.random() < 0.1 and (bare := bare_box(labels_HW, rng)) is not None:
         target, box = -1, bare
     context = prompts.CANDIDATE_CONTEXT + rng.uniform(-0.1, 0.1)
-    asks = tuple(_candidate_ask(scene, target, rng) for _ in range(ASKS))
-    if target >= 0:
+    false = rng.random() < FALSE_SHARE
+    asks = tuple(_candidate_ask(scene, target, rng, not false) for _ in range(ASKS))
+    if target >= 0 and not false:
         asks += (_naming_ask(scene, target),)
-    image_HWC = crop_box(scene.image_HWC, box, context)
-    return SceneView(
-        image_HWC, scene, crop_box(np.repeat(labels_HW[..., None], 3, 2), box, context, fill=0)[..., 0], asks
-    )
+    shown_HWC = recoloured(scene.image_HWC, labels_HW, scene, rng) if false else scene.image_HWC
+    image_HWC = crop_box(shown_HWC, box, context)
+    labels_HW = crop_box(np.repeat(labels_HW[..., None], 3, 2), box, context, fill=0)[..., 0]
+    return SceneView(image_HWC, scene, labels_HW, asks, recoloured=false)
 
 
 def verify_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
@@ -230,28 +239,22 @@ def instances(scene: Scene) -> np.ndarray:
     return labels_HW
 
 
-def box_around(mask_HW: np.ndarray) -> Box:
-    """Tight box of a mask that is not empty."""
-    rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
-    return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-
-
-def _presence_ask(scene: Scene, rng: np.random.Generator) -> Ask:
-    description = describe(scene, int(rng.integers(len(scene.things))), rng)
+def _presence_ask(scene: Scene, rng: np.random.Generator, coloured: bool) -> Ask:
+    description = describe(scene, int(rng.integers(len(scene.things))), rng, coloured)
     if rng.random() < 0.6:
         description = varied(description, rng)
     there = any(description.fits(thing) for thing in scene.things)
     return Ask(prompts.PRESENCE.format(phrase=description.text(noun(rng))), _yes(there), "presence")
 
 
-def _candidate_ask(scene: Scene, target: int, rng: np.random.Generator) -> Ask:
+def _candidate_ask(scene: Scene, target: int, rng: np.random.Generator, coloured: bool) -> Ask:
     """Is the crop's thing so? No held-out combination is denied, whether it is named or shown with a word changed."""
     while True:
         about = target if target >= 0 and rng.random() < 0.8 else int(rng.integers(len(scene.things)))
-        description = describe(scene, about, rng)
+        description = describe(scene, about, rng, coloured)
         if rng.random() < 0.5:
             description = varied(description, rng)
-        if target < 0 or not would_deny(description, scene.things[target]):
+        if target < 0 or not coloured or not would_deny(description, scene.things[target]):
             right = target >= 0 and description.fits(scene.things[target])
             return Ask(prompts.CANDIDATE.format(phrase=description.text(noun(rng))), _yes(right), "candidate")
 

@@ -16,12 +16,13 @@ from ivm_data.worlds.grammar import ALL_KINDS, vocabulary
 from ivm_data.worlds.phrases import Description
 from ivm_data.worlds.scene import COLOURS, HELD_OUT, RGB, SHAPES, draw_scene
 from ivm_data.zoo.training import lmm, lmm_views
+from ivm_data.zoo.training.lmm_colours import GREY
 from ivm_data.zoo.training.lmm_masks import CORRUPTED_IOU, CORRUPTIONS, GOOD_IOU, imperfect, union
 from ivm_data.zoo.training.lmm_model import Size, build_model, build_processor, go_on
 from ivm_data.zoo.training.lmm_packs import Packer
 from ivm_data.zoo.training.lmm_patches import IGNORED, Patches
 from ivm_data.zoo.training.lmm_phrases import would_deny
-from ivm_data.zoo.training.lmm_tower import GREY, WAYS, DenseHeads, draw_look, recoloured, unshown
+from ivm_data.zoo.training.lmm_tower import WAYS, DenseHeads, draw_look, in_false_colours, unshown
 from ivm_data.zoo.training.lmm_views import SceneView
 from ivm_model.metrics.mask_scores import overlap
 from storage.errors import ConfigError
@@ -192,7 +193,7 @@ def test_a_recoloured_view_keeps_its_things_and_asks_for_no_colour(drawn):
     size, rng = Size(), np.random.default_rng(9)
     for scene, _ in drawn:
         view = SceneView(scene.image_HWC, scene, lmm_views.instances(scene), ())
-        other = recoloured(view, rng)
+        other = in_false_colours(view, rng)
         plain, false = (Patches.of([one], size).word_BPH[0].numpy() for one in (view, other))
         there = plain[:, 0] > 0
         np.testing.assert_array_equal(false[:, [0, 1, 3]], plain[:, [0, 1, 3]])
@@ -205,7 +206,7 @@ def test_nothing_recoloured_comes_near_a_colour_that_is_held_out_for_its_shape(d
     for scene, _ in drawn:
         view = SceneView(scene.image_HWC, scene, lmm_views.instances(scene), ())
         for _ in range(5):
-            other = recoloured(view, rng)
+            other = in_false_colours(view, rng)
             if np.ptp(other.image_HWC, axis=-1).max() == 0:
                 assert other.image_HWC.max() <= GREY[1]
                 continue
