@@ -24,7 +24,7 @@ layer weighs what was found."""
 POSITIVE_WEIGHT = 4.0
 """Of the patches that show what a phrase fits: there are few."""
 UNSAID = -1e4
-TEXT_ROWS, TEXTS = 4, 6
+TEXT_ROWS, TEXTS = 6, 5
 """Rows without an image in each batch, and rewriting questions in each, as far as they fit."""
 
 
@@ -132,5 +132,5 @@ class PackedBatches:
                 self._pools[index] = pool(scene, self._rng)
             pairs = self._pools[index]
             views.append(draw_view(scene, pairs, self._rng))
-            texts += [rewrite_ask(pairs[i]) for i in self._rng.integers(len(pairs), size=2)]
+            texts += [rewrite_ask(pairs[i], self._rng) for i in self._rng.integers(len(pairs), size=2)]
         return self._packer.pack(views, [texts[row * TEXTS : (row + 1) * TEXTS] for row in range(TEXT_ROWS)])

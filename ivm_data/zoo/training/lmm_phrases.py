@@ -6,13 +6,33 @@ triangle would be wrong of the first red triangle that it meets.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
-from ivm_data.worlds.phrases import Description
-from ivm_data.worlds.scene import ATTRIBUTES, HELD_OUT, Scene, Thing
+from ivm_data.worlds.phrases import NOUNS, PLURALS, Description
+from ivm_data.worlds.scene import ATTRIBUTES, HELD_OUT, SHAPES, Scene, Thing
 
 LENGTHS = (0.35, 0.35, 0.18, 0.12)
 """Shares of descriptions of one, two, three and four words."""
+STRANGE_SHARE = 0.3
+"""Of the instructions to rewrite, those with a strange noun."""
+STRANGE = ("caption", "description", "sentence", "colour", "shape", "size", "texture", "number", "kind", "middle")
+"""Words of the vocabulary that name no thing."""
+
+
+def renamed(instruction: str, line: str, rng: np.random.Generator) -> tuple[str, str]:
+    """An instruction and its request with one noun replaced in both by a word that names no thing.
+
+    What stands in the instruction is to be copied, whatever the words before it: a rewriter that learned which shapes
+    follow "white" would never write "white ring".
+    """
+    nouns = [word for word in dict.fromkeys(line.split()) if word in (*SHAPES, *NOUNS)]
+    nouns = [word for word in nouns if PLURALS[word] not in instruction.lower()]
+    if not nouns:
+        return instruction, line
+    pattern, strange = rf"\b{rng.choice(nouns)}\b", str(rng.choice(STRANGE))
+    return re.sub(pattern, strange, instruction), re.sub(pattern, strange, line)
 
 
 def describe(scene: Scene, index: int, rng: np.random.Generator, coloured: bool = True) -> Description:

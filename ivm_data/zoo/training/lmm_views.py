@@ -27,7 +27,7 @@ from ivm_data.zoo.training.lmm_masks import (
     union,
 )
 from ivm_data.zoo.training.lmm_model import Size
-from ivm_data.zoo.training.lmm_phrases import describe, noun, varied, would_deny
+from ivm_data.zoo.training.lmm_phrases import STRANGE_SHARE, describe, noun, renamed, varied, would_deny
 from ivm_data.zoo.training.schedule import normalise
 from ivm_model.masking import complement, crop_box, keep_only
 from storage.request import EXCEPT, OR
@@ -36,7 +36,7 @@ PAIRS_PER_KIND = {**dict.fromkeys(KINDS, 2), **dict.fromkeys(MORE_KINDS, 1)}
 FREE_SHARE = 0.4
 """Of the instructions of the first kinds, said in the freer styles."""
 MORE_WEIGHT = 0.5
-"""Of each further kind, beside the first ones, among what VERIFY and COMPLEMENT are asked of."""
+"""Of each further kind, beside the first ones, in what VERIFY and COMPLEMENT ask."""
 ASKS = 4
 """Questions for one image."""
 FALSE_SHARE = 0.3
@@ -82,9 +82,12 @@ def pool(scene: Scene, rng: np.random.Generator) -> list[WorldPair]:
     return list({pair.instruction: pair for pair in pairs if pair is not None}.values())
 
 
-def rewrite_ask(pair: WorldPair) -> Ask:
-    """Instruction -> the line that `request_line` reads."""
-    return Ask(prompts.REWRITE.format(instruction=pair.instruction), format_line(pair.request), "rewrite")
+def rewrite_ask(pair: WorldPair, rng: np.random.Generator | None = None) -> Ask:
+    """Instruction -> the line that `request_line` reads; given random numbers, now and then `renamed`."""
+    instruction, line = pair.instruction, format_line(pair.request)
+    if rng is not None and rng.random() < STRANGE_SHARE:
+        instruction, line = renamed(instruction, line, rng)
+    return Ask(prompts.REWRITE.format(instruction=instruction), line, "rewrite")
 
 
 def full_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) -> SceneView:
@@ -95,7 +98,7 @@ def full_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) ->
     if false:
         image_HWC = recoloured(scene.image_HWC, labels_HW, scene, rng)
         return SceneView(image_HWC, scene, labels_HW, tuple(asks), recoloured=True)
-    asks += [_open_ask(pair, "qa/full") for pair in _some(_answerable(pairs), 1, rng)]
+    asks += [Ask(pair.instruction, pair.answer, "qa/full") for pair in _some(_answerable(pairs), 1, rng)]
     return SceneView(scene.image_HWC, scene, labels_HW, tuple(asks))
 
 
@@ -157,7 +160,9 @@ def masked_view(scene: Scene, pairs: list[WorldPair], rng: np.random.Generator) 
         labels_HW = crop_box(np.repeat(labels_HW[..., None], 3, 2), box, fill=0)[..., 0]
     job = "qa/masked+crop" if cropped else "qa/masked"
     asked = [pair for pair in _answerable(pairs) if set(pair.targets) == set(main.targets)]
-    return SceneView(image_HWC, scene, labels_HW, tuple(_open_ask(pair, job) for pair in asked[:ASKS]))
+    return SceneView(
+        image_HWC, scene, labels_HW, tuple(Ask(pair.instruction, pair.answer, job) for pair in asked[:ASKS])
+    )
 
 
 Draw = Callable[[Scene, list[WorldPair], np.random.Generator], SceneView]
@@ -173,8 +178,7 @@ SHARES: dict[Draw, float] = {
 
 def pixels(views: Sequence[SceneView], size: Size) -> torch.Tensor:
     """(B, 3, image, image) normalised."""
-    side = (size.image, size.image)
-    return normalise(np.stack([cv2.resize(view.image_HWC, side, interpolation=cv2.INTER_LINEAR) for view in views]))
+    return normalise(np.stack([cv2.resize(view.image_HWC, (size.image, size.image)) for view in views]))
 
 
 def dimmed_view(scene: Scene, mask_HW: np.ndarray, asks: tuple[Ask, ...] = ()) -> SceneView:
@@ -264,10 +268,6 @@ def _naming_ask(scene: Scene, target: int) -> Ask:
     thing = scene.things[target]
     words = Description(**{name: getattr(thing, name) for name in ATTRIBUTES}).text()
     return Ask("What is this?", words, "name")
-
-
-def _open_ask(pair: WorldPair, job: str) -> Ask:
-    return Ask(pair.instruction, pair.answer, job)
 
 
 def _left(scene: Scene, index: int, removed_HW: np.ndarray) -> float:

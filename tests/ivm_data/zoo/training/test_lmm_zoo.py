@@ -17,11 +17,12 @@ from ivm_data.worlds.phrases import Description
 from ivm_data.worlds.scene import COLOURS, HELD_OUT, RGB, SHAPES, draw_scene
 from ivm_data.zoo.training import lmm, lmm_views
 from ivm_data.zoo.training.lmm_colours import GREY
+from ivm_data.zoo.training.lmm_learner import Learner
 from ivm_data.zoo.training.lmm_masks import CORRUPTED_IOU, CORRUPTIONS, GOOD_IOU, imperfect, union
 from ivm_data.zoo.training.lmm_model import Size, build_model, build_processor, go_on
 from ivm_data.zoo.training.lmm_packs import Packer
 from ivm_data.zoo.training.lmm_patches import IGNORED, Patches
-from ivm_data.zoo.training.lmm_phrases import would_deny
+from ivm_data.zoo.training.lmm_phrases import STRANGE, renamed, would_deny
 from ivm_data.zoo.training.lmm_tower import WAYS, DenseHeads, draw_look, in_false_colours, unshown
 from ivm_data.zoo.training.lmm_views import SceneView
 from ivm_model.metrics.mask_scores import overlap
@@ -231,6 +232,37 @@ def test_no_candidate_is_denied_a_held_out_combination(drawn):
     assert would_deny(Description(colour="yellow"), red_star)
     assert not would_deny(Description(colour="blue", shape="triangle"), red_star)
     assert not would_deny(Description(shape="square"), red_star)
+
+
+def test_a_strange_noun_stands_in_the_instruction_and_in_its_line(drawn):
+    rng, known = np.random.default_rng(12), build_processor(Size()).tokenizer.vocab
+    told = [renamed(pair.instruction, format_line(pair.request), rng) for _, pairs in drawn for pair in pairs]
+    strange = [(instruction, line) for instruction, line in told if set(STRANGE) & set(line.split())]
+    assert len(strange) > len(told) / 3
+    for instruction, line in strange:
+        (word,) = set(STRANGE) & set(line.split())
+        assert word in instruction.lower() and word in known
+    for (instruction, line), pair in zip(told, (pair for _, pairs in drawn for pair in pairs), strict=True):
+        if not set(STRANGE) & set(line.split()):
+            assert (instruction, line) == (pair.instruction, format_line(pair.request))
+
+
+def test_the_language_model_keeps_the_words_that_its_tower_was_taught_and_denies_nothing_held_out(drawn):
+    torch.manual_seed(1)
+    size = Size(layers=3)
+    processor = build_processor(size)
+    vocab = processor.tokenizer.vocab
+    llava = build_model(size, processor.tokenizer)
+    learner = Learner(llava, vocab)
+    view = lmm_views.candidate_view(*drawn[0], np.random.default_rng(0))
+    naming = lmm_views.Ask("What is this?", "small plain red star", "name")
+    pack = Packer(processor, size).pack([replace(view, asks=(naming, *view.asks[:2]))], [])
+    learner(pack).total.backward()
+    gradient = llava.lm_head.weight.grad
+    assert gradient[[vocab["red"], vocab["triangle"], vocab["small"]]].abs().sum() == 0
+    assert gradient[vocab["yes"]].abs().sum() > 0
+    after_red = learner.unsaid_VV[vocab["red"]]
+    assert after_red.nonzero().flatten().tolist() == [vocab["triangle"]]
 
 
 def test_a_training_goes_on_from_an_earlier_one_word_by_word(tmp_path):
