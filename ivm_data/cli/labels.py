@@ -104,10 +104,11 @@ def label(
     from ivm_data.sources.fetch import FetchConfig
 
     check("data set", out)
+    chosen = named_recipe(recipe, parse_changes(changes))
     asked = _Asked(images, instruction, instructions, first)
     manifest, image_root = _manifest(manifest, image_root, asked, out)
     fetching = override(FetchConfig(), parse_changes(fetch_changes)) if fetch else None
-    label_manifest, chosen = _engine(engine, parse_changes(ray)), named_recipe(recipe, parse_changes(changes))
+    label_manifest = _engine(engine, parse_changes(ray))
     stops = None if allow_rejections else override(GuardConfig(), parse_changes(guard))
     named = tuple(name.strip() for name in again.split(",") if name.strip())
     run = prepare(manifest, out, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops, again=named)

@@ -16,6 +16,13 @@ ROLES = {"ground": "grounder", "segment": "segmenter", "p_yes": "verifier", "pro
 REMOTE = {"openai"}
 """Has no checkpoint; tests/ivm_data/experts/test_openai_lmm.py runs it against a real server."""
 
+INSTRUCTIONS = (
+    "Pick up the plain object.",
+    "Find the small thing.",
+    "Show me the white object.",
+    "Find the big thing.",
+)
+"""In words that the embedded rewriter knows."""
 SILENT = {"florence2", "kosmos-2"}
 """Name no box before they are taught any: their pairs end as labels without a target."""
 
@@ -24,9 +31,10 @@ SILENT = {"florence2", "kosmos-2"}
 def photos(photos_dev, tmp_path_factory):
     """Four pairs over four photographs."""
     lines = (photos_dev / "manifest.jsonl").read_text().splitlines()
-    first = {json.loads(line)["image"]: line for line in reversed(lines)}
+    first = {json.loads(line)["image"]: json.loads(line) for line in reversed(lines)}
+    rows = [row | {"instruction": said} for row, said in zip(list(first.values())[-4:], INSTRUCTIONS, strict=True)]
     manifest = tmp_path_factory.mktemp("photos") / "photos.jsonl"
-    manifest.write_text("\n".join(list(first.values())[-4:]))
+    manifest.write_text("\n".join(map(json.dumps, rows)))
     return manifest
 
 

@@ -44,7 +44,7 @@ def test_one_picture_an_image_and_one_instruction_for_all(save, found):
     save("a.png", LEFT * np.uint8(255))
     save("b.bmp", RIGHT)
     assert areas(found(instruction="Find the polyp.")) == {
-        ("./a.png", "Find the polyp."): 100, ("./b.png", "Find the polyp."): 200,
+        ("a.png", "Find the polyp."): 100, ("b.png", "Find the polyp."): 200,
     }  # fmt: skip
 
 
@@ -55,13 +55,13 @@ def test_one_picture_an_instance_unites_to_the_images_mask(names, save, found):
     for name, mask in zip(names, (LEFT, RIGHT), strict=True):
         save(name, mask)
     instruction = "Find every {name}." if names[0].startswith("x/") else "Find every x."
-    assert areas(found(instruction=instruction)) == {("./a.png", "Find every x."): 300}
+    assert areas(found(instruction=instruction)) == {("a.png", "Find every x."): 300}
 
 
 def test_a_folder_may_name_a_class(save, found):
     save("cup/a.png", LEFT)
     save("ring/a.png", RIGHT)
-    assert areas(found()) == {("./a.png", "Find every cup."): 100, ("./a.png", "Find every ring."): 200}
+    assert areas(found()) == {("a.png", "Find every cup."): 100, ("a.png", "Find every ring."): 200}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_folder_may_name_a_class(save, found):
 def test_values_of_pixels_are_named_by_a_map(file, text, save, found, tmp_path):
     save("a.png", (LEFT * 1 + RIGHT * 2).astype(np.uint8))
     (tmp_path / file).write_text(text)
-    expected = {("./a.png", "Find the cup."): 100, ("./a.png", "Find the ring."): 200}
+    expected = {("a.png", "Find the cup."): 100, ("a.png", "Find the ring."): 200}
     assert areas(found(names=str(tmp_path / file), instruction="Find the {name}.")) == expected
 
 
@@ -91,7 +91,7 @@ def test_colours_are_named_by_a_map(text, mode, save, found, tmp_path):
     save("a.png", (LEFT[..., None] * [255, 0, 0] + RIGHT[..., None] * [0, 255, 0]).astype(np.uint8), mode)
     (tmp_path / "names.txt").write_text(text)
     assert areas(found(names=str(tmp_path / "names.txt"))) == {
-        ("./a.png", "Find every cup."): 100, ("./a.png", "Find every ring."): 200,
+        ("a.png", "Find every cup."): 100, ("a.png", "Find every ring."): 200,
     }  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_values_without_a_name_lose_the_image_and_ignored_ones_count_for_nobody(
     names = {"names": str(tmp_path / "names.txt")}
     (bad,) = found(**names)
     assert bad.reason == "bad_source_record" and "value 255" in bad.detail
-    assert areas(found(**names, ignore="255")) == {("./a.png", "Find every cup."): 100}
+    assert areas(found(**names, ignore="255")) == {("a.png", "Find every cup."): 100}
     options = {"folder": str(tmp_path / "images"), "masks": str(tmp_path / "masks"), "ignore": "255"}
     for more in (names, {"instruction": "Find it."}):
         (pair,), _ = records("mask-folder", **options, **more)
@@ -124,7 +124,7 @@ def test_images_without_a_mask_say_nothing_and_masks_without_an_image_are_bad(sa
     save("a.png", LEFT)
     save("other.png", LEFT)
     sample, bad = sorted(found(instruction="Find it."), key=lambda outcome: hasattr(outcome, "reason"))
-    assert sample.image_uri == "./a.png"
+    assert sample.image_uri == "a.png"
     assert bad.reason == "bad_source_record" and "other.png: no image has the name" in bad.detail
     options = {"folder": str(tmp_path / "images"), "masks": str(tmp_path / "masks"), "instruction": "Find it."}
     assert left_out("mask-folder", **options) == {"image without a mask": 1}
@@ -137,7 +137,7 @@ def test_the_longest_name_of_an_image_counts(draw, save, ingest, tmp_path):
     (sample,) = ingest(
         "mask-folder", root, folder=str(root), masks=str(tmp_path / "masks"), images=".", instruction="It."
     )
-    assert (sample.image_uri, rle.area(sample.human_mask)) == ("./a_1.png", 300)
+    assert (sample.image_uri, rle.area(sample.human_mask)) == ("a_1.png", 300)
 
 
 def test_masks_of_another_size_are_refused_or_scaled_as_run_lengths_are(save, found):

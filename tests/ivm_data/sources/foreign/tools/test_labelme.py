@@ -181,4 +181,4 @@ def test_an_embedded_image_is_taken_where_no_file_lies_beside(write, ingest, dra
     (sample,) = ingest("labelme", folder=str(tmp_path / "labels"))
     assert sample.image == data and sample.image_uri.startswith("images/")
     (beside,) = ingest("labelme", draw("a.png"), folder=str(tmp_path / "labels"), images=".")
-    assert beside.image_uri == "./a.png"
+    assert beside.image_uri == "a.png"
