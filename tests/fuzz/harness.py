@@ -19,10 +19,10 @@ from storage.errors import IvmError
 
 GOOD = ("read", "refused")
 NEVER = ("traceback", "hang", "memory", "crash")
-"""An error that the engine does not know, an input that takes longer than `SECONDS`, one that costs more than `MIB` of
-memory, and a process that died."""
+"""An error that the engine does not know, an input that takes more CPU than `SECONDS` or waits `WAITS` times as long,
+one that costs more than `MIB` of memory, and a process that died."""
 
-SECONDS = 20.0
+SECONDS, WAITS = 20.0, 10
 MIB = 512
 _SHOWN = 3
 
@@ -61,7 +61,8 @@ def fuzz(target: Target, folder: Path, examples: int, number: int = 0, seconds: 
     """Run a target over `examples` inputs, the same ones for the same number.
 
     Args:
-        seconds: an input may take, by SIGALRM; None leaves time to the caller.
+        seconds: of CPU that an input may take, by SIGPROF, and `WAITS` times as long by the clock, by SIGALRM, so that
+            a busy machine makes no hang; None leaves time to the caller.
     """
     target.run(target.good, folder)
     result = Result()
@@ -127,10 +128,14 @@ def _alarm(seconds: float | None) -> Iterator[None]:
     def ring(*_: object) -> None:
         raise HangError
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, WAITS * seconds)}
+    before = {number: signal.signal(number, ring) for number in timers}
+    for timer, after in timers.values():
+        signal.setitimer(timer, after)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer, _ in timers.values():
+            signal.setitimer(timer, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)

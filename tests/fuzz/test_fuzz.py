@@ -50,12 +50,17 @@ def test_the_harness_tells_errors_hangs_and_memory_from_refusals(tmp_path):
     def hold():
         return len(bytearray(700 << 20))
 
+    def work():
+        while True:
+            pass
+
     assert told(lambda: None, tmp_path).counts == {"read": 1}
     assert told(refuse, tmp_path).counts == {"refused": 1}
     broken = told(lambda: {}["x"], tmp_path)
     assert broken.counts == {"traceback": 1} and "KeyError: 'x'" in broken.failures[0]
     assert told(hold, tmp_path).counts == {"memory": 1}
-    assert told(lambda: time.sleep(30), tmp_path, seconds=0.2).counts == {"hang": 1}
+    assert told(lambda: time.sleep(30), tmp_path, seconds=0.1).counts == {"hang": 1}
+    assert told(work, tmp_path, seconds=0.1).counts == {"hang": 1}
 
 
 @pytest.mark.slow
