@@ -223,8 +223,8 @@ QUESTION: dict[str, tuple[str, ...]] = {
 
 def everything() -> list[str]:
     """Every sentence, phrase and word of this module."""
-    lists = (ASK_ONE, ASK_MANY, ORDINAL, BETWEEN, NUMBER, TWO_STEPS, EITHER)
-    lists = (*lists, *(ways for said in (NEGATION, ALL_BUT_ONE, ALL_BUT_MANY) for ways in said.values()))
-    lists = (*lists, WHOLE_IMAGE, RELATION, TWO_TARGETS, COUNTING, *SUPERLATIVE.values(), *NEAREST.values())
-    lists = (*lists, *QUESTION.values(), tuple(SIDES.values()), tuple(ORDINALS.values()), tuple(NUMBERS.values()))
+    lists: list[tuple[str, ...]] = [ASK_ONE, ASK_MANY, ORDINAL, BETWEEN, NUMBER, TWO_STEPS, EITHER, WHOLE_IMAGE]
+    lists += [RELATION, TWO_TARGETS, COUNTING, *SUPERLATIVE.values(), *NEAREST.values(), *QUESTION.values()]
+    lists += [ways for said in (NEGATION, ALL_BUT_ONE, ALL_BUT_MANY) for ways in said.values()]
+    lists += [tuple(SIDES.values()), tuple(ORDINALS.values()), tuple(NUMBERS.values())]
     return [text for many in lists for text in many]

@@ -52,7 +52,7 @@ class Learner(nn.Module):
         unsaid_VV = torch.zeros(len(vocabulary), len(vocabulary), dtype=torch.bool)
         for colour, shape in HELD_OUT:
             unsaid_VV[vocabulary[colour], vocabulary[shape]] = True
-        self.register_buffer("unsaid_VV", unsaid_VV, persistent=False)
+        self.unsaid_VV = unsaid_VV
         taught = torch.tensor([vocabulary[word] for words in ATTRIBUTES.values() for word in words])
         llava.lm_head.weight.register_hook(lambda gradient_VC: gradient_VC.index_fill(0, taught, 0.0))
 
