@@ -42,7 +42,7 @@ class Learner(nn.Module):
 
     With the tower in training too, yes and no stayed at chance for 1,000 steps. After a colour the shapes that training
     never shows with it do not compete: nothing teaches that they do not follow. The embeddings of what patches show
-    stay as they were taught with the tower: in training, they drifted until new combinations were read wrong again.
+    stay as they were taught with the tower: in training they drifted, and fewer new combinations were read right.
     """
 
     def __init__(self, llava: LlavaForConditionalGeneration, vocabulary: Mapping[str, int]) -> None:

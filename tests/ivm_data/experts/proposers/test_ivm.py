@@ -69,10 +69,11 @@ def test_the_name_is_known_before_the_weights_are_read(folder):
         (BESIDE, "find star left of small blue square"),
     ],
 )
-def test_the_mask_is_what_the_predictor_finds_for_the_rewrite_in_words(ivm, predictor, threshold, rewrite, instruction):
+def test_the_mask_is_what_the_predictor_finds_for_the_rewrite_in_words(folder, predictor, rewrite, instruction):
     for image_HWC in (scene(1), wide(2)):
         heatmap_HW = predictor.heatmap(image_HWC, instruction)
-        ((mask_HW, score),) = ivm.propose([image_HWC], [rewrite])
+        threshold = float(np.median(heatmap_HW))
+        ((mask_HW, score),) = Ivm(IvmConfig(str(folder), threshold=threshold)).propose([image_HWC], [rewrite])
         assert mask_HW.shape == image_HWC.shape[:2] and mask_HW.dtype == bool
         marked_HW = heatmap_HW >= threshold
         assert (mask_HW == marked_HW).all() and not marked_HW.all()
