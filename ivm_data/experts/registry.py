@@ -40,6 +40,7 @@ EXPERTS = Registry(
         "hf-lmm": "ivm_data.experts.lmms.hf_lmm:HfLmm",
         "openai": "ivm_data.experts.lmms.openai_lmm:OpenAiLmm",
         "everything": "ivm_data.experts.proposers.everything:Everything",
+        "lmm-points": "ivm_data.experts.proposers.lmm_points:LmmPoints",
         "clipseg": "ivm_data.experts.proposers.clipseg:ClipSeg",
         "sam-clip": "ivm_data.experts.proposers.sam_clip:SamClip",
         "sam3": "ivm_data.experts.proposers.sam3:Sam3",

@@ -30,6 +30,12 @@ class Frame:
         y0, y1 = (min(max((y - self.offset[1]) * self.scale[1], 0.0), height) for y in (box.y0, box.y1))
         return Box(x0, y0, x1, y1)
 
+    def point(self, x: float, y: float) -> tuple[float, float] | None:
+        """A point in pixels of the picture in the image's pixels, (x, y); None where it lies in the margin."""
+        width, height = self.original
+        x, y = (x - self.offset[0]) * self.scale[0], (y - self.offset[1]) * self.scale[1]
+        return (x, y) if 0 <= x <= width and 0 <= y <= height else None
+
     def resized(self, width: int, height: int) -> Frame:
         """The frame of this picture stretched to another size."""
         x, y = self.size[0] / width, self.size[1] / height

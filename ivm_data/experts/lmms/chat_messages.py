@@ -67,6 +67,11 @@ ANSWER = f"{_DATA}The string is a question about the image. Answer it in a few w
 LETTER = f"{_DATA}The string is a question about the image with lettered options. Answer with one letter alone."
 LETTERS = "ABCDEFGHIJ"
 """What options are called, in their order."""
+POINTS = (
+    f"{_DATA}The string asks you to point to things in the image. Answer with nothing but "
+    '<points coords="1 N X Y N X Y ...">what they are</points>: for each such thing its number N and its place X Y in '
+    "thousandths of the image's width and height. If there is no such thing, answer: There are none."
+)
 _BOXES = f"{_DATA}The string asks where something is in the image. Answer with nothing but "
 _QWEN_BOXES = (
     _BOXES + 'a JSON list with an object for each such thing, {"bbox_2d": [x1, y1, x2, y2], "label": what it is}, '

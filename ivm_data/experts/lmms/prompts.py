@@ -26,6 +26,8 @@ BOXES: dict[BoxFormat, str] = {
     "normalised": "Please provide the bounding box coordinate of the region this sentence describes: {phrase}",
 }
 """Over the whole image, in the words of each model's own training; `box_answers.read_boxes` reads the answer."""
+POINTS = "Point to the {phrase}."
+"""Over the whole image, in Molmo's own words; `point_answers.read_points` reads the answer."""
 
 VERIFY_DIM = 0.6
 """How far the pixels outside the mask fade to white for VERIFY: anchors and left-out things stay visible."""

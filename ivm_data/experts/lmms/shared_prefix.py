@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-MODEL_TYPES = frozenset({"llava", "llava_next", "llava_onevision", "smolvlm"})
-"""Models whose tokens look back only, at plain positions 0, 1, 2, ...: Qwen-VL counts an image's in three dimensions,
-Gemma 3 and PaliGemma let its tokens look ahead."""
+PLAIN_TYPES = frozenset({"llava", "llava_next", "llava_onevision", "smolvlm"})
+"""Models whose tokens look back only, at plain positions 0, 1, 2, ...; Gemma and PaliGemma let some look ahead."""
+ROTARY_3D_TYPES = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v", "glm46v"})
+"""Models whose tokens look back only, at positions in three dimensions: an image's by time, row and column, and the
+text behind it goes on in all three from the largest of them, whatever that text is."""
 
 LEAST_SAVED = 128
 """Tokens in a batch; fewer do not pay for passing through the model twice."""
 
 _OF_IMAGES = frozenset({"pixel_values", "image_sizes", "pixel_attention_mask", "batch_num_images"})
-"""Inputs with one row an image."""
+"""Inputs of the first kind with one row an image. Those of the second are `pixel_values`, a row a patch, and the grids
+of patches, a row an image."""
 
 
 def by_image(images: Sequence[Any]) -> list[int]:
@@ -31,7 +34,7 @@ def can_share(model: Any) -> bool:
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
-    if model.config.model_type not in MODEL_TYPES:
+    if model.config.model_type not in PLAIN_TYPES | ROTARY_3D_TYPES:
         return False
     layers = DynamicCache(config=model.config.get_text_config()).layers
     return all(type(layer) is DynamicLayer for layer in layers)
@@ -72,9 +75,16 @@ def _pays(members: Sequence[Sequence[list[int]]], prefixes: Sequence[list[int]])
 
 
 def _splits(model: Any, inputs: Any, members: Sequence[Sequence[list[int]]], prefixes: Sequence[list[int]]) -> bool:
-    """Whether each row's image lies in its prefix, and all other inputs have a row an image."""
+    """Whether each row's image lies in its prefix, and all other inputs are of images, one a row."""
     others = inputs.keys() - {"input_ids", "attention_mask"}
-    if others - _OF_IMAGES or any(len(inputs[name]) != len(inputs["input_ids"]) for name in others):
+    by_image = others
+    if _is_rotary_3d(model):
+        if others != {"pixel_values", "image_grid_thw", "mm_token_type_ids"}:
+            return False
+        by_image = {"image_grid_thw"}
+    elif others - _OF_IMAGES:
+        return False
+    if any(len(inputs[name]) != len(inputs["input_ids"]) for name in by_image):
         return False
     rests = (row[len(prefix) :] for group, prefix in zip(members, prefixes, strict=True) for row in group)
     return not any(model.config.image_token_id in rest for rest in rests)
@@ -92,30 +102,43 @@ def _by_prefix(
 
     device = inputs["input_ids"].device
     fill = suffixes[0][-1]
-    firsts = [group_of_row.index(group) for group in range(len(prefixes))]
+    images = _images(model, inputs, [group_of_row.index(group) for group in range(len(prefixes))])
     cache = DynamicCache(config=model.config.get_text_config())
     prefix_GT, is_prefix_GT = _left_padded(prefixes, fill, device)
     model(
         input_ids=prefix_GT,
         attention_mask=is_prefix_GT,
-        position_ids=_positions(is_prefix_GT),
+        position_ids=_positions(model, prefix_GT, is_prefix_GT, images.get("image_grid_thw")),
         past_key_values=cache,
         logits_to_keep=1,
-        **{name: inputs[name][firsts] for name in inputs.keys() & _OF_IMAGES},
+        **images,
     )
     group_B = torch.tensor(group_of_row, device=device)
     cache.batch_select_indices(group_B)
     suffix_BT, is_suffix_BT = _left_padded(suffixes, fill, device)
+    token_BT = torch.cat([prefix_GT[group_B], suffix_BT], 1)
     is_token_BT = torch.cat([is_prefix_GT[group_B], is_suffix_BT], 1)
+    grids = images["image_grid_thw"][group_B] if "image_grid_thw" in images else None
     out = model(
         input_ids=suffix_BT,
         attention_mask=is_token_BT,
-        position_ids=_positions(is_token_BT)[:, -suffix_BT.shape[1] :],
+        position_ids=_positions(model, token_BT, is_token_BT, grids)[..., -suffix_BT.shape[1] :],
         past_key_values=cache,
         logits_to_keep=1,
     )
     logits_RV: torch.Tensor = out.logits[:, -1]
     return logits_RV
+
+
+def _images(model: Any, inputs: Any, rows: list[int]) -> dict[str, torch.Tensor]:
+    """The inputs of some rows' images."""
+    import torch
+
+    if not _is_rotary_3d(model):
+        return {name: inputs[name][rows] for name in inputs.keys() & _OF_IMAGES}
+    grids = inputs["image_grid_thw"]
+    patches = inputs["pixel_values"].split(grids.prod(1).tolist())
+    return {"pixel_values": torch.cat([patches[row] for row in rows]), "image_grid_thw": grids[rows]}
 
 
 def _left_padded(rows: Sequence[list[int]], fill: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,5 +151,16 @@ def _left_padded(rows: Sequence[list[int]], fill: int, device: Any) -> tuple[tor
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def _positions(is_token_BT: torch.Tensor) -> torch.Tensor:
-    return (is_token_BT.cumsum(1) - 1).clamp_min(0)
+def _positions(model: Any, token_BT: torch.Tensor, is_token_BT: torch.Tensor, grids: Any) -> torch.Tensor:
+    """Position of each token, (B, T), or (3, B, T) as the model itself counts where it counts in three dimensions."""
+    if not _is_rotary_3d(model):
+        return (is_token_BT.cumsum(1) - 1).clamp_min(0)
+    is_image_BT = ((token_BT == model.config.image_token_id) & (is_token_BT > 0)).int()
+    found: torch.Tensor = model.model.get_rope_index(
+        token_BT, mm_token_type_ids=is_image_BT, image_grid_thw=grids, attention_mask=is_token_BT
+    )[0]
+    return found
+
+
+def _is_rotary_3d(model: Any) -> bool:
+    return model.config.model_type in ROTARY_3D_TYPES

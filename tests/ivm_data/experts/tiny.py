@@ -600,6 +600,13 @@ def _lmm_boxes(folder: Path) -> ExpertSpec:
     return ExpertSpec("lmm-boxes", {"format": "qwen2.5", "answer_tokens": 8}, {"answerer": lmm})
 
 
+def _lmm_points(folder: Path) -> ExpertSpec:
+    qwen2_5_vl(folder, '<points coords="1 1 300 400 2 700 500">things</points>')
+    lmm = ExpertSpec("hf-lmm", {"path": str(folder), "instructed": True})
+    parts = {"answerer": lmm, "segmenter": _copied("sam", "segmenter")(folder / "sam")}
+    return ExpertSpec("lmm-points", {"answer_tokens": 8}, parts)
+
+
 def _everything(folder: Path) -> ExpertSpec:
     parts = {"segmenter": ("sam", "segmenter"), "verifier": ("hf-lmm", "lmm")}
     uses = {role: _copied(*part)(folder / role) for role, part in parts.items()}
@@ -629,6 +636,7 @@ SPECS: dict[str, Callable[[Path], ExpertSpec]] = {
     "edgetam": _saved("edgetam", edgetam),
     "hf-lmm": _copied("hf-lmm", "lmm"),
     "everything": _everything,
+    "lmm-points": _lmm_points,
     "clipseg": _saved("clipseg", clipseg),
     "sam-clip": _sam_clip,
     "sam3": _saved("sam3", sam3, threshold=0.0),

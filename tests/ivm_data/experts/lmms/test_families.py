@@ -16,6 +16,7 @@ from storage.errors import ConfigError
 
 QUICK = ("Gemma 3", "GLM-4.6V")
 """Those that take a few seconds; the others have large vocabularies or many tiles."""
+SHARING = ("LLaVA-1.5", "LLaVA-OneVision", "Qwen2.5-VL", "Qwen3-VL", "SmolVLM2", "GLM-4.1V", "GLM-4.6V")
 TOKENS = {  # At 0.3, 2 and 12 megapixels, as the engine shows them.
     "LLaVA-1.5": (579, 579, 579),
     "LLaVA-OneVision": (2931, 7259, 7311),
@@ -65,6 +66,19 @@ def test_yes_and_no_are_single_tokens_of_its_vocabulary(lmm):
 def test_a_question_in_a_batch_has_the_answer_that_it_has_alone(lmm):
     difference, spread = lmm_families.batch(lmm)
     assert spread > 0.001 and difference < spread / 50
+
+
+def test_questions_about_one_image_share_what_its_positions_let_them_share(family, lmm):
+    images = [lmm_families.photo(300, 400), lmm_families.photo(120, 500, 1)]
+    questions = [lmm_families.QUESTION, "Is this a small striped green star?"]
+    asked = [(image, question) for image in images for question in questions]
+    alone = np.array([lmm.p_yes([image], [question])[0] for image, question in asked])
+    seen = []
+    hook = lmm._model.register_forward_pre_hook(lambda *_: seen.append(1))
+    together = lmm.p_yes(*map(list, zip(*asked, strict=True)))
+    hook.remove()
+    assert len(seen) == (2 if family.name in SHARING else 1)
+    assert np.abs(together - alone).max() < np.std(alone) / 50
 
 
 def test_a_bar_along_any_side_changes_what_the_model_is_given(lmm):
