@@ -42,13 +42,15 @@ def rewrite(
         for request in requests:
             say(json.dumps(in_short(request) | {"answer": request.answer}, ensure_ascii=False), highlight=False)
     else:
-        show(["asked for", "count", "relation", "scope", "notes"], [_row(request) for request in requests])
+        head = ["asked for", "count", "relation", "scope", "words known", "notes"]
+        show(head, [_row(request) for request in requests])
 
 
 def in_short(request: Request) -> dict[str, Any]:
     """A request in its short form, with all its things, and with `fault` where an answer could not be read.
 
-    `targets` are in words; `relation` and `anchor` are those of the first target that is described by a direction.
+    `targets` are in words; `understood` is the share of the instruction's words that the rewriter knows;
+    `relation` and `anchor` are those of the first target that is described by a direction.
     Other relations stand in the words of their target.
     """
     from dataclasses import asdict
@@ -72,18 +74,20 @@ def in_short(request: Request) -> dict[str, Any]:
         "anchor": anchor,
         "all": request.quantity == "all",
         "scope": request.scope if readable else None,
+        "understood": request.understood,
         "things": [asdict(thing) for thing in request.things],
         "notes": list(request.notes) if readable else [],
         "fault": "" if readable else "; ".join(request.notes),
     }
 
 
-def _row(request: Request) -> tuple[str, str, str, str, str]:
+def _row(request: Request) -> tuple[str, ...]:
     short = in_short(request)
     described = f"{short['relation']} {short['anchor']}" if short["relation"] else ""
     count = "all" if short["all"] else "one" if short["targets"] else ""
     notes = short["fault"] or "; ".join(short["notes"])
-    return ", ".join(short["targets"]), count, described, short["scope"] or "unreadable", notes
+    scope, known = short["scope"] or "unreadable", f"{request.understood:.0%}"
+    return ", ".join(short["targets"]), count, described, scope, known, notes
 
 
 def _asked(instruction: str, image: Path | None, recipe: str, changes: dict[str, str]) -> Request:
