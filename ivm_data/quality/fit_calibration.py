@@ -40,7 +40,9 @@ def calibrate(labels: Iterable[Label], reviewed: Mapping[str, Adjudication] | No
         if truth is None or label.sample.held_out or label.request.scope == "whole image":
             continue
         (masks if label.proposals else absences).add(label.scores, truth.label_is_right)
-        for proposal in label.proposals if truth.mask else ():
+        if truth.mask is None:
+            continue
+        for proposal in label.proposals:
             proposers[proposal.expert].add(proposal, is_right(rle.iou(proposal.mask, truth.mask)))
     return Calibration(
         mask=fit_logistic(MASK_FEATURES, masks.scores, masks.right),

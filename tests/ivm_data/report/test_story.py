@@ -49,7 +49,7 @@ def test_what_people_and_rules_said_since_is_told_oldest_first(labeled, catalog,
     shutil.copytree(labeled, data)
     for verdict in ("unsure", "right"):
         reviews.append(data, row["recipe"], row["sample_id"], "anna", verdict, note=f"looks {verdict}")
-    found = decisions.FoundLabel(row["sample_id"], row["recipe"], "few agree")
+    found = decisions.FoundLabel(row["recipe"], row["sample_id"], "few agree")
     decisions.decide(data, "low_agreement", "mask", "exclude", [found], parameters={}, who="bo")
     with Catalog(data) as opened:
         told = story(opened, row["sample_id"])
