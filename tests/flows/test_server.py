@@ -229,7 +229,7 @@ def run_with_one_sign_of_life(operator) -> str:
         "event": "prefect.flow-run.heartbeat",
         "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
     }
-    httpx.post(f"{operator.url}/events", json=[heartbeat]).raise_for_status()
+    httpx.post(f"{operator.url}/events", json=[heartbeat], timeout=60).raise_for_status()
     return run
 
 

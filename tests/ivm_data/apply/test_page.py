@@ -41,7 +41,7 @@ def test_every_way_to_mask_is_shown_and_a_threshold_that_nothing_reaches_says_so
 def test_the_page_answers_this_machine_only_under_its_own_name_and_to_its_own_page():
     page = serve(RightHalf())
     try:
-        with httpx.Client(base_url=page.local_url) as client:
+        with httpx.Client(base_url=page.local_url, timeout=60) as client:
             assert client.get("/").status_code == 200
             assert client.get("/", headers={"Host": "evil.example"}).status_code == 421
             asked = "/gradio_api/queue/join"

@@ -20,8 +20,8 @@ def test_any_other_host_needs_the_token_once_and_then_its_cookie(data, served):
     with served(data, host="0.0.0.0") as (access, _):
         base = f"http://127.0.0.1:{access.port}"
         for path in ("/", "/api/queue", "/page/review.js", "/?token=", f"/?token={access.token[:-1]}"):
-            assert httpx.get(base + path).status_code == 401
-        with httpx.Client(base_url=base) as client:
+            assert httpx.get(base + path, timeout=60).status_code == 401
+        with httpx.Client(base_url=base, timeout=60) as client:
             entered = client.get("/", params={"token": access.token})
             assert entered.status_code == 303 and entered.headers["location"] == "/"
             cookie = entered.headers["set-cookie"].lower()

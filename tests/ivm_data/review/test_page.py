@@ -75,7 +75,9 @@ def test_undo_withdraws_the_latest_current_review_and_rewrites_nothing(page, dat
     before = {path: path.read_bytes() for path in data.glob("reviews/anna/*.parquet")}
     with served(data) as (access, _):  # also after a restart
         secret = {"X-Review-Secret": access.secret}
-        undone = [httpx.post(f"{access.url}api/undo", json={}, headers=secret).json()["undone"] for _ in range(3)]
+        undone = [
+            httpx.post(f"{access.url}api/undo", json={}, headers=secret, timeout=60).json()["undone"] for _ in range(3)
+        ]
     assert [one and one["sample_id"] for one in undone] == [items[1]["sample_id"], items[0]["sample_id"], None]
     assert undone[0]["part"] == items[1]["part"]
     assert len(said(data)) == 4 and not reviews.current(said(data))
