@@ -140,7 +140,7 @@ def test_a_pointer_a_page_and_a_cut_download_are_no_safetensors(downloaded, cont
     assert finding.state == "broken" and wrong in finding.advice and "hf download org/lmm" in finding.advice
 
 
-def test_what_is_missing_is_told_with_its_size():
+def test_what_is_missing_is_reported_with_its_size():
     sizes = {finding.what: finding.mib for finding in examine(recipe("card")) if finding.state == "missing"}
     assert sizes["weights/sam_vit_h_4b8939.pth"] == pytest.approx(2_446, rel=0.01)
     assert sizes["llava-hf/llava-1.5-7b-hf"] == pytest.approx(13_472, rel=0.01)
@@ -183,7 +183,7 @@ def test_a_total_that_does_not_fit_says_so_with_the_recipe_that_may(monkeypatch)
     assert result.exit_code == 1 and "too little: take --recipe small" in result.output
 
 
-def test_a_gated_model_is_told_with_its_licence_and_login_and_open_recipes_have_none():
+def test_a_gated_model_is_reported_with_its_licence_and_login_and_open_recipes_have_none():
     advice = {finding.what: finding.advice for finding in examine(recipe("modern"))}
     assert advice["facebook/sam3"].startswith("hf auth login && hf download facebook/sam3")
     assert "licence is accepted on huggingface.co/facebook/sam3" in advice["facebook/sam3"]
