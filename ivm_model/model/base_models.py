@@ -21,7 +21,6 @@ from storage.errors import WeightsError
 if TYPE_CHECKING:
     import torch
 
-DTYPES = ("float32", "bfloat16", "float16")
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """As a config names it; `placement.dtype_of` says which one "auto" is."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
