@@ -13,6 +13,7 @@ from torch import nn
 
 from ivm_model.model.base_models import load_model, load_part
 from ivm_model.model.inputs import AS_TRAINED, InputConfig
+from ivm_model.model.placement import AUTO, device_of, dtype_of
 from storage.errors import WeightsError
 from storage.validation import FILLED, Checked, Count, within
 
@@ -77,7 +78,8 @@ class Lmm(nn.Module):
         super().__init__()
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        self.model = load_model(AutoModelForImageTextToText, path, dtype=inputs.dtype)[0].requires_grad_(False)
+        dtype = dtype_of(inputs.dtype, device_of(AUTO))
+        self.model = load_model(AutoModelForImageTextToText, path, dtype=dtype)[0].requires_grad_(False)
         self.processor = load_part(AutoProcessor, path)
         if self.processor.chat_template is None and not inputs.prompt:
             raise WeightsError(f"the processor in {path!r} has no chat template; save one with it, or set a prompt")
