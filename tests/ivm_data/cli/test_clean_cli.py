@@ -52,7 +52,7 @@ def test_snapshots_are_made_listed_compared_and_verified_across_a_compaction(dat
     changed = lines("snapshot", "diff", "--data", data, name, "now")
     assert {"kind": "decisions", "of": "box_mask_disagreement", "rows removed": 0, "rows added": 30} in changed
     assert {row["verdict"] for row in changed if "PSI" in row} == {"noise", "same"}
-    assert lines("snapshot", "list", "--data", data)[0]["snapshot"] == name
+    assert name in {row["snapshot"] for row in lines("snapshot", "list", "--data", data)}
     assert lines("sql", "--data", data, "--snapshot", name, "select count(*) as n from decisions") == [{"n": 0}]
     assert lines("query", "--data", data, "--snapshot", name, "summary")[0]["inputs"] == 36
 
