@@ -52,7 +52,7 @@ def main():
     torch.set_num_threads(1)
     demo = recipe("demo")
     if engine != "ray":
-        for spec in (demo.grounder, demo.segmenter, *demo.proposers):
+        for spec in (*demo.grounders, demo.segmenter, *demo.proposers):
             get(spec)
     print("ready", flush=True)
     for line in sys.stdin:

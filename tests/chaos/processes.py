@@ -83,7 +83,8 @@ class Labeler:
             [sys.executable, str(HERE / "labeler.py"), *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("ab"), text=True,
         )  # fmt: skip
-        assert self._line() == "ready"
+        if self._line() != "ready":
+            raise AssertionError(f"the labeler did not start:\n{log.read_text()[-2000:]}")
 
     def start(self, data: Path) -> psutil.Process:
         self.process.stdin.write(f"{data}\n")
@@ -145,10 +146,13 @@ class PrefectWorld:
         return self.state(run)
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:
-        """As Prefect's clients do, ask again where the server says that SQLite is busy."""
+        """As Prefect's clients do, ask again where SQLite is busy: the server says so, or is silent."""
 
         def answer() -> httpx.Response | None:
-            response = httpx.request(method, f"{self.url}{path}", json=body, timeout=60)
+            try:
+                response = httpx.request(method, f"{self.url}{path}", json=body, timeout=60)
+            except httpx.ReadTimeout:
+                return None
             return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
 
         return wait_for(answer, f"answer to {path}").raise_for_status().json()

@@ -41,16 +41,27 @@ class Storm:
         self.folder, self.log = folder, folder / "labeler.log"
         self.manifest = write_world(folder / "world", "val", scenes=SCENES, pairs_per_scene=PAIRS, human_share=0.5)
         self.lmm = LmmServer()
-        self.labeler = Labeler(self.manifest, self.lmm.url, self.log)
+        self.labeler = cache(lambda: Labeler(self.manifest, self.lmm.url, self.log))
         self.ray = cache(lambda: Labeler(self.manifest, self.lmm.url, self.log, "ray"))
         self.prefect = cache(self._prefect)
-        self._undisturbed()
+
+    def undisturbed(self) -> None:
+        """Label without a fault: what every round must end with."""
+        for data in (self.folder / "warm-up", self.folder / "whole"):
+            began = time.perf_counter()
+            self.labeler().start(data)
+            assert self.labeler().end() == 0, self.log.read_text()
+            self.seconds = time.perf_counter() - began
+        files = list(data.rglob("*.parquet"))
+        self.parts = sum(path.name.endswith(".light.parquet") for path in files)
+        self.bytes = sum(path.stat().st_size for path in files)
+        self.hash = content_hash(data)
 
     def round(self, number: int, name: str, seed: int) -> str:
         """Break one run, run it again, compare; returns the outcome."""
         data = self.folder / f"round-{number}"
         context = Round(
-            data, self.manifest, random.Random(seed), self.seconds, self.bytes, self.lmm, self.labeler, self.ray,
+            data, self.manifest, random.Random(seed), self.seconds, self.bytes, self.lmm, self.labeler(), self.ray,
             self.prefect,
         )  # fmt: skip
         try:
@@ -65,32 +76,21 @@ class Storm:
                 subprocess.run(["umount", data], check=True)
 
     def stop(self) -> None:
-        self.labeler.stop()
-        if self.ray.cache_info().currsize:
-            self.ray().stop()
+        for labeler in (self.labeler, self.ray):
+            if labeler.cache_info().currsize:
+                labeler().stop()
         if self.prefect.cache_info().currsize:
             self.prefect().down()
         self.lmm.kill()
 
     def _recover(self, data: Path) -> None:
-        self.labeler.start(data)
-        assert self.labeler.end() == 0, f"no recovery:\n{self.log.read_text()[-2000:]}"
+        self.labeler().start(data)
+        assert self.labeler().end() == 0, f"no recovery:\n{self.log.read_text()[-2000:]}"
         assert verify(data) == ()
         assert content_hash(data) == self.hash, "other labels than undisturbed"
         with Catalog(data) as catalog:
             (row,) = catalog.sql("select count(*) n, count(distinct sample_id) ids from outcomes").to_pylist()
         assert row == {"n": SCENES * PAIRS, "ids": SCENES * PAIRS}, f"lost or doubled: {row}"
-
-    def _undisturbed(self) -> None:
-        for data in (self.folder / "warm-up", self.folder / "whole"):
-            began = time.perf_counter()
-            self.labeler.start(data)
-            assert self.labeler.end() == 0, self.log.read_text()
-            self.seconds = time.perf_counter() - began
-        files = list(data.rglob("*.parquet"))
-        self.parts = sum(path.name.endswith(".light.parquet") for path in files)
-        self.bytes = sum(path.stat().st_size for path in files)
-        self.hash = content_hash(data)
 
     def _prefect(self) -> PrefectWorld:
         world = PrefectWorld(self.folder / "prefect")
@@ -119,8 +119,9 @@ def main() -> None:
     until = time.monotonic() + options.minutes * 60
     with tempfile.TemporaryDirectory(prefix="ivm-chaos-") as folder:
         storm = Storm(Path(folder))
-        print(f"undisturbed: {storm.parts} parts, {storm.bytes} bytes, {storm.seconds:.1f} s", flush=True)
         try:
+            storm.undisturbed()
+            print(f"undisturbed: {storm.parts} parts, {storm.bytes} bytes, {storm.seconds:.1f} s", flush=True)
             for number, name in enumerate(schedule(options.rounds, options.faults, random.Random(options.seed))):
                 if time.monotonic() > until:
                     print(f"time is up after {number} rounds")

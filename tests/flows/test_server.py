@@ -73,10 +73,13 @@ class Operator:
 
     def ask(self, method: str, path: str, body: object = None) -> list[dict] | dict:
         def answer() -> httpx.Response | None:
-            response = httpx.request(method, f"{self.url}{path}", json=body, timeout=60)
+            try:
+                response = httpx.request(method, f"{self.url}{path}", json=body, timeout=60)
+            except httpx.ReadTimeout:
+                return None
             return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
 
-        # As Prefect's own clients do, ask again where the server says that SQLite is busy.
+        # As Prefect's own clients do, ask again where SQLite is busy: the server says so, or is silent.
         return self.wait_for(answer, f"answer to {path}").raise_for_status().json()
 
     def deployments(self) -> dict[str, dict]:
