@@ -16,6 +16,8 @@ import pyarrow as pa
 from storage import layout, queries, recipes
 from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
+from storage.gates import in_sql
+from storage.gates.gate import Gate
 from storage.layout import Problem
 from storage.pixels.mask_functions import register
 from storage.sql_views import VIEWS
@@ -30,6 +32,10 @@ _OF_OUTCOMES = {"light", "heavy", "measures"}
 _PARTS = pa.schema([("recipe", pa.string()), ("part", pa.string())])
 
 
+WRITTEN_ROWS = "light_written"
+"""The outcomes as labeling wrote them, whatever gate decides."""
+
+
 class Catalog:
     """Answers SQL about a data set as it was when it was opened; not for several threads.
 
@@ -38,6 +44,7 @@ class Catalog:
             bound to it, a recipe or a snapshot.
         snapshot: name of a snapshot of the folder; then the answers are about its labels, weights, reviews and
             decisions.
+        gate: name or hash of the gate of the folder that decides; see `storage.data_set.DataSet.open`.
 
     Attributes:
         problems: files that are left out because they are torn, foreign or incomplete.
@@ -47,8 +54,8 @@ class Catalog:
         ShardError: a folder cannot be listed, or something that the snapshot lists is not there any more.
     """
 
-    def __init__(self, data: Path | DataSet, snapshot: str | None = None) -> None:
-        opened = DataSet.open(data, snapshot=snapshot) if isinstance(data, Path) else data
+    def __init__(self, data: Path | DataSet, snapshot: str | None = None, gate: str | None = None) -> None:
+        opened = DataSet.open(data, snapshot=snapshot, gate=gate) if isinstance(data, Path) else data
         self._own = opened if isinstance(data, Path) else None
         configs, unreadable = recipes.read(opened.folder)
         self.problems: tuple[Problem, ...] = (*opened.problems, *unreadable)
@@ -138,7 +145,18 @@ class Catalog:
             if len(opened.superseded) and kind in _OF_OUTCOMES:
                 only += " ANTI JOIN superseded_rows USING (recipe, part, position)"
             # Not `expected.empty_table()`: making an Arrow array of Python values imports pandas, a second of CPU.
-            self._define(f"{kind}_files", opened.by_kind[kind], pa.Table.from_batches([], expected), only, older)
+            name = WRITTEN_ROWS if kind == "light" else f"{kind}_files"
+            self._define(name, opened.by_kind[kind], pa.Table.from_batches([], expected), only, older)
+        self._connection.execute(f"CREATE VIEW light_files AS {self.decided(opened.gates)}")
+
+    def decided(self, gates: Mapping[str, Gate]) -> str:
+        """A SELECT of every outcome as some gates decide, with the columns of the view `outcomes`."""
+        return in_sql.decided(gates, WRITTEN_ROWS, derive=bool(gates) and self._has_older_labels())
+
+    def _has_older_labels(self) -> bool:
+        """Whether some label is from before the column `incomplete`."""
+        query = f"SELECT 1 FROM {WRITTEN_ROWS} WHERE outcome = 'label' AND incomplete IS NULL LIMIT 1"
+        return bool(self._connection.execute(query).fetchall())
 
     def _define(
         self,

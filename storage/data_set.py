@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING
 from storage import counting, decisions, layout, reader, reviews, snapshots
 from storage.disk.locks import in_use
 from storage.errors import ConfigError, ShardError
+from storage.gates import in_arrow
+from storage.gates.book import WRITTEN, Book
+from storage.gates.gate import Gate
 from storage.layout import DataFiles, Problem
 from storage.part_files import CommittedPart
 from storage.records import Decision, Label, Review, Rle, Scope
@@ -42,25 +45,38 @@ class DataSet:
         scanned: every usable file.
         snapshot: then only what it lists counts.
         chosen: hash of a recipe; then only its labels, timings and measures count. "" for those of every recipe.
+        book: the log of its gates.
+        gate: name or hash of the gate that was asked for; "" for the snapshot's, or the current one of each recipe.
     """
 
     folder: Path
     scanned: DataFiles
     snapshot: Snapshot | None = None
     chosen: str = ""
+    book: Book = field(default_factory=lambda: Book(Path(), ()), repr=False)
+    gate: str = ""
     _held: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @classmethod
-    def open(cls, folder: Path, recipe: str | None = None, snapshot: str | Snapshot | None = None) -> DataSet:
+    def open(
+        cls,
+        folder: Path,
+        recipe: str | None = None,
+        snapshot: str | Snapshot | None = None,
+        gate: str | None = None,
+    ) -> DataSet:
         """Read the footer of every file, once.
 
         Args:
             recipe: hash of the one that is meant; without it those of all recipes count.
             snapshot: one, or its name, or the first digits of that.
+            gate: name or hash of the gate that decides; "written" for what labeling wrote. Without it the one that the
+                snapshot binds, or the current one.
 
         Raises:
-            ConfigError: no such folder, recipe or snapshot.
-            ShardError: a folder that cannot be listed, or something that the snapshot lists is not there any more.
+            ConfigError: no such folder, recipe, snapshot or gate.
+            ShardError: a folder that cannot be listed, or something that the snapshot lists, or the gate that counts,
+                is not there any more.
         """
         try:
             if not folder.is_dir():
@@ -68,7 +84,8 @@ class DataSet:
             with ExitStack() as held:
                 for name in layout.COMPACTED:
                     held.enter_context(in_use(folder / name))
-                opened = cls(folder, layout.scan(folder)).at(recipe, snapshot)
+                scanned = cls(folder, layout.scan(folder), book=Book.read(folder), gate=gate or "")
+                opened = scanned.at(recipe, snapshot)
                 return replace(opened, _held=held.pop_all())
         except OSError as error:
             raise ShardError(f"data folder '{folder}' cannot be read ({error}); check your right to read it") from error
@@ -82,7 +99,9 @@ class DataSet:
         if recipe and recipe not in recipes:
             known = ", ".join(recipes) or "none yet"
             raise ConfigError(f"no labels of recipe {recipe!r} in '{self.folder}'; the recipes are: {known}")
-        return replace(bound, chosen=recipe or "")
+        chosen = replace(bound, chosen=recipe or "")
+        assert chosen.gates is not None  # Whatever is wrong with one shows up here.
+        return chosen
 
     def close(self) -> None:
         """Let a compaction remove the files that it has superseded."""
@@ -93,6 +112,25 @@ class DataSet:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @cached_property
+    def gates(self) -> dict[str, Gate]:
+        """Recipe -> the gate that decides about its labels; without one they are as labeling decided.
+
+        Raises:
+            ConfigError: no gate of the name that was asked for.
+            ShardError: a gate that counts is gone, torn or was changed.
+        """
+        if self.gate == WRITTEN:
+            return {}
+        if self.gate:
+            return self.book.named(self.gate, self.chosen)
+        counting = self.book.current if self.snapshot is None else self.snapshot.gates
+        return {of: self.book.load(of, gate) for of, gate in counting.items() if self.chosen in ("", of)}
+
+    def decided(self, rows: pa.Table) -> pa.Table:
+        """Rows of light files with quality, status and reason as the gates decide; see `storage.gates.in_arrow`."""
+        return in_arrow.decided(rows, self.gates)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -168,13 +206,13 @@ class DataSet:
             where: keeps matching rows of `storage.schema.LIGHT`; row groups without a match are not read.
         """
         for light in self.files("light"):
-            yield from reader.labels(light, reader.both(where, self._counting))
+            yield from reader.labels(light, where, self._counting, self.gates)
 
     def light_batches(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Stream the outcomes that count as Arrow batches; see `storage.reader.light_batches`."""
-        return reader.light_batches(self.files("light"), columns, reader.both(where, self._counting))
+        return reader.light_batches(self.files("light"), columns, where, self._counting, self.gates)
 
     def masks(self, sample_ids: Iterable[str]) -> dict[str, Rle]:
         """The masks of the labels by sample id, without reading an image; ids without a label are left out.
@@ -195,7 +233,7 @@ class DataSet:
         if light is None:
             return None
         where = reader.among("part", [part]) & reader.among("sample_id", [sample_id])
-        return next(reader.labels(light, reader.both(where, self._current)), None)
+        return next(reader.labels(light, where, self._current, self.gates), None)
 
     def decisions(self) -> list[Decision]:
         """The cleaning decisions in effect: for each rule and label the latest one."""
@@ -220,7 +258,7 @@ class DataSet:
             ShardError: a file of labels, weights, reviews or decisions cannot be used.
         """
         self._check_whole("labels", *snapshots.FACTS)
-        return snapshots.of(self.scanned)
+        return snapshots.of(self.scanned, self.book.current)
 
     def freeze(self) -> Snapshot:
         """Keep that snapshot in the folder; the same data again gives the same snapshot and writes nothing."""

@@ -10,6 +10,7 @@ DATA/measures/<recipe>/<part>.parquet           what the pixels say: components,
 DATA/inputs/<recipe>/<part>.parquet             which record of which manifest stands for which outcome
 DATA/evaluation/<set>/<part>.parquet            hashes of images that no training may see
 DATA/reliability/<recipe>/<part>.parquet        sensitivity and specificity of the experts
+DATA/gates/<recipe>/<hash>.json                 how labels are decided; log/ says since when
 DATA/snapshots/<name>.json                      which of all this there was at a moment
 DATA/recipes/<hash>.json                        whole configurations
 DATA/manifests/<name>-<hash>.jsonl              what was asked of pictures that were labeled without a manifest

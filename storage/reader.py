@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 from storage import layout, schema
 from storage.errors import ConfigError, ShardError
 from storage.files import readable
+from storage.gates import in_arrow
+from storage.gates.gate import Gate
+from storage.gates.in_arrow import mentions
 from storage.records import Label, Rle
 from storage.rows import to_label
 
@@ -25,37 +28,64 @@ if TYPE_CHECKING:
 
 
 def light_batches(
-    lights: Sequence[Path], columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    lights: Sequence[Path],
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+    counting: pc.Expression | None = None,
+    gates: Mapping[str, Gate] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Stream the rows of light files.
 
     Args:
         columns: names of `storage.schema.LIGHT`; all by default. Only their bytes leave the disk.
-        where: keeps matching rows; may use columns that are not read.
+        where: keeps matching rows; may use columns that are not read. It sees what the gates decide.
+        counting: keeps matching rows of what was written.
+        gates: by recipe; see `storage.gates.in_arrow.decided`.
 
     Raises:
         ConfigError: no such column.
     """
     if unknown := set(columns or ()) - set(schema.LIGHT.names):
         raise ConfigError(f"no such columns: {sorted(unknown)}; the columns are {schema.LIGHT.names}")
+    wanted, late = list(columns or schema.LIGHT.names), mentions(where)
+    decides = bool(gates) and not in_arrow.DECIDED_SET.isdisjoint([*wanted, *late])
+    read = list(dict.fromkeys([*wanted, *late, *in_arrow.EVIDENCE])) if decides else columns
+    pushed = counting if decides else both(where, counting)
     # Little readahead: the default holds up to 64 batches in memory.
-    options = {"columns": columns, "filter": where, "batch_readahead": 1, "fragment_readahead": 1}
+    options = {"columns": read, "filter": pushed, "batch_readahead": 1, "fragment_readahead": 1}
     with _readable(lights):
-        yield from _opened(lights, schema.LIGHT).to_batches(**options)
+        batches = _opened(lights, schema.LIGHT).to_batches(**options)
+        yield from _decided(batches, wanted, where, gates or {}) if decides else batches
 
 
-def labels(light: Path, where: pc.Expression | None = None) -> Iterator[Label]:
-    """Stream the labels of a light file and the heavy file beside it, in their order.
+def _decided(
+    batches: Iterable[pa.RecordBatch], wanted: list[str], where: pc.Expression | None, gates: Mapping[str, Gate]
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        rows = in_arrow.decided(pa.Table.from_batches([batch]), gates)
+        yield from (rows if where is None else rows.filter(where)).select(wanted).to_batches()
 
-    A heavy row group of which no row passes `where` is not read.
+
+def labels(
+    light: Path,
+    where: pc.Expression | None = None,
+    counting: pc.Expression | None = None,
+    gates: Mapping[str, Gate] | None = None,
+) -> Iterator[Label]:
+    """Stream the labels of a light file and the heavy file beside it, in their order; see `light_batches`.
+
+    A heavy row group of which no row passes is not read.
 
     Raises:
         ShardError: the two files do not belong together.
     """
     # Counting reads only the columns that the condition names, so a file without a match costs little.
     with readable(light):
-        if where is None or _opened([light]).count_rows(filter=where & _is_label()):
-            yield from (to_label(*row) for row in _label_rows(light, where))
+        decides = bool(gates) and not in_arrow.DECIDED_SET.isdisjoint(mentions(where))
+        written = counting if decides else both(where, counting)
+        if written is None or _opened([light], schema.LIGHT).count_rows(filter=written & _is_label()):
+            kept = both(where, counting)
+            yield from (to_label(*row) for row in _label_rows(light, kept, gates or {}))
 
 
 def masks(heavies: Sequence[Path], where: pc.Expression) -> dict[str, Rle]:
@@ -111,20 +141,24 @@ def _field(name: str) -> pc.Expression:
     return pc.field(name)
 
 
-def _label_rows(path: Path, where: pc.Expression | None) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _label_rows(
+    path: Path, where: pc.Expression | None, gates: Mapping[str, Gate]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Light and heavy row of each label of a file pair; its n-th label row and its n-th heavy row belong together."""
     with pq.ParquetFile(path) as light, pq.ParquetFile(layout.heavy_path(path)) as heavy:
-        rows = _light_rows(light, where)
+        rows = _light_rows(light, where, gates)
         for group in range(heavy.num_row_groups):
             wanted = [next(rows) for _ in range(heavy.metadata.row_group(group).num_rows)]
             if any(row is not None for row in wanted):
                 yield from _join(path, wanted, heavy.read_row_group(group).to_pylist())
 
 
-def _light_rows(light: pq.ParquetFile, where: pc.Expression | None) -> Iterator[dict[str, Any] | None]:
+def _light_rows(
+    light: pq.ParquetFile, where: pc.Expression | None, gates: Mapping[str, Gate]
+) -> Iterator[dict[str, Any] | None]:
     """Each label row of the file; None for one that `where` leaves out."""
     for batch in light.iter_batches(batch_size=1024):
-        labels = pa.Table.from_batches([batch]).filter(_is_label())
+        labels = in_arrow.decided(pa.Table.from_batches([batch]).filter(_is_label()), gates)
         numbered = labels.append_column("row", pa.array(range(len(labels)), pa.int64()))
         kept = numbered if where is None else numbered.filter(where)
         by_row = {row.pop("row"): row for row in kept.to_pylist()}

@@ -340,12 +340,32 @@ Verdict = Literal["right", "wrong", "wrong_instruction", "unsure", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """How a label came before a reviewer. Verdicts are a random sample of the labels that the filters keep, or none.
+
+    Attributes:
+        order: "random", or "informative": the ones first that tell most.
+        status, source, kind: filters, "" for none.
+        above: least quality that was shown; 0 for any.
+        quality: `storage.gates.gate.Gate.quality_hash` of that quality; "" where `above` is 0.
+    """
+
+    order: Literal["random", "informative"]
+    status: str = ""
+    source: str = ""
+    kind: str = ""
+    above: float = 0.0
+    quality: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Review:
     """A person's review of one label, appended; the latest of a person by `reviewed_at` counts.
 
     Attributes:
         reviewed_at: UTC time, ISO 8601 ("2024-05-01T12:00:00Z").
         mask: of a "wrong" label, the right mask where the person made one.
+        drawn: how the label was chosen; None where nobody wrote that down.
     """
 
     sample_id: str
@@ -355,6 +375,7 @@ class Review:
     note: str
     reviewed_at: str
     mask: Rle | None = None
+    drawn: Drawn | None = None
 
 
 Scope = Literal["mask", "sample"]

@@ -130,14 +130,15 @@ def _open(url: str) -> _Store:
 def _to_send(data: DataSet) -> Iterator[str]:
     """Names in the order in which they may be seen: what labels rest on, each part's heavy file before its light one.
 
-    Snapshots come last: they list the others.
+    Gates come after the labels, each before the entry of a log that names it; snapshots last: they list the others.
     """
     if error := layout.as_error(data.problems):
         raise error
     facts = [path for kind, paths in data.by_kind.items() if kind not in ("light", "heavy") for path in paths]
     labels = [path for light in data.by_kind["light"] for path in (layout.heavy_path(light), light)]
     before, after = (sorted((data.folder / folder).glob("*.json")) for folder in _JSON)
-    for path in (*before, *facts, *labels, *after):
+    gates = sorted((data.folder / "gates").glob("*/*.json")) + sorted((data.folder / "gates").glob("*/log/*.json"))
+    for path in (*before, *facts, *labels, *gates, *after):
         yield path.relative_to(data.folder).as_posix()
 
 
@@ -147,9 +148,15 @@ def _to_fetch(there: Mapping[str, int]) -> Iterator[str]:
     labels = [name for light in lights for name in (_heavy(light), light)]
     facts = sorted(name for name in there if layout.is_fact(PurePosixPath(name)))
     before, after = (sorted(n for n in there if n.startswith(f"{folder}/") and n.endswith(".json")) for folder in _JSON)
+    gates = sorted((n for n in there if _is_gate(n)), key=lambda name: (name.count("/"), name))
     if torn := [name for name in labels if name not in there]:
         raise ShardError(f"{torn[0]!r} is missing in the store although its part is committed; push it again")
-    yield from (*before, *facts, *labels, *after)
+    yield from (*before, *facts, *labels, *gates, *after)
+
+
+def _is_gate(name: str) -> bool:
+    """A gate, or an entry of a log of gates; an entry comes after the gate that it names."""
+    return PurePosixPath(name).match("gates/*/*.json") or PurePosixPath(name).match("gates/*/log/*.json")
 
 
 def _each(names: Iterator[str], move: Callable[[str], int | None]) -> Transfer:

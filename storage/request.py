@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -110,6 +110,16 @@ class Request:
         """What is asked about the targets and their alternatives, each once."""
         wanted = (self.things[i].phrase for target in self.targets for i in self.options(target))
         return tuple(dict.fromkeys(wanted))
+
+    def unfound(self, found: Collection[str]) -> tuple[str, ...]:
+        """Targets that none of the found phrases shows, as their options joined with " or ".
+
+        A target with alternatives needs one of them; a request for all that match needs one phrase of any.
+        """
+        if self.quantity == "all" and found:
+            return ()
+        options = ([self.things[i].phrase for i in self.options(target)] for target in self.targets)
+        return tuple(" or ".join(phrases) for phrases in options if not set(found) & set(phrases))
 
     @property
     def described_by(self) -> tuple[str, ...]:

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
 from storage import layout, schema
 from storage.files import alone_in, readable
-from storage.records import Review, Rle, Verdict
+from storage.records import Drawn, Review, Rle, Verdict
 from storage.shards import write_reviews
 
 if TYPE_CHECKING:
@@ -40,12 +40,20 @@ class Adjudication:
 
 
 def append(
-    data: Path, recipe: str, sample_id: str, reviewer: str, verdict: Verdict, *, note: str = "", mask: Rle | None = None
+    data: Path,
+    recipe: str,
+    sample_id: str,
+    reviewer: str,
+    verdict: Verdict,
+    *,
+    note: str = "",
+    mask: Rle | None = None,
+    drawn: Drawn | None = None,
 ) -> Review:
     """Write one review as a shard of its own, later than all of this person before."""
     with alone_in(data / "reviews" / layout.name(reviewer) / ".lock"):
         at = _next_moment(data, reviewer)
-        review = Review(sample_id, recipe, reviewer, verdict, note, at, mask)
+        review = Review(sample_id, recipe, reviewer, verdict, note, at, mask, drawn)
         write_reviews(data, reviewer, datetime.strptime(at, _TIME).strftime(_NAME), [review])
     return review
 
@@ -60,8 +68,12 @@ def read(paths: Iterable[Path]) -> list[Review]:
     for path in paths:
         with readable(path):
             rows = pq.read_table(path, schema=schema.REVIEWS).to_pylist()
-        reviews += [Review(**row | {"mask": row["mask"] and Rle(**row["mask"])}) for row in rows]
+        reviews += [_review(row) for row in rows]
     return sorted(reviews, key=lambda review: review.reviewed_at)
+
+
+def _review(row: dict[str, Any]) -> Review:
+    return Review(**row | {"mask": row["mask"] and Rle(**row["mask"]), "drawn": row["drawn"] and Drawn(**row["drawn"])})
 
 
 def current(reviews: Sequence[Review]) -> list[Review]:

@@ -54,7 +54,7 @@ def row_digests(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterato
 def fact_digests(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[tuple[str, ...]]:
     """One sortable text for each row of facts, about to be written or read back."""
     convert = as_read(schema)
-    return ((_FACT(convert(row)),) for row in rows)
+    return ((_FACT(_told(convert(row))),) for row in rows)
 
 
 def combine(digests: Iterable[tuple[str, ...]]) -> str:
@@ -75,9 +75,12 @@ def as_read(schema: pa.Schema) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
 def _digests(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[tuple[str, ...]]:
     kind = "heavy" if "mask" in schema.names else "light"
     for row in rows:
-        filled = {name: value for name, value in row.items() if value is not None or name not in LATER}
-        digest = hashlib.blake2b(_ROW(filled).encode(), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(_ROW(_told(row)).encode(), digest_size=16).hexdigest()
         yield row["recipe"], row["part"], f"{row['position']:010d}", kind, digest
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None or name not in LATER}
 
 
 def _struct(fields: Iterable[pa.Field]) -> Convert:

@@ -14,6 +14,7 @@ from storage.records import (
     MISSING,
     Box,
     Candidate,
+    Drawn,
     Label,
     Lineage,
     PartResult,
@@ -60,7 +61,7 @@ def share_images(rows: Iterable[RowDict]) -> Iterator[RowDict]:
 def fact_row(fact: Any) -> RowDict:
     """A fact, such as a `Weight` or a `Review`, as a row."""
     row = {name: getattr(fact, name) for name in fact.__dataclass_fields__}
-    return row | {name: asdict(value) for name, value in row.items() if isinstance(value, Rle)}
+    return row | {name: asdict(value) for name, value in row.items() if isinstance(value, Rle | Drawn)}
 
 
 def to_label(light: Mapping[str, Any], heavy: Mapping[str, Any]) -> Label:
@@ -116,6 +117,7 @@ def _light_label(label: Label) -> RowDict:
         "human_iou": _null(label.human_iou),
         "has_human": human is not None,
         "area": rle.area(label.mask),
+        "incomplete": _is_incomplete(label),
         "human_area": None if human is None else rle.area(human),
         **_candidate_columns(label.candidates),
         "proposals": [_light_proposal(proposal, human) for proposal in label.proposals],
@@ -125,6 +127,13 @@ def _light_label(label: Label) -> RowDict:
         ],
         "experts": [{"role": role, "name": name} for role, name in label.lineage.experts],
     }
+
+
+def _is_incomplete(label: Label) -> bool:
+    """Whether a target has no chosen box; a label that needs no box, or has a person's, is whole."""
+    if label.sample.human_boxes or label.request.scope == "whole image" or not rle.area(label.mask):
+        return False
+    return bool(label.request.unfound({c.phrase for c in label.candidates if c.chosen and c.role == "target"}))
 
 
 def _request_columns(request: Request) -> RowDict:

@@ -12,7 +12,7 @@ import pyarrow as pa
 VERSION = 1
 """Raised when a column changes its name, type or meaning."""
 
-LATER = ("scope", "things", "answer", "answer_notes", "witnessed", "in_context", "evidence")
+LATER = ("scope", "things", "answer", "answer_notes", "witnessed", "in_context", "evidence", "incomplete", "drawn")
 """Columns that files from before them lack: they read as NULL, and a NULL in them is no part of a row's hash."""
 
 SCORES = {
@@ -168,6 +168,7 @@ LIGHT = _schema(
     _field("has_human", pa.bool_(), "the sample came with a human mask"),
     _field("area", pa.int64(), "foreground pixels of the label", nullable=True),
     _field("human_area", pa.int64(), "foreground pixels of the human mask", nullable=True),
+    _field("incomplete", pa.bool_(), "a target has no chosen box, so the mask can hold only a part", nullable=True),
     _field("candidates", pa.list_(_CANDIDATE), "boxes that the grounders found", nullable=True),
     _field("evidence", pa.list_(_EVIDENCE), "what else is known of each candidate, in their order", nullable=True),
     _field("proposals", pa.list_(_PROPOSAL), "the experts' masks, without pixels", nullable=True),
@@ -220,6 +221,17 @@ TIMINGS = _schema(
     _field("completion_tokens", pa.int64(), "tokens that the endpoints counted in the answers"),
 )
 
+_DRAWN = pa.struct(
+    [
+        _field("order", pa.string(), "'random' or 'informative'"),
+        _field("status", pa.string(), "only labels of this status were shown, or empty"),
+        _field("source", pa.string(), "only labels of this source were shown, or empty"),
+        _field("kind", pa.string(), "only labels of this kind were shown, or empty"),
+        _field("above", pa.float64(), "least quality that was shown"),
+        _field("quality", pa.string(), "hash of where that quality came from, or empty"),
+    ]
+)
+
 REVIEWS = _schema(
     "reviews",
     _field("sample_id", pa.string(), "sample of the reviewed label"),
@@ -229,6 +241,7 @@ REVIEWS = _schema(
     _field("note", pa.string(), "what the reviewer saw, or empty"),
     _field("reviewed_at", pa.string(), "UTC time, ISO 8601"),
     _field("mask", _RLE, "the right mask that the reviewer made for a wrong label", nullable=True),
+    _field("drawn", _DRAWN, "how the label was chosen; NULL where nobody wrote that down", nullable=True),
 )
 
 DECISIONS = _schema(

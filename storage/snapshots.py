@@ -1,14 +1,14 @@
 """Snapshots: a frozen list of what a data set held, by the hashes of its rows, so that a compaction does not change it.
 
 DATA/snapshots/<name>.json lists every part of labels and every fact (weights, reviews, decisions) with its content
-hash. The name is the hash of that list: equal data, equal name, on any machine. `DataSet.freeze` makes one,
-`DataSet.open(data, snapshot=name)` reads with one.
+hash, and the gate that decides about each recipe's labels. The name is the hash of that list: equal data, equal name,
+on any machine. `DataSet.freeze` makes one, `DataSet.open(data, snapshot=name)` reads with one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,13 +22,16 @@ from storage.row_hashes import combine
 FACTS = ("weights", "reviews", "decisions")
 """Kinds of facts that a snapshot lists beside the labels."""
 
+GATES = "gates"
+"""Kind of an entry that binds a gate; a snapshot without one means the decisions that labeling wrote."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
     """One part of labels or facts.
 
     Attributes:
-        kind: "labels" or one of `FACTS`.
+        kind: "labels", one of `FACTS`, or `GATES`; then part and content are the gate's hash.
         owner: the recipe, discriminator, reviewer or rule.
         content: hash of its rows.
     """
@@ -61,6 +64,11 @@ class Snapshot:
         """The parts of a recipe's labels."""
         return [entry.part for entry in self.entries if entry.kind == "labels" and entry.owner == recipe]
 
+    @property
+    def gates(self) -> dict[str, str]:
+        """Recipe -> hash of the gate that decides about its labels."""
+        return {entry.owner: entry.content for entry in self.entries if entry.kind == GATES}
+
     def rows(self, kind: str) -> int:
         """Rows of a kind."""
         return sum(entry.rows for entry in self.entries if entry.kind == kind)
@@ -74,9 +82,14 @@ class Difference:
     added: tuple[Entry, ...]
 
 
-def of(files: layout.DataFiles) -> Snapshot:
-    """What the files of a data set hold now, from their footers; nothing is written."""
-    return Snapshot(tuple(sorted(entries(files))), datetime.now(UTC).isoformat(timespec="seconds"))
+def of(files: layout.DataFiles, gates: Mapping[str, str]) -> Snapshot:
+    """What the files of a data set hold now, from their footers, and its current gates; nothing is written.
+
+    Args:
+        gates: recipe -> hash of its current gate.
+    """
+    bound = [Entry(GATES, recipe, gate, gate, 1) for recipe, gate in gates.items()]
+    return Snapshot(tuple(sorted([*entries(files), *bound])), datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def write(data: Path, snapshot: Snapshot) -> Snapshot:
@@ -133,7 +146,7 @@ def listed(files: layout.DataFiles, snapshot: Snapshot) -> dict[str, list[Path]]
         ShardError: something that the snapshot lists is not there any more.
     """
     there = {(entry.kind, entry.owner, entry.part, entry.content) for entry in entries(files)}
-    if gone := [e for e in snapshot.entries if (e.kind, e.owner, e.part, e.content) not in there]:
+    if gone := [e for e in snapshot.entries if e.kind != GATES and (e.kind, e.owner, e.part, e.content) not in there]:
         named = ", ".join(f"{entry.kind}/{entry.owner}/{entry.part}" for entry in gone[:5])
         raise ShardError(
             f"snapshot {snapshot.name} lists {len(gone)} parts that are gone or have other contents: {named}; "

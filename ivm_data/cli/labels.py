@@ -100,6 +100,7 @@ def label(
     from ivm_data.engine.outcomes import manifest_counts
     from ivm_data.outputs import check
     from ivm_data.quality.little_accepted import advice
+    from ivm_data.quality.regate import same_evidence
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
     from ivm_data.sources.fetch import FetchConfig
 
@@ -114,6 +115,12 @@ def label(
     run = prepare(manifest, out, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops, again=named)
     if run.known or named:
         say(_beginning(run, named))
+    if run.open_parts() and (other := same_evidence(out, run.recipe_hash)):
+        warn(
+            f"recipe {run.recipe_hash} differs from {other}, whose labels are here, in its gate alone: "
+            f"'ivm gate --data {out} --recipe {other}' with --accept, --reject or --calibration decides anew "
+            "without running an expert"
+        )
     with progress_bar() as bar:
         task = bar.add_task(f"recipe {run.recipe_hash}", total=sum(part.records for part in run.parts))
         summaries = label_manifest(run, lambda summary: bar.advance(task, summary.rows))

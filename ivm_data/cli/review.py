@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, fields
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,12 @@ def review(
     changes: Annotated[
         list[str], typer.Option("--set", help="Replace a field of the recipe's segmenter: options.device=cpu")
     ] = [],  # noqa: B006
+    order: Annotated[
+        Literal["informative", "random"] | None,
+        typer.Option(help="random: verdicts that a promise can rest on.", show_default="as chosen on the page"),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Labels to bring in all; 0 for no limit.")] = 0,
+    above: Annotated[float, typer.Option(help="Only labels of this quality or a higher one.")] = 0.0,
     agreement: Annotated[bool, typer.Option("--agreement", help="Only show how far reviewers agree.")] = False,
     form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table",
 ) -> None:
@@ -35,9 +41,12 @@ def review(
         raise ConfigError("say who reviews, for example '--reviewer anna'")
     with extra("review"):
         from ivm_data.review.serve import listen, server
-        from ivm_data.review.session import ReviewSession
+        from ivm_data.review.session import Order, ReviewSession
 
-    session = ReviewSession(data, reviewer, recipe, parse_changes(changes))
+    if order is None and (limit or above):
+        raise ConfigError("--limit and --above need an order, for example '--order random'")
+    brought = None if order is None else Order(order == "random", limit, above)
+    session = ReviewSession(data, reviewer, recipe, parse_changes(changes), brought)
     with listen(host, port) as bound:
         running, access = server(session, bound, host)
         say(f"{access.url}  (Ctrl-C ends)", highlight=False)

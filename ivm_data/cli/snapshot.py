@@ -45,7 +45,7 @@ def show_list(data: DataFolder, form: Annotated[OutputFormat, typer.Option("--fo
     """Show the snapshots of a data set, oldest first."""
     from storage import snapshots
 
-    kinds = ("labels", *snapshots.FACTS)
+    kinds = ("labels", *snapshots.FACTS, snapshots.GATES)
     found = [snapshots.load(data, name) for name in snapshots.names(data)]
     show(["snapshot", "created", *kinds], [(s.name, s.created_at, *map(s.rows, kinds)) for s in found], form)
 

@@ -12,66 +12,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from storage.disk.publish import write_text
 from storage.errors import WeightsError
+from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES, Calibrated
+from storage.gates.logistic import Logistic
 from storage.records import Proposal, Scores
 
-MASK_FEATURES = (
-    "presence",
-    "grounding",
-    "margin",
-    "candidate",
-    "relation",
-    "predicted_iou",
-    "stability",
-    "agreement",
-    "area_ratio",
-    "witnessed",
-    "in_context",
-    "p_yes_kept",
-    "p_yes_complement",
-)
-ABSENT_FEATURES = ("presence", "grounding")
 VOTE_FEATURES = ("support",)
 MAX_CHARACTERS = 1 << 20
 """Of a calibration's file; one has some thousand."""
-
-_PROBABILITIES = {"support", "presence", "candidate", "p_yes_kept", "p_yes_complement", "grounding", "in_context"}
-
-
-@dataclass(frozen=True)
-class Logistic:
-    """P(right) = sigmoid(bias + sum(weight_i * (x_i - mean_i) / scale_i)); a missing feature counts as its mean.
-
-    Raises:
-        ValueError: numbers that are not finite, a scale that is not positive, or not one number of each for a feature.
-    """
-
-    features: tuple[str, ...]
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    weight: tuple[float, ...]
-    bias: float
-
-    def __post_init__(self) -> None:
-        for name in ("mean", "scale", "weight"):
-            if len(numbers := getattr(self, name)) != len(self.features):
-                raise ValueError(f"'{name}' has {len(numbers)} numbers for {len(self.features)} features")
-            if not all(map(math.isfinite, numbers)):
-                raise ValueError(f"'{name}' must be finite numbers, got {list(numbers)}")
-        if not math.isfinite(self.bias) or not all(scale > 0 for scale in self.scale):
-            raise ValueError(f"'bias' must be finite and 'scale' positive, got {self.bias} and {list(self.scale)}")
-
-    def probability(self, scores: Scores | Proposal) -> float:
-        """P(right) for one label's or one proposal's scores, in (0, 1)."""
-        x = np.array([feature(scores, name) for name in self.features])
-        mean = np.array(self.mean)
-        z = np.where(np.isnan(x), 0.0, (x - mean) / np.array(self.scale))
-        return 1 / (1 + math.exp(-float(np.clip(self.bias + z @ np.array(self.weight), -30, 30))))
 
 
 @dataclass(frozen=True)
@@ -89,6 +41,11 @@ class Calibration:
     absent: Logistic
     proposers: Mapping[str, Logistic]
     rows: tuple[int, int]
+
+    @property
+    def regressions(self) -> Calibrated:
+        """What a gate needs of it: the votes of proposers shape masks, and are evidence."""
+        return Calibrated(self.mask, self.absent)
 
     def quality(self, scores: Scores, absent: bool) -> float:
         """Calibrated probability that the label is right."""
@@ -112,9 +69,9 @@ class Calibration:
         """
         try:
             raw = json.loads(_read(path))
-            proposers = {name: _logistic(values, VOTE_FEATURES) for name, values in dict(raw["proposers"]).items()}
+            proposers = {name: Logistic.of(values, VOTE_FEATURES) for name, values in dict(raw["proposers"]).items()}
             masks, absences = (int(rows) for rows in raw["rows"])
-            mask, absent = _logistic(raw["mask"], MASK_FEATURES), _logistic(raw["absent"], ABSENT_FEATURES)
+            mask, absent = Logistic.of(raw["mask"], MASK_FEATURES), Logistic.of(raw["absent"], ABSENT_FEATURES)
             return cls(mask, absent, proposers, (masks, absences))
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise WeightsError(
@@ -158,14 +115,6 @@ def _read(path: Path) -> str:
     return text
 
 
-def _logistic(values: Mapping[str, Any], known: Sequence[str]) -> Logistic:
-    features = tuple(values["features"])
-    if wrong := [name for name in features if name not in known or features.count(name) > 1]:
-        raise ValueError(f"it has {wrong} among its features; each of {', '.join(known)} may be there once")
-    mean, scale, weight = (tuple(map(float, values[name])) for name in ("mean", "scale", "weight"))
-    return Logistic(features, mean, scale, weight, float(values["bias"]))
-
-
 def expected_calibration_error(probability: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
     """ECE: mean |confidence - accuracy| over equal-width bins, weighted by their size (Guo et al. 2017, eq. 3)."""
     p, y = np.asarray(probability, float), np.asarray(right, float)
@@ -174,12 +123,3 @@ def expected_calibration_error(probability: Sequence[float], right: Sequence[boo
     index = np.minimum((p * bins).astype(int), bins - 1)
     gaps = [abs(p[index == b].mean() - y[index == b].mean()) * (index == b).sum() for b in np.unique(index)]
     return float(sum(gaps) / p.size)
-
-
-def feature(scores: Scores | Proposal, name: str) -> float:
-    """A score as the regressions see it: the logit of a probability, the logarithm of `area_ratio`; NaN if missing."""
-    value = getattr(scores, name)
-    if name in _PROBABILITIES and not math.isnan(value):
-        p = min(max(value, 1e-4), 1 - 1e-4)
-        return math.log(p / (1 - p))
-    return math.log(max(value, 1e-6)) if name == "area_ratio" else value

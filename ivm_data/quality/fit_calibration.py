@@ -12,15 +12,10 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ivm_data.quality.calibration import (
-    ABSENT_FEATURES,
-    MASK_FEATURES,
-    VOTE_FEATURES,
-    Calibration,
-    Logistic,
-    feature,
-)
+from ivm_data.quality.calibration import VOTE_FEATURES, Calibration
 from storage.errors import ConfigError
+from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES
+from storage.gates.logistic import Logistic, feature
 from storage.pixels import rle
 from storage.pixels.overlap import is_right
 from storage.records import Label, Proposal, Rle, Scores

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from ivm_data.config import override
 from ivm_data.experts.registry import ExpertSpec
 from ivm_data.stages.fuse import FuseConfig
-from ivm_data.stages.gate import GateConfig
 from ivm_data.stages.ground import GroundConfig
 from ivm_data.stages.resolve import ResolveConfig
 from ivm_data.stages.rewrite import RewriteConfig
 from ivm_data.stages.verify import VerifyConfig
 from storage import recipes
 from storage.errors import ConfigError
+from storage.gates.gate import GateConfig
 from storage.validation import FILLED, Checked, Count
 
 

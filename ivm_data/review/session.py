@@ -15,6 +15,7 @@ import numpy as np
 from ivm_data.config import build, override
 from ivm_data.experts.common.protocols import Segmenter
 from ivm_data.experts.registry import ExpertSpec, get
+from ivm_data.quality.regate import current
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.recipes.labeling_recipes import demo
 from ivm_data.review.clicks import Click, apply_clicks
@@ -25,7 +26,8 @@ from storage.errors import ConfigError
 from storage.pixels import rle
 from storage.pixels.images import BATCH_PIXELS, decode
 from storage.reader import among
-from storage.records import Label, Review, Rle, Verdict
+from storage.records import Drawn, Label, Review, Rle, Verdict
+from storage.validation import Checked, Natural, Share
 
 QUEUE = 200
 """Labels that are ranked at once; they are ranked again when these are done."""
@@ -35,6 +37,21 @@ _KEPT = 8
 
 _MINE = "SELECT sample_id, verdict FROM opinions WHERE recipe = $recipe AND reviewer = $reviewer ORDER BY reviewed_at"
 _LABELS = "SELECT count(*) AS n FROM labels WHERE recipe = $recipe"
+
+
+@dataclass(frozen=True)
+class Order(Checked):
+    """How a session brings labels.
+
+    Attributes:
+        random: in random order, which alone makes verdicts a sample; else the most informative first.
+        limit: labels to bring in all; 0 for no limit.
+        above: least quality.
+    """
+
+    random: bool = False
+    limit: Natural = 0
+    above: Share = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +68,19 @@ class ReviewSession:
     Args:
         recipe: hash of the recipe; may be left out where the data set holds only one.
         changes: dotted fields of the segmenter's spec to replace, `{"options.device": "cpu"}`.
+        order: how labels are brought; None leaves it to the page.
 
     Raises:
         ConfigError: no labels, a recipe that is not there, or a name that cannot be a file's.
     """
 
     def __init__(
-        self, data: Path, reviewer: str, recipe: str | None = None, changes: Mapping[str, Any] | None = None
+        self,
+        data: Path,
+        reviewer: str,
+        recipe: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+        order: Order | None = None,
     ) -> None:
         self.data, self.reviewer = data, layout.name(reviewer)
         self.opened = DataSet.open(data, recipe)
@@ -65,7 +88,9 @@ class ReviewSession:
         with Catalog(self.opened) as catalog:
             mine = catalog.sql(_MINE, recipe=self.recipe, reviewer=reviewer).to_pylist()
             self.total = catalog.sql(_LABELS, recipe=self.recipe)["n"][0].as_py()
-        self._changes = changes or {}
+        self._changes, self._order = changes or {}, order
+        self._drawn: dict[str, Drawn] = {}
+        self._begun = len(mine)
         self._verdicts = {row["sample_id"]: row["verdict"] for row in mine}
         self._parts: dict[str, str] = {}
         self._decoded: OrderedDict[tuple[str, str], ShownLabel] = OrderedDict()
@@ -77,10 +102,11 @@ class ReviewSession:
         Args:
             **filters: parameters of the named query `review_queue`.
         """
-        chosen = {"recipe": self.recipe, "reviewer": self.reviewer, "limit": QUEUE} | filters
+        chosen = {"recipe": self.recipe, "reviewer": self.reviewer, "limit": QUEUE} | filters | self._ordered()
         with Catalog(self.reopened()) as catalog:
             newest = newest_discriminator(self.data)
             rows = catalog.query("review_queue", discriminator=newest, **chosen).to_pylist()
+            self._drawn |= dict.fromkeys((row["sample_id"] for row in rows), self._how(chosen))
             agreed = [asdict(each) for each in agreements(catalog, self.recipe)]
             choices = {
                 column: catalog.sql(
@@ -90,6 +116,19 @@ class ReviewSession:
                 for column in ("status", "source", "kind")
             }
         return {"items": rows, "choices": choices, "agreement": agreed, **self.progress()}
+
+    def _ordered(self) -> dict[str, Any]:
+        """What the order that was asked for fixes of the queue."""
+        if self._order is None:
+            return {}
+        left = self._order.limit - (len(self._verdicts) - self._begun) if self._order.limit else QUEUE
+        return {"random": self._order.random, "above": self._order.above, "limit": max(0, min(left, QUEUE))}
+
+    def _how(self, chosen: Mapping[str, Any]) -> Drawn:
+        above = float(chosen.get("above", 0.0))
+        kept = {name: str(chosen.get(name, "")) for name in ("status", "source", "kind")}
+        quality = current(self.opened).quality_hash if above > 0 else ""
+        return Drawn("random" if chosen.get("random") else "informative", **kept, above=above, quality=quality)
 
     def progress(self) -> dict[str, Any]:
         """How many labels there are and how many this person has reviewed."""
@@ -138,7 +177,10 @@ class ReviewSession:
         """Append a review."""
         sample_id = shown.label.sample.id
         with self._lock:
-            review = reviews.append(self.data, self.recipe, sample_id, self.reviewer, verdict, note=note, mask=mask)
+            drawn = self._drawn.get(sample_id)
+            review = reviews.append(
+                self.data, self.recipe, sample_id, self.reviewer, verdict, note=note, mask=mask, drawn=drawn
+            )
             self._verdicts.pop(sample_id, None)
             self._verdicts[sample_id] = verdict
         return review

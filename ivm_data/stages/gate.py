@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Literal
 
 import numpy as np
 
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.stages.stage import Draft
-from storage.errors import ConfigError
+from storage.gates.gate import GateConfig
 from storage.pixels import rle
 from storage.records import MISSING, Label, Lineage, Rejection, Scores, Status
-from storage.validation import Checked, NotNegative, Share
-
-
-@dataclass(frozen=True)
-class GateConfig(Checked):
-    """Where the gate draws its lines.
-
-    Attributes:
-        accept: accept from this calibrated quality on.
-        reject: reject below this calibrated quality; between the two a person should look.
-        min_understood: least share of known words for a label to be accepted without review.
-        min_agreement: least mean pairwise IoU of the proposals for the same; 0 leaves it to the quality, which knows
-            the agreement and how much it says.
-        min_area_ratio, max_area_ratio: a mask outside covers nearly nothing or nearly everything.
-    """
-
-    accept: Share = 0.8
-    reject: Share = 0.4
-    min_understood: NotNegative = 0.9
-    min_agreement: NotNegative = 0.0
-    min_area_ratio: Share = 0.0005
-    max_area_ratio: Share = 0.9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.reject > self.accept:
-            raise ConfigError(f"gate needs reject <= accept, got reject={self.reject}, accept={self.accept}")
-        if self.min_area_ratio >= self.max_area_ratio:
-            raise ConfigError(
-                f"gate needs min_area_ratio < max_area_ratio, got {self.min_area_ratio} and {self.max_area_ratio}"
-            )
 
 
 class GateStage:

@@ -33,17 +33,10 @@ class Draft:
 
     @property
     def unfound(self) -> tuple[str, ...]:
-        """Target phrases that no chosen box shows; none where no box is needed or a person drew the boxes.
-
-        A target with alternatives needs one of them; an instruction that asks for all that match one box of any phrase.
-        """
+        """Target phrases that no chosen box shows; none where no box is needed or a person drew the boxes."""
         if self.is_answered or self.sample.human_boxes:
             return ()
-        found = {c.phrase for c in self.candidates if c.chosen and c.role == "target"}
-        if self.request.quantity == "all" and found:
-            return ()
-        options = ([self.request.things[i].phrase for i in self.request.options(t)] for t in self.request.targets)
-        return tuple(" or ".join(phrases) for phrases in options if not found & set(phrases))
+        return self.request.unfound({c.phrase for c in self.candidates if c.chosen and c.role == "target"})
 
     @property
     def is_answered(self) -> bool:

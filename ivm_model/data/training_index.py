@@ -21,6 +21,7 @@ from storage import counting, layout
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmWarning, ShardError
 from storage.files import CONTENT
+from storage.gates.in_arrow import EVIDENCE
 from storage.reviews import Adjudication
 from storage.rows import HEAVY_ROWS
 
@@ -165,7 +166,7 @@ def index_of(data: DataSet, config: RowsConfig) -> TrainingIndex:
     for number, light in enumerate(data.files("light")):
         shards.append(_shard(layout.heavy_path(light)))
         contents |= {part.name: part.content for part in data.parts(light)}
-        tables.append(_rows_of(light, number, splits, data.superseded))
+        tables.append(_rows_of(light, number, splits, data))
     index = _joined(tuple(shards), tables, contents, splits.applied)
     if index is None or not np.isin(index.split_K, ("human", "machine")).any():
         seen = ", ".join(f"{count} {status}" for status, count in sorted(splits.seen.items())) or "no labels at all"
@@ -278,10 +279,14 @@ class _Splits:
         return assigned
 
 
-def _rows_of(light: Path, number: int, splits: _Splits, superseded: pa.Table) -> pa.Table:
-    table = pq.read_table(light, columns=[*_COLUMNS, "position"], read_dictionary=_REPEATED)
-    labels = table.filter(pc.field("outcome") == "label").drop_columns("outcome")
-    counting_N = counting.counts(labels, superseded)
+def _rows_of(light: Path, number: int, splits: _Splits, data: DataSet) -> pa.Table:
+    evidence = EVIDENCE if data.gates else ()
+    there = set(pq.read_schema(light).names)
+    columns = [name for name in dict.fromkeys((*_COLUMNS, "position", *evidence)) if name in there]
+    table = pq.read_table(light, columns=columns, read_dictionary=_REPEATED)
+    labels = data.decided(table.filter(pc.field("outcome") == "label")).select([*_COLUMNS, "position"])
+    labels = labels.drop_columns("outcome")
+    counting_N = counting.counts(labels, data.superseded)
     split_N = splits.of(labels)
     labels = labels.append_column("shard", pa.array(np.full(len(labels), number), pa.int64()))
     labels = labels.append_column("row", pa.array(np.arange(len(labels)), pa.int64()))

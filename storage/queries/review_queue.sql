@@ -7,6 +7,7 @@
 -- $status = "": only labels of this status
 -- $source = "": only labels of this source
 -- $kind = "": only labels of this kind
+-- $above = 0.0: only labels of this quality or a higher one
 -- $limit = 100: rows
 -- information is the mean of what is known of: the binary entropies H(p) = -p log2 p - (1 - p) log2(1 - p) of quality, of
 -- verification and of D (uncertainty sampling: Lewis and Gale 1994; entropy: Settles 2009, section 3.1), and the
@@ -26,6 +27,7 @@ entropies AS (
         ] AS entropy
     FROM labels LEFT JOIN opinion USING (recipe, sample_id)
     WHERE starts_with(recipe, $recipe)
+        AND ($above <= 0 OR quality >= $above)
         AND $status IN ('', status) AND $source IN ('', source) AND $kind IN ('', kind)
         AND NOT EXISTS (
             FROM opinions AS o
