@@ -149,7 +149,9 @@ def light_table(part: str, rows: int, rng: np.random.Generator) -> pa.Table:
         **{name: lists(name, count, rng, label) for name, count in LENGTHS.items()},
     }
     columns |= {"quality": masked(quality, label), "area_ratio": masked(area, label)}
-    arrays = [pa.array(columns[field.name]).cast(field.type) for field in schema.LIGHT]
+    columns["incomplete"] = masked(rng.random(rows) < 0.05, label)
+    later = {name: pa.nulls(rows) for name in schema.LATER}
+    arrays = [pa.array((later | columns)[field.name]).cast(field.type) for field in schema.LIGHT]
     return pa.Table.from_arrays(arrays, schema=schema.LIGHT)
 
 

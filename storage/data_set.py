@@ -47,6 +47,7 @@ class DataSet:
         chosen: hash of a recipe; then only its labels, timings and measures count. "" for those of every recipe.
         book: the log of its gates.
         gate: name or hash of the gate that was asked for; "" for the snapshot's, or the current one of each recipe.
+        tried: a gate that is not kept anywhere yet and decides about its recipe's labels.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class DataSet:
     chosen: str = ""
     book: Book = field(default_factory=lambda: Book(Path(), ()), repr=False)
     gate: str = ""
+    tried: Gate | None = None
     _held: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @classmethod
@@ -121,12 +123,18 @@ class DataSet:
             ConfigError: no gate of the name that was asked for.
             ShardError: a gate that counts is gone, torn or was changed.
         """
+        if self.tried is not None:
+            return {self.tried.recipe: self.tried}
         if self.gate == WRITTEN:
             return {}
         if self.gate:
             return self.book.named(self.gate, self.chosen)
         counting = self.book.current if self.snapshot is None else self.snapshot.gates
         return {of: self.book.load(of, gate) for of, gate in counting.items() if self.chosen in ("", of)}
+
+    def decided_by(self, gate: Gate) -> DataSet:
+        """The same scan, decided by a gate that is not kept anywhere yet; closing one closes both."""
+        return replace(self, tried=gate)
 
     def decided(self, rows: pa.Table) -> pa.Table:
         """Rows of light files with quality, status and reason as the gates decide; see `storage.gates.in_arrow`."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 from ivm_data.exports import formats as registry
 from ivm_data.exports.condition import condition
 from ivm_data.exports.export_format import Counts, Item
+from ivm_data.quality.promised import sentence
 from storage import outputs
 from storage.catalog import Catalog
 from storage.data_set import DataSet
@@ -71,9 +72,21 @@ def export(name: str, data: Path, out: Path, selection: Selection, options: Mapp
         with whole_folder(out) as hidden:
             counts = write(_items(opened, chosen, selection), hidden)
             made = {"format": name, "options": dict(options), **asdict(selection)}
+            decided = opened.gates.get(opened.recipe)
+            if decided is not None:
+                made |= {"gate": decided.hash, "promise": decided.promise}
+                _tell(hidden, sentence(decided))
             marker = made | {"counts": asdict(counts), "files": _files(hidden) + 1}
             (hidden / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
     return counts
+
+
+def _tell(folder: Path, promise: str) -> None:
+    """Put a promise on the export's card, and make one where the format has none."""
+    card = folder / "README.md"
+    if promise:
+        text = card.read_text(encoding="utf-8") if card.exists() else ""
+        card.write_text(f"{text}\n{promise}\n" if text else f"{promise}\n", encoding="utf-8")
 
 
 def _is_export(out: Path) -> bool:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ivm_data.outputs import REPORT
 from ivm_data.quality.little_accepted import advice
+from ivm_data.quality.promised import sentence
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.report import charts
 from ivm_data.report.gallery import SECTIONS, thumbnails
@@ -42,11 +43,15 @@ def write_report(
     if out.is_dir():
         raise ConfigError(f"'{out}' is a folder; give the path of the HTML file to write, such as '{out}/report.html'")
     with DataSet.open(data, recipe) as opened, Catalog(opened) as catalog:
-        page = _render(catalog, opened.recipe, recipes.load(data, opened.recipe), title, pictures)
+        decided = opened.gates.get(opened.recipe)
+        promise = "" if decided is None else sentence(decided)
+        page = _render(catalog, opened.recipe, recipes.load(data, opened.recipe), title, pictures, promise)
     return write_text(out, page)
 
 
-def _render(catalog: Catalog, recipe: str, config: Mapping[str, Any], title: str, pictures: int) -> str:
+def _render(
+    catalog: Catalog, recipe: str, config: Mapping[str, Any], title: str, pictures: int, promise: str
+) -> str:
     facts = Facts(catalog, recipe)
     totals, calibration = facts.totals(), facts.named("calibration", held_out=facts.held_out)
     environment = Environment(
@@ -57,6 +62,7 @@ def _render(catalog: Catalog, recipe: str, config: Mapping[str, Any], title: str
         title=title,
         generator=REPORT,
         recipe=recipe,
+        promise=promise,
         problems=catalog.problems,
         held_out=facts.held_out,
         totals=totals,

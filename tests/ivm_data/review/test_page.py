@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ivm_data.quality.regate import current
+from ivm_data.review.desk import Desk, Order
 from storage import reviews
 from storage.data_set import DataSet
 from storage.pixels import rle
+from storage.records import Drawn
 
 
 def queue(page, **filters):
@@ -55,6 +58,26 @@ def test_a_label_is_described_without_its_human_mask_and_shown_in_layers(page):
     for layer in ("heatmap.png", "proposal-0.png", "proposal-1.png"):
         assert pixels(page.get(address(item, f"/{layer}"))).shape[2] == 4
     assert page.get(address(item, "/proposal-2.png")).status_code == 404
+
+
+def test_a_verdict_says_how_its_label_was_chosen(page, data):
+    first = queue(page)["items"][0]
+    page.post(address(first, "/review"), json={"verdict": "right"}).raise_for_status()
+    second = queue(page, random=True, kind=first["kind"])["items"][0]
+    page.post(address(second, "/review"), json={"verdict": "right"}).raise_for_status()
+    assert [one.drawn for one in said(data)] == [Drawn("informative"), Drawn("random", kind=first["kind"])]
+
+
+def test_a_desk_for_a_promise_brings_so_many_labels_in_random_order_and_no_more(data):
+    desk = Desk(data, "anna", order=Order(random=True, limit=3, above=0.1))
+    items = desk.queue(random=False)["items"]
+    assert len(items) == 3 and all(item["quality_entropy"] is not None for item in items)
+    for item in items[:2]:
+        desk.decide(desk.sheet(item["part"], item["sample_id"]), "right")
+    assert len(desk.queue()["items"]) == 1
+    with DataSet.open(data) as opened:
+        quality = current(opened).quality_hash
+    assert {one.drawn for one in said(data)} == {Drawn("random", above=0.1, quality=quality)}
 
 
 @pytest.mark.parametrize("verdict", ["right", "wrong", "wrong_instruction", "unsure"])
