@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ivm_data.recipes.doctor import Total
 
 NOT_BOTH = (
-    "of {absences} judged labels that say that there is no target, none is right or none is wrong, so that their "
-    "quality is one number for all; few of them pass the gate"
+    "{absences} labels that say that there is no target have a known truth; {missing} are missing to fit them, so that "
+    "their quality is one number for all and few of them pass the gate"
 )
 BAD_INPUT_STATUS = 3
 """Exit status of a run that finished although some inputs could not be used; they are in the `rejections` view."""
@@ -180,28 +180,52 @@ def _beginning(run: LabelingRun, again: Sequence[str]) -> str:
 
 def calibrate(
     data: DataFolder,
-    out: Annotated[Path, typer.Option(help="JSON file to write; name it in a recipe's 'calibration'.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write; give it to 'ivm gate', or name it in a recipe.")],
+    plot: Annotated[
+        Path | None, typer.Option(help="SVG, PNG or PDF file with the reliability.", show_default=False)
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="Hash of the recipe, where the folder holds several.")] = None,
 ) -> None:
     """Learn from human masks and reviews how scores become quality: `ivm calibrate --data data --out mine.json`."""
     import pyarrow.compute as pc
 
     from ivm_data.outputs import check
-    from ivm_data.quality.fit_calibration import calibrate as fit
+    from ivm_data.quality.fit_calibration import lessons, reliability, teaching
+    from ivm_data.report.figures import draw_reliability
     from storage.data_set import DataSet
+    from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES
     from storage.reader import among
 
     check("calibrate", out, data)
+    if plot is not None:
+        check("figure", plot, data)
     with DataSet.open(data, recipe) as opened:
         bound = opened.at(opened.recipe)
-        reviewed = bound.adjudications()
-        known = pc.field("has_human") | among("sample_id", reviewed)
-        calibration = fit(bound.labels(known & ~pc.field("held_out")), reviewed)
+        reviewed = teaching(bound)
+        known = pc.field("has_human") | among("sample_id", {name for _, name in reviewed})
+        learned = lessons(bound.labels(known & ~pc.field("held_out")), reviewed)
+        kept = sum(one.drawn is not None and one.drawn.order == "random" for one in bound.reviews())
+    calibration = learned.fit()
+    found = {
+        "masks": reliability(MASK_FEATURES, learned.masks),
+        "absences": reliability(ABSENT_FEATURES, learned.absences),
+    }
     calibration.save(out)
-    masks, absences = calibration.rows
-    if not any(calibration.absent.weight):
-        warn(NOT_BOTH.format(absences=absences))
-    say(f"{out}: fitted on {masks} masks and {absences} absences; {len(reviewed)} labels were judged in reviews")
+    if learned.absences.missing:
+        warn(NOT_BOTH.format(absences=len(learned.absences.right), missing=learned.absences.missing))
+    show(["labels by truth", "labels"], sorted(learned.by.items()))
+    rows = [(what, one.labels, one.right, one.auc, one.ece) for what, one in found.items()]
+    show(["of", "labels", "right", "AUC", "ECE"], rows, title="on images that a fit did not see")
+    bins = [
+        (f"{b.quality_from:.1f} to {b.quality_to:.1f}", b.labels, b.quality, b.right_share) for b in found["masks"].bins
+    ]
+    show(["quality of masks", "labels", "mean quality", "share right"], bins)
+    if plot is not None:
+        draw_reliability({what: one.bins for what, one in found.items()}, plot)
+        say(f"{plot}")
+    say(f"{out}: fitted on {calibration.rows[0]} masks and {calibration.rows[1]} absences")
+    if kept:
+        say(f"{kept} reviews in random order were left out: they judge gates, see 'ivm gate --precision'")
 
 
 def doctor(
