@@ -5,7 +5,7 @@
     python -m benchmarks.promise --data DATA --out docs/images/promise.svg
 
 A draw is a set of labels that somebody reviewed in random order, without mistakes. Two populations: the labels
-themselves, of which 200 reviews know a good part, and a hundred times as many of the same kind, of which they know
+themselves, of which 200 reviews know a good part, and twenty times as many of the same kind, of which they know
 nearly nothing.
 """
 
@@ -24,7 +24,7 @@ from storage.markdown import markdown_table
 TRUTH = """
     SELECT quality, coalesce(human_iou >= 0.5, false) AS is_right, kind FROM labels
     WHERE has_human AND reason IN ('ok', 'target_absent', 'whole_image', 'uncertain') ORDER BY part, position"""
-PRECISIONS, REVIEWS, MANY = (0.9, 0.95, 0.98), (100, 200, 400), 100
+PRECISIONS, REVIEWS, MANY = (0.9, 0.95, 0.98), (100, 200, 400), 20
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ivm_data.cli.console import say, show
-from ivm_data.cli.options import parse_changes
+from ivm_data.cli.options import NamedGate, parse_changes
 from storage.errors import ConfigError
 from storage.records import Status
 
@@ -26,6 +26,7 @@ def export(
     recipe: Annotated[str | None, typer.Option(help="Hash of the recipe, where the folder holds several.")] = None,
     where: Annotated[str, typer.Option(help="SQL condition over the labels view: quality > 0.9")] = "",
     human: Annotated[bool, typer.Option("--human", help="A person's mask, where there is one.")] = False,
+    gate: NamedGate = None,
     options: Annotated[list[str], typer.Option("--set", help="An option of the format: masks=polygons")] = [],  # noqa: B006
 ) -> None:
     """Write labels for another tool: `ivm export coco --data data --out coco --where "quality > 0.9"`."""
@@ -40,7 +41,7 @@ def export(
     if data is None or out is None:
         raise ConfigError(f"give --data and --out; with --set {name} may have {', '.join(describe(name).options)}")
     chosen = {} if not statuses else {"statuses": tuple(map(str, Status)) if "any" in statuses else tuple(statuses)}
-    selection = Selection(recipe=recipe, where=where, human=human, **chosen)
+    selection = Selection(recipe=recipe, where=where, human=human, gate=gate or "", **chosen)
     counts = run(name, data, out, selection, parse_changes(options))
     say(
         f"{out}: {counts.labels} labels, {counts.no_target} without a target, {counts.images} images, "

@@ -17,6 +17,13 @@ BaseModels = Annotated[
 BASE_MODELS = ("sam", "lmm", "dtype")
 Changes = Annotated[list[str], typer.Option("--set", help="Replace a field of the recipe: gate.accept=0.9")]
 
+NamedGate = Annotated[
+    str | None,
+    typer.Option(
+        "--gate", help="Name or hash of a gate that decides; 'written' for none.", show_default="the current one"
+    ),
+]
+
 
 def parse_changes(changes: list[str]) -> dict[str, str]:
     """`["a.b=1"]` -> `{"a.b": "1"}`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ivm_data.cli.console import OutputFormat, say, show, show_arrow, warn
-from ivm_data.cli.options import DataFolder, parse_changes
+from ivm_data.cli.options import DataFolder, NamedGate, parse_changes
 
 if TYPE_CHECKING:
     from storage.catalog import Catalog
@@ -24,11 +24,12 @@ def sql(
     query: Annotated[str, typer.Argument(help="SQL over the views; without it the views are listed.")] = "",
     form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table",
     snapshot: Snapshot = None,
+    gate: NamedGate = None,
 ) -> None:
     """Ask in SQL: `ivm sql --data data "select status, count(*) from labels group by all"`."""
     from storage.catalog import Catalog
 
-    with Catalog(data, snapshot) as catalog:
+    with Catalog(data, snapshot, gate) as catalog:
         warn_of_problems(catalog)
         show_arrow(catalog.sql(query) if query else catalog.describe(), form)
 
@@ -39,6 +40,7 @@ def query(
     form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table",
     values: Annotated[list[str], typer.Option("--with", help="Set a parameter of the query: limit=5")] = [],  # noqa: B006
     snapshot: Snapshot = None,
+    gate: NamedGate = None,
 ) -> None:
     """Run a named query: `ivm query --data data acceptance_by_kind`."""
     from storage.catalog import Catalog
@@ -47,7 +49,7 @@ def query(
     if not name:
         show(["query", "answers"], [(q.name, q.description) for q in named_queries()], form)
         return
-    with Catalog(data, snapshot) as catalog:
+    with Catalog(data, snapshot, gate) as catalog:
         warn_of_problems(catalog)
         show_arrow(catalog.query(name, **parse_changes(values)), form, title=name)
 
@@ -56,13 +58,14 @@ def report(
     data: DataFolder,
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")],
     recipe: Annotated[str | None, typer.Option(help="Hash of the recipe, where the folder holds several.")] = None,
+    gate: NamedGate = None,
 ) -> None:
     """Write one self-contained HTML page about a data set: `ivm report --data data -o report.html`."""
     from ivm_data.outputs import check
     from ivm_data.report.build import write_report
 
     check("report", out, data)
-    say(f"{write_report(data, out, recipe=recipe)}")
+    say(f"{write_report(data, out, recipe=recipe, gate=gate)}")
 
 
 def figure(

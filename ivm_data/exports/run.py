@@ -37,12 +37,14 @@ class Selection(Checked):
         recipe: hash; may be left out where the data set holds only one.
         where: an SQL condition over the `labels` view, such as `quality > 0.9`.
         human: where a person drew a mask it is exported instead of the engine's.
+        gate: name or hash of the gate that decides; "" for the current one.
     """
 
     statuses: tuple[str, ...] = (Status.ACCEPTED.value, Status.NO_TARGET.value)
     recipe: str | None = None
     where: str = ""
     human: bool = False
+    gate: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +68,7 @@ def export(name: str, data: Path, out: Path, selection: Selection, options: Mapp
     """
     write = registry.writer(name, options)
     outputs.check(Output("an export of 'ivm export'", _is_export, folder=True), out, data)
-    with DataSet.open(data, selection.recipe) as opened:
+    with DataSet.open(data, selection.recipe, gate=selection.gate) as opened:
         selection = replace(selection, recipe=opened.recipe)
         chosen = _choose(opened, selection)
         with whole_folder(out) as hidden:

@@ -25,8 +25,9 @@ THRESHOLDS = 60
 DRAWS = 400
 """Draws of verdicts by which the first threshold is chosen."""
 
-PRIOR = 0.15
-"""How far a quality is drawn towards the least one that the promise needs, when the first threshold is chosen."""
+PRIOR = 0.5
+"""How far a quality above the promise is drawn towards it when the first threshold is chosen: a quality that says too
+much would begin too low, where the first test fails and nothing is accepted."""
 
 MARGIN = 0.8
 """Verdicts are asked for above the lowest threshold where no more than this share of the wrong ones that the promise
@@ -74,6 +75,11 @@ class Judged:
     above_J: np.ndarray
     seen_K: np.ndarray = field(default_factory=lambda: np.zeros(0))
     seen_wrong_K: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+    def ranked(self) -> Judged:
+        """The same with `seen_K` rising."""
+        order = np.argsort(self.seen_K, kind="stable")
+        return replace(self, seen_K=self.seen_K[order], seen_wrong_K=self.seen_wrong_K[order])
 
     def counts(self, tried_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(verdicts, wrong ones) that count at each threshold, int (T,) each."""
@@ -134,6 +140,7 @@ def promise(quality_N: np.ndarray, judged: Judged, wish: Wish) -> Promise:
     Args:
         quality_N: of every label that a threshold might accept.
     """
+    quality_N, judged = np.sort(quality_N), judged.ranked()
     tried_T = thresholds(quality_N)
     judged_T, wrong_T = judged.counts(tried_T)
     most_T = _most(quality_N, tried_T, judged_T, judged, wish)
@@ -231,20 +238,23 @@ def _plan(quality_N: np.ndarray, tried_T: np.ndarray, judged: Judged, wish: Wish
     most_T = _most(quality_N, tried_T, judged_T, judged, wish)
     if not (most_T >= 0).any():
         return None
-    falling_N = np.sort(quality_N)[::-1]
-    wrong_N = np.minimum(worse * (1 - falling_N + PRIOR * np.maximum(falling_N - wish.precision, 0)), 1)
-    sum_T = np.cumsum(wrong_N)[accepted_T - 1]
-    share_T = np.diff(sum_T, prepend=0) / np.maximum(np.diff(accepted_T, prepend=0), 1)
+    falling_N = quality_N[::-1]
+    wrong_N = np.minimum(worse * (1 - falling_N), 1)
+    doubted_N = np.minimum(wrong_N + PRIOR * np.maximum(falling_N - wish.precision, 0), 1)
+    rng, shells_T = np.random.default_rng(0), np.maximum(np.diff(accepted_T, prepend=0), 1)
     judged_S = np.maximum(np.diff(judged_T, prepend=0), 0)
-    rng = np.random.default_rng(0)
-    drawn_DT = rng.binomial(judged_S, np.clip(share_T, 0, 1), (DRAWS, len(tried_T)))
-    holds_DT = np.cumsum(drawn_DT, axis=1) <= most_T
-    reached_D, mean_T = np.zeros(DRAWS), np.zeros(len(tried_T))
+
+    def holds(expected_N: np.ndarray) -> np.ndarray:
+        share_T = np.diff(np.cumsum(expected_N)[accepted_T - 1], prepend=0) / shells_T
+        drawn_DT = rng.binomial(judged_S, np.clip(share_T, 0, 1), (DRAWS, len(tried_T)))
+        return np.cumsum(drawn_DT, axis=1) <= most_T
+
+    holds_DT, reached_D, mean_T = holds(doubted_N), np.zeros(DRAWS), np.zeros(len(tried_T))
     for t in range(len(tried_T) - 1, -1, -1):
         reached_D = np.where(holds_DT[:, t], np.maximum(reached_D, accepted_T[t]), 0)
         mean_T[t] = reached_D.mean()
     first = int(np.argmax(mean_T)) if mean_T.any() else int(np.argmax(most_T >= 0))
-    return _Plan(first, float(holds_DT[:, first].mean()))
+    return _Plan(first, float(holds(wrong_N)[:, first].mean()))
 
 
 def _missing(quality_N: np.ndarray, tried_T: np.ndarray, judged: Judged, wish: Wish) -> Promise:
@@ -252,7 +262,7 @@ def _missing(quality_N: np.ndarray, tried_T: np.ndarray, judged: Judged, wish: W
     accepted_T = _at_least(quality_N, tried_T)
     seen, wrong = len(judged.quality_J), int(judged.wrong_J.sum())
     worse = float(np.clip((wrong + 5) / ((1 - judged.quality_J).sum() + 5), 0.5, 4))
-    says_T = np.cumsum(1 - np.sort(quality_N)[::-1])[accepted_T - 1] / np.maximum(accepted_T, 1)
+    says_T = np.cumsum(1 - quality_N[::-1])[accepted_T - 1] / np.maximum(accepted_T, 1)
     judged_T, wrong_T = judged.counts(tried_T)
     wrong_share_T = (wrong_T + TRUSTED * worse * says_T) / (judged_T + TRUSTED)
     good = np.flatnonzero(wrong_share_T < (1 - wish.precision) * MARGIN)
@@ -272,5 +282,5 @@ def _missing(quality_N: np.ndarray, tried_T: np.ndarray, judged: Judged, wish: W
 
 
 def _at_least(quality_N: np.ndarray, tried_T: np.ndarray) -> np.ndarray:
-    """How many qualities reach each threshold, int (T,)."""
-    return len(quality_N) - np.searchsorted(np.sort(quality_N), tried_T, side="left")
+    """How many qualities, which rise, reach each threshold, int (T,)."""
+    return len(quality_N) - np.searchsorted(quality_N, tried_T, side="left")

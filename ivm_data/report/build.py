@@ -29,20 +29,27 @@ MAX_SOURCES = 6
 
 
 def write_report(
-    data: Path, out: Path, title: str = "Label quality", recipe: str | None = None, pictures: int = 6
+    data: Path,
+    out: Path,
+    title: str = "Label quality",
+    recipe: str | None = None,
+    pictures: int = 6,
+    *,
+    gate: str | None = None,
 ) -> Path:
     """Write the report of one recipe's labels; the same data set always gives the same bytes.
 
     Args:
         recipe: hash of the recipe; may be left out where the data set holds only one.
         pictures: labels on each section of the gallery.
+        gate: name or hash of the gate that decides; see `storage.data_set.DataSet.open`.
 
     Raises:
         ConfigError: no data set, nothing labeled, a recipe that is not there, or an `out` that is a folder.
     """
     if out.is_dir():
         raise ConfigError(f"'{out}' is a folder; give the path of the HTML file to write, such as '{out}/report.html'")
-    with DataSet.open(data, recipe) as opened, Catalog(opened) as catalog:
+    with DataSet.open(data, recipe, gate=gate) as opened, Catalog(opened) as catalog:
         decided = opened.gates.get(opened.recipe)
         promise = "" if decided is None else sentence(decided)
         page = _render(catalog, opened.recipe, recipes.load(data, opened.recipe), title, pictures, promise)

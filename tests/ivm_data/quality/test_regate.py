@@ -1,4 +1,5 @@
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,10 @@ def test_the_command_previews_applies_lists_and_undoes(data):
     after = counts(data)
     assert after != before
     assert "loose" in run() and "accept 0.5" in run()
+    query = ["sql", "--data", str(data), "SELECT status, count(*) AS n FROM labels GROUP BY ALL", "--format", "json"]
+    for gate, expected in (("written", before), ("loose", after)):
+        lines = CliRunner().invoke(app, [*query, "--gate", gate], catch_exceptions=False).output.splitlines()
+        assert {row["status"]: row["n"] for row in map(json.loads, lines)} == expected
     assert "written again" in run("--undo")
     assert counts(data) == before
     assert "gate loose is current" in run("--name", "loose", "--apply")
