@@ -23,7 +23,8 @@ def gate(
     reject: Annotated[float | None, typer.Option(help="Reject below this quality.", show_default=False)] = None,
     values: Annotated[list[str], typer.Option("--set", help="Another threshold: min_understood=0.8")] = [],  # noqa: B006
     calibration: Annotated[
-        str, typer.Option(help="Quality by this: a file of 'ivm calibrate', zoo:calibration.json, verifier, written.")
+        str,
+        typer.Option(help="A file of 'ivm calibrate', zoo:calibration.json, uncalibrated, or written."),
     ] = "",
     precision: Annotated[
         float | None, typer.Option(help="Accept as much as can be, with this share right.", show_default=False)

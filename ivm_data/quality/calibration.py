@@ -17,6 +17,7 @@ import numpy as np
 
 from storage.disk.publish import write_text
 from storage.errors import WeightsError
+from storage.gates import uncalibrated
 from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES, Calibrated
 from storage.gates.logistic import Logistic
 from storage.records import Proposal, Scores
@@ -81,30 +82,15 @@ class Calibration:
 
 
 class Uncalibrated:
-    """Quality before anybody fitted it: how far experts that do not know of each other say the same. No probability.
-
-    One LMM's raw P(yes) is not enough: it rewrites, verifies and errs in one.
-    """
+    """Quality of a recipe without a calibration; see `storage.gates.uncalibrated`."""
 
     def quality(self, scores: Scores, absent: bool) -> float:
-        """In [0, 1]: the geometric mean of what grounder, LMM and further proposers say; where no proposer or grounder
-        says anything, the two-sided verification too. Absent: of how little the LMM and the grounder see of the target.
-        """
-        if absent:
-            return _mean(1 - scores.presence, 1 - scores.grounding)
-        independent = (scores.grounding, scores.candidate, scores.agreement)
-        unknown = any(map(math.isnan, independent))
-        return _mean(*independent, *([scores.verification] if unknown else []))
+        """How far experts that do not know of each other say the same, in [0, 1]."""
+        return uncalibrated.quality(scores, absent)
 
     def vote(self, proposal: Proposal) -> float:
         """The expert's own support."""
         return proposal.support
-
-
-def _mean(*scores: float) -> float:
-    """Geometric mean of those that are known; NaN where none is."""
-    known = [score for score in scores if not math.isnan(score)]
-    return math.prod(known) ** (1 / len(known)) if known else math.nan
 
 
 def _read(path: Path) -> str:

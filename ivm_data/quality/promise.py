@@ -88,7 +88,8 @@ class Judged:
 
     def drawable(self, quality_N: np.ndarray, tried_T: np.ndarray) -> np.ndarray:
         """How many labels each threshold accepts that could be drawn, int (T,)."""
-        return _at_least(quality_N, tried_T) - _at_least(self.seen_K, tried_T)
+        drawable_T: np.ndarray = _at_least(quality_N, tried_T) - _at_least(self.seen_K, tried_T)
+        return drawable_T
 
     def expected(self, quality_N: np.ndarray, tried_T: np.ndarray) -> np.ndarray:
         """How many verdicts were to be expected at each threshold by the design of the draw, int (T,)."""
@@ -97,12 +98,14 @@ class Judged:
         for above, count in zip(*np.unique(self.above_J, return_counts=True), strict=True):
             among = max(1, int(self.drawable(quality_N, np.array([above]))[0]))
             expected_T += np.where(tried_T >= above, count * drawable_T / among, 0)
-        return np.minimum(np.round(expected_T).astype(int), drawable_T)
+        whole_T: np.ndarray = np.minimum(np.round(expected_T).astype(int), drawable_T)
+        return whole_T
 
     def breaking(self, quality_N: np.ndarray, tried_T: np.ndarray, precision: float) -> np.ndarray:
         """How many wrong ones among the drawable break the promise at each threshold, int (T,)."""
         allowed_T = np.floor(_at_least(quality_N, tried_T) * (1 - precision) + 1e-9).astype(int)
-        return allowed_T + 1 - _at_least(self.seen_K[self.seen_wrong_K], tried_T)
+        breaking_T: np.ndarray = allowed_T + 1 - _at_least(self.seen_K[self.seen_wrong_K], tried_T)
+        return breaking_T
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,8 @@ def _tails(count: int, all_T: np.ndarray, bad_T: np.ndarray, drawn_T: np.ndarray
     """P(at most k bad ones are drawn) for k < `count`, (T, K)."""
     k_K = np.arange(count)
     pmf_TK = np.exp(hypergeom.logpmf(k_K, all_T[:, None], bad_T[:, None], drawn_T[:, None]))
-    return np.minimum(np.cumsum(pmf_TK, axis=1), 1)
+    tail_TK: np.ndarray = np.minimum(np.cumsum(pmf_TK, axis=1), 1)
+    return tail_TK
 
 
 def _tail(wrong: int, labels: int, bad: int, drawn: int) -> float:

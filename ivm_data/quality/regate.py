@@ -22,8 +22,8 @@ from storage.sql_files import fill, load
 
 SQL = load("ivm_data.quality", "sql/gate")
 
-WORDS: tuple[Quality, ...] = ("written", "verifier")
-"""Qualities that need no file: as labeling wrote it, and the verifier's word as it is."""
+WORDS: tuple[Quality, ...] = ("written", "uncalibrated")
+"""Qualities that need no file: as labeling wrote it, and how far the experts agree."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.disk.publish import write_text
 from storage.errors import ConfigError
+from storage.gates.gate import Calibrated
 from storage.records import INPUT_STAGE
 
 MAX_SOURCES = 6
@@ -52,12 +53,15 @@ def write_report(
     with DataSet.open(data, recipe, gate=gate) as opened, Catalog(opened) as catalog:
         decided = opened.gates.get(opened.recipe)
         promise = "" if decided is None else sentence(decided)
-        page = _render(catalog, opened.recipe, recipes.load(data, opened.recipe), title, pictures, promise)
+        config = recipes.load(data, opened.recipe)
+        if decided is not None and isinstance(decided.quality, Calibrated):
+            config = {**config, "calibration": decided.hash}
+        page = _render(catalog, opened.recipe, title, pictures, config=config, promise=promise)
     return write_text(out, page)
 
 
 def _render(
-    catalog: Catalog, recipe: str, config: Mapping[str, Any], title: str, pictures: int, promise: str
+    catalog: Catalog, recipe: str, title: str, pictures: int, *, config: Mapping[str, Any], promise: str
 ) -> str:
     facts = Facts(catalog, recipe)
     totals, calibration = facts.totals(), facts.named("calibration", held_out=facts.held_out)

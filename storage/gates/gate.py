@@ -82,8 +82,8 @@ class Calibrated:
     absent: Logistic
 
 
-Quality = Literal["written", "verifier"] | Calibrated
-"""Where the quality comes from: as labeling wrote it; the verifier's word as it is; or two regressions."""
+Quality = Literal["written", "uncalibrated"] | Calibrated
+"""Where the quality comes from: as labeling wrote it; `storage.gates.uncalibrated`; or two regressions."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class Gate:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they lie in the data set."""
-        return json.loads(json.dumps(asdict(self)))
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Gate:
@@ -143,7 +144,7 @@ class Gate:
             quality = Calibrated(
                 Logistic.of(quality["mask"], MASK_FEATURES), Logistic.of(quality["absent"], ABSENT_FEATURES)
             )
-        elif quality not in ("written", "verifier"):
-            raise ValueError(f"'quality' must be 'written', 'verifier' or two regressions, got {quality!r}")
+        elif quality not in ("written", "uncalibrated"):
+            raise ValueError(f"'quality' must be 'written', 'uncalibrated' or two regressions, got {quality!r}")
         config = GateConfig(**raw["config"])
         return cls(str(raw["recipe"]), config, quality, raw["by"], dict(raw["accepts"]), raw["promise"])

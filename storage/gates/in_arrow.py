@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage import schema
+from storage.gates import uncalibrated
 from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES, Calibrated, Gate
 from storage.gates.in_sql import DERIVED, STATUS
 
@@ -80,7 +81,8 @@ def _quality(gate: Gate, score: Mapping[str, np.ndarray], absent_N: np.ndarray, 
         of_mask_N, of_absence_N = (each.probabilities(score) for each in (gate.quality.mask, gate.quality.absent))
         quality_N = np.where(absent_N, of_absence_N, np.where(whole_N, score["verification"], of_mask_N))
     else:
-        quality_N = np.where(absent_N, 1 - score["presence"], score["verification"])
+        of_mask_N = uncalibrated.qualities(score, absent_N)
+        quality_N = np.where(whole_N & ~absent_N, score["verification"], of_mask_N)
     return np.where(np.isfinite(quality_N), quality_N, np.nan)
 
 
@@ -159,4 +161,6 @@ def _words(rows: pa.Table, name: str) -> np.ndarray:
     if name not in rows.column_names:
         return np.full(len(rows), None)
     column = rows[name]
-    return (column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column).to_numpy(zero_copy_only=False)
+    plain = column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+    word_N: np.ndarray = plain.to_numpy(zero_copy_only=False)
+    return word_N

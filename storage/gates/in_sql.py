@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from storage.gates import uncalibrated
 from storage.gates.gate import Calibrated, Gate
 from storage.gates.logistic import number
 from storage.records import HUMAN, Status
@@ -78,7 +79,7 @@ def quality(gate: Gate) -> str:
             f"ELSE {gate.quality.mask.sql()} END"
         )
     else:
-        value = "CASE WHEN area = 0 THEN 1 - presence ELSE verification END"
+        value = f"CASE WHEN area > 0 AND scope = 'whole image' THEN verification ELSE {uncalibrated.sql()} END"
     return f"list_transform([{value}], lambda q: CASE WHEN isfinite(q) THEN q END)[1]"
 
 

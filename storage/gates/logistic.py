@@ -80,7 +80,8 @@ class Logistic:
             for name, mean, scale, weight in self._terms():
                 x_N = _features(columns[name], name)
                 z_N = z_N + np.where(np.isnan(x_N), 0.0, (x_N - mean) / scale) * weight
-            return 1 / (1 + np.exp(-np.clip(z_N, -LIMIT, LIMIT)))
+            p_N: np.ndarray = 1 / (1 + np.exp(-np.clip(z_N, -LIMIT, LIMIT)))
+        return p_N
 
     def sql(self) -> str:
         """The same as an SQL expression over the columns of its features; NULL where that is NaN."""
@@ -116,8 +117,10 @@ def number(value: float) -> str:
 def _features(value_N: np.ndarray, name: str) -> np.ndarray:
     if name in PROBABILITIES:
         p_N = np.clip(value_N, EDGE, 1 - EDGE)
-        return np.log(p_N / (1 - p_N))
-    return np.log(np.maximum(value_N, LEAST_AREA)) if name == "area_ratio" else value_N
+        value_N = np.log(p_N / (1 - p_N))
+    elif name == "area_ratio":
+        value_N = np.log(np.maximum(value_N, LEAST_AREA))
+    return value_N
 
 
 def _feature_sql(name: str) -> str:

@@ -83,7 +83,9 @@ def test_absences_that_are_too_few_to_fit_give_the_share_that_is_right_with_one_
         reviewed = told(absences[:right], "right") | told(absences[right : right + wrong], "wrong")
         found = calibrate(labels, known | reviewed)
         for presence in (0.1, 0.9):
-            assert found.absent.probability(Scores(presence=presence)) == pytest.approx((right + 1) / (right + wrong + 2))
+            assert found.absent.probability(Scores(presence=presence)) == pytest.approx(
+                (right + 1) / (right + wrong + 2)
+            )
     enough = calibrate(labels, known | told(absences[:6], "right") | told(absences[6:12], "wrong"))
     assert any(enough.absent.weight)
 

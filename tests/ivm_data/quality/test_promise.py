@@ -1,3 +1,5 @@
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from scipy.stats import beta
@@ -80,13 +82,15 @@ def test_verdicts_from_above_a_quality_count_at_no_lower_threshold():
 def test_what_is_missing_is_about_what_then_suffices():
     rng = np.random.default_rng(1)
     quality_N, right_N = population(rng, 5000)
-    few = promise(quality_N, drawn(quality_N, right_N, rng.choice(5000, 20, replace=False)), Wish(0.95))
+    first = drawn(quality_N, right_N, before := rng.choice(5000, 20, replace=False))
+    few = promise(quality_N, first, Wish(0.95))
     assert few.accept is None and 30 < few.more < 1000
-    pool = np.flatnonzero(quality_N >= few.above)
-    held = [
-        promise(quality_N, drawn(quality_N, right_N, rng.choice(pool, few.more, replace=False), few.above), Wish(0.95))
-        for _ in range(40)
-    ]
+    pool = np.setdiff1d(np.flatnonzero(quality_N >= few.above), before)
+    held = []
+    for _ in range(40):
+        more = drawn(quality_N, right_N, rng.choice(pool, few.more, replace=False), few.above)
+        both = [np.concatenate(each) for each in zip(astuple(first)[:3], astuple(more)[:3], strict=True)]
+        held.append(promise(quality_N, Judged(*both), Wish(0.95)))
     assert np.mean([one.accept is not None for one in held]) > 0.6
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ivm_data.quality.regate import current
-from ivm_data.review.desk import Desk, Order
+from ivm_data.review.session import Order, ReviewSession
 from storage import reviews
 from storage.data_set import DataSet
 from storage.pixels import rle
@@ -68,13 +68,13 @@ def test_a_verdict_says_how_its_label_was_chosen(page, data):
     assert [one.drawn for one in said(data)] == [Drawn("informative"), Drawn("random", kind=first["kind"])]
 
 
-def test_a_desk_for_a_promise_brings_so_many_labels_in_random_order_and_no_more(data):
-    desk = Desk(data, "anna", order=Order(random=True, limit=3, above=0.1))
-    items = desk.queue(random=False)["items"]
+def test_a_session_for_a_promise_brings_so_many_labels_in_random_order_and_no_more(data):
+    session = ReviewSession(data, "anna", order=Order(random=True, limit=3, above=0.1))
+    items = session.queue(random=False)["items"]
     assert len(items) == 3 and all(item["quality_entropy"] is not None for item in items)
     for item in items[:2]:
-        desk.decide(desk.sheet(item["part"], item["sample_id"]), "right")
-    assert len(desk.queue()["items"]) == 1
+        session.decide(session.shown(item["part"], item["sample_id"]), "right")
+    assert len(session.queue()["items"]) == 1
     with DataSet.open(data) as opened:
         quality = current(opened).quality_hash
     assert {one.drawn for one in said(data)} == {Drawn("random", above=0.1, quality=quality)}

@@ -48,7 +48,7 @@ def gates(draw):
     config = GateConfig(accept, reject, draw(st.floats(0, 2)), draw(st.floats(0, 1)), 0.01, draw(st.floats(0.02, 1)))
     quality = draw(
         st.one_of(
-            st.sampled_from(["written", "verifier"]),
+            st.sampled_from(["written", "uncalibrated"]),
             st.builds(Calibrated, logistics(MASK_FEATURES), logistics(ABSENT_FEATURES)),
         )
     )
@@ -90,6 +90,7 @@ def test_sql_and_arrow_decide_the_same_whatever_the_evidence(labels, gate):
 @given(st.lists(rows, min_size=1, max_size=20), gates())
 @settings(deadline=None, max_examples=40)
 def test_many_labels_get_what_each_gets_alone_at_labeling(labels, gate):
+    from ivm_data.quality.calibration import Uncalibrated
     from ivm_data.stages.gate import decide as decide_one
 
     quality_N, reason_N = decide(table_of(labels), gate)
@@ -100,8 +101,9 @@ def test_many_labels_get_what_each_gets_alone_at_labeling(labels, gate):
         if isinstance(gate.quality, Calibrated):
             by = {"absent": gate.quality.absent, "mask": gate.quality.mask}
             expected = alone.verification if answer == "whole image" else by[answer].probability(alone)
-        elif gate.quality == "verifier":
-            expected = 1 - alone.presence if answer == "absent" else alone.verification
+        elif gate.quality == "uncalibrated":
+            of_mask = Uncalibrated().quality(alone, answer == "absent")
+            expected = alone.verification if answer == "whole image" else of_mask
         else:
             expected = alone.quality
         if not math.isfinite(expected):
