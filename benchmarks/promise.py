@@ -6,7 +6,8 @@
 
 A draw is a set of labels that somebody reviewed in random order, without mistakes. Two populations: the labels
 themselves, of which 200 reviews know a good part, and twenty times as many of the same kind, of which they know
-nearly nothing.
+nearly nothing. Beside the coverage that is reached: that of a threshold chosen with all truth known, and what the best
+test of one threshold reaches that knows where to begin, which no choice of thresholds can beat by much.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivm_data.quality.promise import MARGIN, Judged, Wish, promise
+from ivm_data.quality.promise import MARGIN, Judged, Wish, most_wrong, promise, thresholds
 from storage.catalog import Catalog
 from storage.markdown import markdown_table
 
@@ -54,8 +55,8 @@ class Kept:
     broken: float
 
 
-Found = tuple[float, int, str, str, Kept, float]
-"""Promise, reviews, population, drawn from, what was kept, coverage with all truth known."""
+Found = tuple[float, int, str, str, Kept, float, float]
+"""Promise, reviews, population, drawn from, what was kept, coverage of the best test, and with all truth known."""
 
 
 def main() -> None:
@@ -70,24 +71,33 @@ def main() -> None:
     many = Population(np.repeat(few.quality_N, MANY), np.repeat(few.right_N, MANY))
     print(f"{len(few.quality_N)} labels, {few.right_N.mean():.3f} of them right\n")
     found = [
-        (precision, reviews, name, where, kept(of, precision, reviews, above, options.draws), of.best(precision))
+        (
+            precision,
+            reviews,
+            name,
+            where,
+            kept(of, precision, reviews, above, options.draws),
+            best_test(of, precision, reviews, above, options.draws),
+            of.best(precision),
+        )
         for precision in PRECISIONS
         for reviews in REVIEWS
         for name, of in (("these", few), ("many", many))
         for where, above in (("all", 0.0), ("above", asked_above(of, precision)))
     ]
-    columns = ["promise", "reviews", "labels", "drawn from", "coverage", "truth known", "share of it", "broken, %"]
+    columns = ["promise", "reviews", "labels", "drawn from", "coverage", "best test", "truth known", "broken, %"]
     print(markdown_table(columns, list(map(_line, found))))
+    rows = [(f"{precision:.2f}", *repeated(many, precision, options.draws // 4)) for precision in PRECISIONS]
+    print(markdown_table(["promise", "held, %", "reviews", "coverage", "broken, %"], rows))
     print(markdown_table(["labels of one kind", "thresholds", "broken, %", "coverage"], shifted(few, options.draws)))
     if options.out:
         plot(found, options.out)
 
 
 def _line(found: Found) -> list[str]:
-    precision, reviews, name, where, of, best = found
-    share = f"{of.coverage / best:.2f}" if best else ""
-    broken = f"{100 * of.broken:.1f}"
-    return [f"{precision:.2f}", str(reviews), name, where, f"{of.coverage:.2f}", f"{best:.2f}", share, broken]
+    precision, reviews, name, where, of, test, best = found
+    shares = [f"{share:.2f}" for share in (of.coverage, test, best)]
+    return [f"{precision:.2f}", str(reviews), name, where, *shares, f"{100 * of.broken:.1f}"]
 
 
 def asked_above(of: Population, precision: float) -> float:
@@ -109,6 +119,47 @@ def kept(of: Population, precision: float, reviews: int, above: float, draws: in
         coverage_D[draw] = found.coverage
         broken_D[draw] = found.accept is not None and of.precision(found.accept) < precision
     return Kept(float(coverage_D.mean()), float(broken_D.mean()))
+
+
+def best_test(of: Population, precision: float, reviews: int, above: float, draws: int) -> float:
+    """Greatest expected coverage of a test of one threshold, chosen with all truth known."""
+    rng, wish = np.random.default_rng(reviews), Wish(precision)
+    tried_T = thresholds(of.quality_N)
+    tried_T = tried_T[tried_T >= above]
+    pool = np.flatnonzero(of.quality_N >= above)
+    among_TP = of.quality_N[pool] >= tried_T[:, None]
+    wrong_TP = among_TP & ~of.right_N[pool]
+    accepted_T = (of.quality_N >= tried_T[:, None]).sum(axis=1)
+    breaking_T = np.floor(accepted_T * (1 - precision) + 1e-9).astype(int) + 1
+    held_T = np.zeros(len(tried_T))
+    for _ in range(min(draws, 500)):
+        chosen = rng.choice(len(pool), min(reviews, len(pool)), replace=False)
+        judged_T, seen_T = among_TP[:, chosen].sum(axis=1), wrong_TP[:, chosen].sum(axis=1)
+        held_T += seen_T <= most_wrong(accepted_T, breaking_T, judged_T, wish.risk)
+    kept_T = np.array([of.precision(at) >= precision for at in tried_T])
+    return float((kept_T * held_T / min(draws, 500) * accepted_T / len(of.quality_N)).max(initial=0))
+
+
+def repeated(of: Population, precision: float, draws: int, rounds: int = 5) -> tuple[str, ...]:
+    """Somebody reviews 100 labels, asks, reviews what is said to be missing, asks again: five times at most."""
+    rng, wish = np.random.default_rng(1), Wish(precision)
+    held, spent, covered, broken = 0, 0, 0.0, 0
+    for _ in range(draws):
+        chosen, above_J = rng.choice(len(of.quality_N), 100, replace=False), np.zeros(100)
+        for _ in range(rounds):
+            found = promise(of.quality_N, Judged(of.quality_N[chosen], ~of.right_N[chosen], above_J), wish)
+            if found.accept is not None or not found.more:
+                break
+            pool = np.setdiff1d(np.flatnonzero(of.quality_N >= found.above), chosen)
+            added = rng.choice(pool, min(found.more, len(pool), 1000), replace=False)
+            chosen, above_J = np.append(chosen, added), np.append(above_J, np.full(len(added), found.above))
+        spent += len(chosen)
+        if found.accept is not None:
+            held, covered = held + 1, covered + found.coverage
+            broken += of.precision(found.accept) < precision
+    return (
+        f"{100 * held / draws:.0f}", f"{spent / draws:.0f}", f"{covered / draws:.2f}", f"{100 * broken / draws:.1f}",
+    )  # fmt: skip
 
 
 def shifted(of: Population, draws: int, precision: float = 0.9, reviews: int = 400) -> list[list[str]]:
@@ -167,7 +218,8 @@ def plot(found: list[Found], out: Path) -> None:
     figure, axes = plt.subplots(1, len(PRECISIONS), figsize=(9, 3), sharey=True)
     for axis, precision in zip(axes, PRECISIONS, strict=True):
         for name, where, style in (("these", "above", "o-"), ("many", "above", "s-"), ("many", "all", "s:")):
-            line = [(n, of.coverage, best) for p, n, k, w, of, best in found if (p, k, w) == (precision, name, where)]
+            chosen = [each for each in found if (each[0], *each[2:4]) == (precision, name, where)]
+            line = [(reviews, of.coverage, best) for _, reviews, _, _, of, _, best in chosen]
             axis.plot([n for n, *_ in line], [c for _, c, _ in line], style, label=f"{name}, drawn from {where}")
         axis.axhline(line[0][2], color="black", linewidth=0.8, label="all truth known")
         axis.set(title=f"{precision:.2f} are right", xlabel="random reviews", xscale="log", ylim=(0, 1))

@@ -25,7 +25,7 @@ THRESHOLDS = 60
 DRAWS = 400
 """Draws of verdicts by which the first threshold is chosen."""
 
-PRIOR = 0.5
+PRIOR = 0.15
 """How far a quality above the promise is drawn towards it when the first threshold is chosen: a quality that says too
 much would begin too low, where the first test fails and nothing is accepted."""
 
