@@ -1,6 +1,6 @@
 """What was trained on: a small file for each training, in the data set's folder.
 
-DATA/trainings/<key>.json    recipe, accepted labels and checkpoint; the key stands for the labels and the settings
+DATA/trainings/<key>.json    recipe, accepted labels, checkpoint, moment; the key stands for labels and settings
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def training_key(labels: LabelState, how: Mapping[str, Any]) -> str:
 def remember(data: Path, labels: LabelState, how: Mapping[str, Any], checkpoint: str) -> Path:
     """Write down that these labels were trained on."""
     path = data / "trainings" / f"{training_key(labels, how)}.json"
-    text = json.dumps(asdict(labels) | {"settings": how, "checkpoint": checkpoint}, indent=2, default=str) + "\n"
+    facts = {"settings": how, "checkpoint": checkpoint, "trained_at": datetime.now(UTC).isoformat()}
+    text = json.dumps(asdict(labels) | facts, indent=2, default=str) + "\n"
     with alone_in(path.parent):
         replace(path, lambda hidden: hidden.write_text(text, encoding="utf-8"))
     return path
@@ -72,7 +74,8 @@ def remember(data: Path, labels: LabelState, how: Mapping[str, Any], checkpoint:
 def accepted_at_last_training(data: Path, recipe: str) -> int:
     """Accepted labels of the recipe when it was last trained on; 0 where it never was."""
     known = [json.loads(path.read_text(encoding="utf-8")) for path in (data / "trainings").glob("*.json")]
-    return max((each["accepted"] for each in known if each["recipe"] == recipe), default=0)
+    of_recipe = [(each.get("trained_at", ""), each["accepted"]) for each in known if each["recipe"] == recipe]
+    return max(of_recipe, default=("", 0))[1]
 
 
 def is_trained(data: Path, key: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from storage import outputs
 from storage.outputs import Output, has_mark, is_marked, read_json
 
-FIGURE, MASK, REPORT, STORY = "ivm figure", "ivm mask", "ivm report", "ivm explain"
+FIGURE, MASK, REPORT, STORY, SHEET = "ivm figure", "ivm mask", "ivm report", "ivm explain", "ivm gate"
 """Written into the files that these commands write."""
 
 _CHECKPOINT = {"README.md", "config.json", "discriminators.safetensors", "model.safetensors", "state", "tb"}
@@ -79,6 +79,7 @@ OUTPUTS = {
         "a report of 'ivm report'", lambda path: has_mark(path, REPORT, _OLD_REPORT), endings=(".html", ".htm")
     ),
     "explain": Output("a picture of 'ivm explain'", lambda path: has_mark(path, STORY), endings=(".png",)),
+    "gate": Output("a contact sheet of 'ivm gate'", lambda path: has_mark(path, SHEET), endings=(".png",)),
     "figure": Output("a figure of 'ivm figure'", lambda path: has_mark(path, FIGURE)),
     "evaluate": Output("a table of 'ivm evaluate'", _is_scores),
     "vstar": Output("a table of 'ivm vstar'", _is_answers),

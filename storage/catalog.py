@@ -48,6 +48,7 @@ class Catalog:
 
     Attributes:
         problems: files that are left out because they are torn, foreign or incomplete.
+        gates: recipe -> the gate that decides about its labels, where it is not what labeling wrote.
 
     Raises:
         ConfigError: `data` is not a folder, or has no such snapshot.
@@ -57,6 +58,7 @@ class Catalog:
     def __init__(self, data: Path | DataSet, snapshot: str | None = None, gate: str | None = None) -> None:
         opened = DataSet.open(data, snapshot=snapshot, gate=gate) if isinstance(data, Path) else data
         self._own = opened if isinstance(data, Path) else None
+        self.gates = opened.gates
         configs, unreadable = recipes.read(opened.folder)
         self.problems: tuple[Problem, ...] = (*opened.problems, *unreadable)
         self._connection = duckdb.connect(":memory:", config={"autoload_known_extensions": False})

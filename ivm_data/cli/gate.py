@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,9 +13,9 @@ from ivm_data.cli.options import DataFolder, parse_changes
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ivm_data.quality.promised import Promised
     from ivm_data.quality.regate import Preview
     from storage.data_set import DataSet
-    from storage.gates.gate import By, Gate
 
 
 def gate(
@@ -38,67 +39,75 @@ def gate(
     apply: Annotated[bool, typer.Option("--apply", help="Make the gate current.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Make current what was so before.")] = False,
     limit: Annotated[int, typer.Option(help="Examples to show.")] = 10,
+    sheet: Annotated[Path | None, typer.Option(help="PNG file to draw the examples into.", show_default=False)] = None,
     who: Annotated[str, typer.Option(help="Who decides.", show_default="the user's name")] = "",
     form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table",
 ) -> None:
     """Decide anew without running an expert: `ivm gate --data data --accept 0.9`; without changes: the log."""
+    from ivm_data.outputs import check
     from ivm_data.quality import regate
+    from ivm_data.quality.new_gate import Asked
     from storage.data_set import DataSet
     from storage.gates import book
 
-    thresholds = parse_changes(values) | {
-        key: value for key, value in (("accept", accept), ("reject", reject)) if value is not None
-    }
-    changes = bool(thresholds or calibration or precision is not None)
-    if precision is not None and "accept" in thresholds:
-        raise ConfigError("give --accept or --precision: the precision decides from which quality on to accept")
-    if by and precision is None:
-        raise ConfigError(f"--by {by} needs a promise, for example --precision 0.95")
-    if undo and (apply or changes or name):
+    if undo and (apply or accept or reject or values or calibration or precision or name):
         raise ConfigError("give --undo alone: it makes current what was so before the latest --apply")
-    with DataSet.open(data, recipe) as opened:
+    given = {key: value for key, value in (("accept", accept), ("reject", reject)) if value is not None}
+    asked = Asked(parse_changes(values) | given, calibration, precision, confidence, by or "", name)
+    if sheet is not None:
+        check("gate", sheet, data)
+    with DataSet.open(data, recipe, gate=book.WRITTEN if undo else None) as opened:
         if undo:
             entry = book.undo(data, opened.recipe, who=who or getpass.getuser())
             say(f"recipe {entry.recipe} is decided by {entry.name or entry.gate or book.WRITTEN} again")
-            return
-        if not changes and not name:
+        elif asked.changes or name:
+            found, promise = asked.of(opened)
+            if promise is not None:
+                _show_promise(opened, promise, form)
+            seen = regate.preview(opened, found, limit)
+            _show(seen, form)
+            if sheet is not None:
+                _draw(opened, seen, sheet)
             if apply:
-                raise ConfigError("say what to apply: --accept 0.9, --calibration FILE, or --name of an earlier gate")
+                entry = regate.apply(data, found, name=name, who=who or getpass.getuser())
+                say(f"gate {entry.name or entry.gate} is current; take it back with: ivm gate --data {data} --undo")
+        elif apply:
+            raise ConfigError("say what to apply: --accept 0.9, --calibration FILE, or --name of an earlier gate")
+        else:
             _show_log(opened, form)
-            return
-        found = regate.current(opened) if changes else opened.book.named(name, opened.recipe)[opened.recipe]
-        if thresholds or calibration:
-            found = regate.changed(found, thresholds, calibration)
-        if precision is not None:
-            found = _promise(opened, found, precision, confidence, by or "", form)
-        seen = regate.preview(opened, found, limit)
-        _show(seen, form)
-        if apply:
-            entry = regate.apply(data, seen.gate, name=name, who=who or getpass.getuser())
-            say(f"gate {entry.name or entry.gate} is current; take it back with: ivm gate --data {data} --undo")
 
 
-def _promise(data: DataSet, gate: Gate, precision: float, confidence: float, by: By, form: OutputFormat) -> Gate:
-    """The gate with thresholds that keep the promise, and what they rest on."""
-    from ivm_data.quality.promised import promised, sentence, wanted
+def _show_promise(data: DataSet, found: Promised, form: OutputFormat) -> None:
+    """What the promise rests on, and what is missing.
 
-    found = promised(data.decided_by(gate), gate, precision, confidence, by)
-    rows = [
-        (group or "all", p.accept, p.accepted, p.labels, p.coverage, p.judged, p.wrong, p.bound, p.more)
-        for group, p in found.groups.items()
-    ]
-    columns = ["group", "accept", "accepted", "labels", "coverage", "judged", "wrong", "bound", "missing"]
-    show(columns, rows, form, title=f"precision {precision:g} with confidence {confidence:g}")
-    missing = wanted(data, found.groups)
+    Raises:
+        ConfigError: nothing can be promised.
+    """
+    from ivm_data.quality.promised import sentence
+
+    rows = found.rows()
+    show(list(rows[0]), [tuple(row.values()) for row in rows], form, title=found.title)
+    missing = found.missing(data)
     if not found.holds:
         raise ConfigError(f"the promise holds at no threshold; {missing}")
-    if missing:
-        warn(missing)
-    if found.silent:
-        silent = ", ".join(found.silent)
-        warn(f"no label of {silent} was judged: the promise says nothing of these sources; use --by source")
+    for doubt in filter(None, (missing, found.doubt)):
+        warn(doubt)
     say(sentence(found.gate))
-    return found.gate
+
+
+def _draw(data: DataSet, seen: Preview, out: Path) -> None:
+    from ivm_data.outputs import SHEET
+    from ivm_data.report.contact_sheet import changes_sheet
+    from ivm_data.report.story_picture import save
+    from storage.catalog import Catalog
+
+    with Catalog(data) as catalog:
+        drawn_HWC = changes_sheet(catalog, seen.gate.recipe, seen.moves)
+    if drawn_HWC is None:
+        warn("no label changes its status: there is nothing to draw")
+    else:
+        save(drawn_HWC, out, SHEET)
+        say(f"{out}")
 
 
 def _show(seen: Preview, form: OutputFormat) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from ivm_data.quality.judged import Evidence, evidence
 from ivm_data.quality.promise import Promise, Wish
@@ -27,10 +28,40 @@ class Promised:
     groups: Mapping[str, Promise]
     silent: tuple[str, ...] = ()
 
+    def rows(self) -> list[dict[str, Any]]:
+        """What each group's promise rests on, for tables."""
+        return [
+            {
+                "group": group or "all", "accept": p.accept, "accepted": p.accepted, "labels": p.labels,
+                "coverage": p.coverage, "judged": p.judged, "wrong": p.wrong, "bound": p.bound, "missing": p.more,
+            }
+            for group, p in self.groups.items()
+        ]  # fmt: skip
+
     @property
     def holds(self) -> bool:
         """Whether anything can be accepted."""
         return any(one.accept is not None for one in self.groups.values())
+
+    @property
+    def title(self) -> str:
+        """What is promised."""
+        fact = self.gate.promise or {}
+        return f"precision {fact['precision']:g} with confidence {fact['confidence']:g}"
+
+    @property
+    def doubt(self) -> str:
+        """Of which sources the promise says nothing; "" where it speaks of all."""
+        silent = ", ".join(self.silent)
+        return (
+            f"no label of {silent} was judged: the promise says nothing of these sources; promise by source"
+            if silent
+            else ""
+        )
+
+    def missing(self, data: DataSet) -> str:
+        """What to do so that the promise holds for every group; "" where it does."""
+        return wanted(data, self.groups)
 
 
 def promised(data: DataSet, gate: Gate, precision: float, confidence: float = 0.95, by: By = "") -> Promised:

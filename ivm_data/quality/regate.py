@@ -44,6 +44,11 @@ class Preview:
     sides: pa.Table
     changed: pa.Table
 
+    @property
+    def moves(self) -> dict[str, str]:
+        """Sample id -> "accepted -> review", of `changed`."""
+        return {row["sample_id"]: f"{row['before']} -> {row['after']}" for row in self.changed.to_pylist()}
+
 
 def current(data: DataSet) -> Gate:
     """The gate that decides about the one recipe's labels; where none was applied, the recipe's own thresholds over the

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -24,6 +25,18 @@ def contact_sheet(catalog: Catalog, recipe: str, each: int = 3) -> np.ndarray | 
     sections = [Section(status, "", f"status = '{status}'", "md5(instruction)") for status in Status]
     shown = [thumbnail for section in sections for thumbnail in thumbnails(catalog, recipe, section, each)]
     return draw(shown) if shown else None
+
+
+def changes_sheet(catalog: Catalog, recipe: str, changed: Mapping[str, str]) -> np.ndarray | None:
+    """Labels that change their status, one for each image; HWC uint8 RGB, None without any.
+
+    Args:
+        changed: sample id -> "accepted -> review".
+    """
+    section = Section("", "", "list_contains($ids, sample_id)", "image_uri")
+    shown = thumbnails(catalog, recipe, section, len(changed), ids=list(changed))
+    told = [replace(one, label=one.label | {"status": changed[one.label["sample_id"]]}) for one in shown]
+    return draw(told) if told else None
 
 
 def draw(shown: Sequence[Thumbnail], side: int = SIDE) -> np.ndarray:

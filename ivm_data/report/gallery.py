@@ -63,10 +63,14 @@ class Thumbnail:
         return tuple(map(data_uri, self.images))
 
 
-def thumbnails(catalog: Catalog, recipe: str, section: Section, limit: int) -> list[Thumbnail]:
-    """The first labels of a section, one for each image."""
+def thumbnails(catalog: Catalog, recipe: str, section: Section, limit: int, **values: Any) -> list[Thumbnail]:
+    """The first labels of a section, one for each image.
+
+    Args:
+        **values: of the `$name` in the section's condition.
+    """
     sql = fill(load("ivm_data.report", "sql")["gallery"], {"where": section.where, "order": section.order})
-    rows = catalog.sql(sql, recipe=recipe, limit=limit)
+    rows = catalog.sql(sql, recipe=recipe, limit=limit, **values)
     return [Thumbnail(row, _images(row)) for row in rows.to_pylist()]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from storage.catalog import Catalog
 from storage.errors import ConfigError
+from storage.gates.book import WRITTEN
+from storage.gates.gate import Gate
 from storage.records import REASONS
 from storage.schema import SCORES
 
@@ -48,7 +50,8 @@ def story(catalog: Catalog, sample: str, recipe: str = "") -> Row:
     """
     row = _find(catalog, sample.strip(), recipe)
     keys = {"recipe": row["recipe"], "sample": row["sample_id"]}
-    config = _config(catalog, row["recipe"])
+    config, gate = _config(catalog, row["recipe"]), catalog.gates.get(row["recipe"])
+    thresholds = config.get("gate", {}) if gate is None else asdict(gate.config) | _accept(gate, row)
     evidence = row["evidence"] or [{}] * len(row["candidates"] or ())
     return {
         "sample_id": row["sample_id"],
@@ -65,7 +68,7 @@ def story(catalog: Catalog, sample: str, recipe: str = "") -> Row:
         "proposals": row["proposals"] or [],
         "scores": {name: row[name] for name in SCORES},
         "human_iou": row["human_iou"],
-        "rules": [vars(rule) for rule in rules(row, config.get("gate", {}))] if row["outcome"] == "label" else [],
+        "rules": [vars(rule) for rule in rules(row, thresholds)] if row["outcome"] == "label" else [],
         "outcome": row["outcome"],
         "status": row["status"],
         "stage": row["stage"],
@@ -73,7 +76,8 @@ def story(catalog: Catalog, sample: str, recipe: str = "") -> Row:
         "meaning": REASONS.get(row["reason"], ""),
         "detail": row["detail"],
         "experts": row["experts"] or [],
-        "calibration": config.get("calibration", ""),
+        "gate": WRITTEN if gate is None else gate.hash,
+        "calibration": config.get("calibration", "") if gate is None or gate.quality == "written" else gate.hash,
         "reviews": _facts(catalog, "reviews", "reviewed_at", keys),
         "decisions": _facts(catalog, "decisions", "decided_at", keys),
         "weights": _facts(catalog, "weights", "discriminator", keys),
@@ -81,7 +85,7 @@ def story(catalog: Catalog, sample: str, recipe: str = "") -> Row:
 
 
 def rules(scores: Mapping[str, Any], gate: Mapping[str, Any]) -> list[Rule]:
-    """What a recipe's gate asks of a label's scores, in the order in which it asks."""
+    """What a gate's thresholds ask of a label's scores, in the order in which it asks."""
     accept, reject = gate.get("accept"), gate.get("reject")
     least = {"understood": gate.get("min_understood"), "agreement": gate.get("min_agreement")}
     found = []
@@ -93,6 +97,15 @@ def rules(scores: Mapping[str, Any], gate: Mapping[str, Any]) -> list[Rule]:
         found.append(_rule(scores, "area_ratio", f"rejected outside {low:g} to {high:g}", low, high))
     found += [_rule(scores, name, f"review below {bound:g}", bound, None) for name, bound in least.items() if bound]
     return found
+
+
+def _accept(gate: Gate, row: Row) -> Row:
+    """What the gate asks of the quality where that differs by source, kind or answer; None accepts nothing."""
+    if not gate.by:
+        return {}
+    whole = "whole image" if row["scope"] == "whole image" else "mask"
+    value = row[gate.by] if gate.by != "answer" else "absent" if row["area"] == 0 else whole
+    return {"accept": gate.accepts.get(value)}
 
 
 def _rule(scores: Mapping[str, Any], name: str, asks: str, low: float, high: float | None) -> Rule:

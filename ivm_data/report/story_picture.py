@@ -53,10 +53,10 @@ def picture(catalog: Catalog, told: dict[str, Any]) -> np.ndarray:
     return draw([first, *(_proposed(whole_HWC, label.label, group) for group in groups)], SIDE)
 
 
-def save(picture_HWC: np.ndarray, out: Path) -> None:
-    """Write a PNG file that says who made it."""
+def save(picture_HWC: np.ndarray, out: Path, made_by: str = STORY) -> None:
+    """Write a PNG file that says which command made it."""
     facts = PngInfo()
-    facts.add_text("Software", STORY)
+    facts.add_text("Software", made_by)
     with whole_file(out) as hidden:
         Image.fromarray(picture_HWC).save(hidden, "PNG", pnginfo=facts)
 

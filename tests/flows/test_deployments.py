@@ -17,6 +17,7 @@ from prefect.settings import Settings, get_current_settings
 from prefect.utilities.callables import parameter_schema
 
 from flows.choices import RecipeName, Weighting
+from flows.gate import GATE_APPLIED
 from flows.inbox import LABELING
 from flows.label import LABELS_READY
 from flows.serve import deployments
@@ -87,11 +88,13 @@ def test_the_checkpoint_of_an_evaluation_is_optional_and_that_of_the_form_a_path
     assert {each.get("format", each["type"]) for each in checkpoint["anyOf"]} == {"path", "null"}
 
 
-def test_training_waits_for_the_event_that_labeling_emits_and_takes_what_its_payload_holds():
-    (trigger,) = DEPLOYMENTS["train-when-ready"]["triggers"]
-    assert DeploymentEventTrigger.model_validate(trigger).expect == {LABELS_READY}
-    assert trigger["match_related"]["prefect.resource.name"] in DEPLOYMENTS
-    assert set(trigger["parameters"]) <= set(signature(load("train-when-ready").fn).parameters)
+def test_training_waits_for_the_events_of_labeling_and_gates_and_takes_what_their_payloads_hold():
+    triggers = DEPLOYMENTS["train-when-ready"]["triggers"]
+    expected = [DeploymentEventTrigger.model_validate(trigger).expect for trigger in triggers]
+    assert expected == [{LABELS_READY}, {GATE_APPLIED}]
+    for trigger in triggers:
+        assert trigger["match_related"]["prefect.resource.name"] in DEPLOYMENTS
+        assert set(trigger["parameters"]) <= set(signature(load("train-when-ready").fn).parameters)
 
 
 def test_no_file_of_the_deployment_names_a_folder_of_one_machine():

@@ -10,6 +10,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from flows.compact import compact
 from flows.evaluate import evaluate_data
+from flows.gate import gate
 from flows.inbox import label_inbox, manifests
 from flows.label_artifacts import NAMED, rejected_samples
 from flows.report import report
@@ -82,6 +83,37 @@ def test_compaction_joins_the_files_and_keeps_the_labels(labeled, tmp_path):
     assert (content_hash(data), LabelState.of(data)) == before
     (row,) = json.loads(artifacts_of(state)["compact-files"].data)
     assert (row["before"], row["after"], row["rows"]) == (3, 1, 6)
+
+
+def test_a_gate_is_looked_at_applied_and_taken_back(labeled, tmp_path):
+    data = shutil.copytree(labeled.data, tmp_path / "data")
+    before = LabelState.of(data)
+    state = gate(data, accept=0.0, reject=0.0, thresholds={"min_understood": 0}, return_state=True)
+    shown = artifacts_of(state)
+    assert LabelState.of(data) == before and {"gate-by-source", "gate-by-kind", "gate-sides"} <= set(shown)
+    total = json.loads(shown["gate-by-source"].data)[-1]
+    assert (
+        total["accepted"] == before.accepted and total["labels"] == total["accepted_after"] + total["no_target_after"]
+    )
+    assert ("gate-contact-sheet" in shown) == bool(json.loads(shown["gate-changed"].data))
+
+    applied = gate(data, accept=0.0, reject=0.0, thresholds={"min_understood": 0}, name="all", apply=True)
+    assert applied == state.result() and LabelState.of(data).accepted == total["accepted_after"]
+    assert train_when_ready(data, at_least=500, return_state=True).message == (
+        f"not enough new labels: {total['accepted_after']} of 500"
+    )
+    assert gate(data, undo=True) == "written" and LabelState.of(data) == before
+
+
+def test_a_gate_without_a_wish_or_with_one_that_contradicts_itself_fails_with_what_to_do(labeled):
+    for wish, why in (
+        ({}, "say what to decide"),
+        ({"accept": 0.2, "reject": 0.5}, "needs reject <= accept"),
+        ({"precision": 0.9, "accept": 0.5}, "give 'accept' or 'precision'"),
+        ({"name": "none"}, "no gate 'none'"),
+    ):
+        state = gate(labeled.data, **wish, return_state=True)
+        assert state.is_failed() and why in state.message, (wish, state.message)
 
 
 def test_too_few_labels_start_no_training(labeled):

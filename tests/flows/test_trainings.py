@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,14 @@ def test_a_data_set_remembers_what_was_trained_on(run, tmp_path):
     assert is_trained(data, training_key(labels, HOW))
     assert not is_trained(data, training_key(labels, settings("clip_sigmoid", 0, None)))
     assert LabelState.of(data) == labels
+
+
+def test_the_latest_training_counts_though_an_earlier_gate_accepted_more(run, tmp_path):
+    data = shutil.copytree(run.data, tmp_path / "data")
+    labels = LabelState.of(data)
+    for accepted in (labels.accepted + 5, labels.accepted - 1):
+        remember(data, replace(labels, accepted=accepted, digest=f"{accepted:016x}"), HOW, "checkpoint")
+    assert accepted_at_last_training(data, labels.recipe) == labels.accepted - 1
 
 
 def test_a_folder_without_labels_has_none(tmp_path):

@@ -1,5 +1,5 @@
-"""SIGKILL before each step of an export, a report, a figure, a calibration, a review, a cleaning and a snapshot: the
-earlier version stays, or the new one is whole, and the next run leaves nothing else."""
+"""SIGKILL before each step of an export, a report, a figure, a calibration, a review, a cleaning, a gate and a
+snapshot: the earlier version stays, or the new one is whole, and the next run leaves nothing else."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ KILLER = """
 import os, signal, sys
 from pathlib import Path
 from ivm_data.exports.run import Selection, export
-from ivm_data.quality import cleaning
+from ivm_data.quality import cleaning, regate
 from ivm_data.quality.calibration import Calibration, Logistic
 from ivm_data.report.build import write_report
 from ivm_data.report.figures import draw
@@ -45,6 +45,11 @@ def snapshot(_, out):
     with DataSet.open(out) as opened:
         opened.freeze()
 
+def gate(_, out):
+    with DataSet.open(out) as opened:
+        stricter = regate.changed(regate.current(opened), {"accept": 0.99})
+    regate.apply(out, stricter, name="strict", who="anna")
+
 one = Logistic(("support",), (0.0,), (1.0,), (2.0,), 0.5)
 WRITE = {
     "export": lambda data, out: export("coco", data, out, Selection(statuses=("accepted", "review")), {}),
@@ -53,6 +58,7 @@ WRITE = {
     "calibration.json": lambda data, out: Calibration(one, one, {}, (1, 1)).save(out),
     "review": review,
     "clean": lambda _, out: cleaning.apply(out, cleaning.preview(out, "area_outlier"), "anna"),
+    "gate": gate,
     "snapshot": snapshot,
 }
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"}
@@ -135,14 +141,15 @@ def test_a_killed_writer_leaves_a_whole_version_and_the_next_one_nothing_else(ki
 
 
 def said(data):
-    """What people and rules said of a data set, and its snapshots."""
+    """What people, rules and gates said of a data set, and its snapshots."""
     with DataSet.open(data) as opened:
         opinions = {(one.sample_id, one.reviewer): one.verdict for one in opened.reviews()}
         excluded = [(one.sample_id, one.rule, one.verdict) for one in opened.decisions()]
-    return opinions, excluded, snapshots.names(data)
+        gates = {recipe: gate.hash for recipe, gate in opened.gates.items()}
+    return opinions, excluded, gates, snapshots.names(data)
 
 
-@pytest.mark.parametrize("kind", ["review", "clean", "snapshot"])
+@pytest.mark.parametrize("kind", ["review", "clean", "gate", "snapshot"])
 def test_a_killed_writer_of_facts_leaves_a_whole_data_set_and_the_next_one_ends_its_work(killer, data, kind):
     root, kill = killer
     ends, found = [], []

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ivm_data.cli.app import app
+from ivm_data.outputs import check
 from ivm_data.quality import regate
 from storage.catalog import Catalog
 from storage.data_set import DataSet
@@ -94,10 +95,24 @@ def test_the_command_previews_applies_lists_and_undoes(data):
     for gate, expected in (("written", before), ("loose", after)):
         lines = CliRunner().invoke(app, [*query, "--gate", gate], catch_exceptions=False).output.splitlines()
         assert {row["status"]: row["n"] for row in map(json.loads, lines)} == expected
+    sheet = data.parent / "changes.png"
+    assert sheet.name in run("--accept", "1", "--sheet", str(sheet)).replace("\n", "")
+    check("gate", sheet)
     assert "written again" in run("--undo")
     assert counts(data) == before
     assert "gate loose is current" in run("--name", "loose", "--apply")
     assert counts(data) == after
+
+
+def test_labels_that_come_after_a_gate_are_decided_by_it_too(data, build):
+    with DataSet.open(data) as opened:
+        nothing = regate.changed(regate.current(opened), {"accept": 1.0})
+    regate.apply(data, nothing, who="ada")
+    commit_part(data, build.make_part("part-9", 6))
+    with Catalog(data) as catalog:
+        found = catalog.sql("SELECT part, status FROM labels WHERE quality < 1 AND quality >= 0.4").to_pylist()
+    assert {"accepted", "no_target"}.isdisjoint(row["status"] for row in found)
+    assert any(row["part"] == "part-9" for row in found)
 
 
 def test_a_recipe_that_differs_in_its_gate_alone_is_found(data, build):
