@@ -108,7 +108,7 @@ def test_labels_that_come_after_a_gate_are_decided_by_it_too(data, build):
     with DataSet.open(data) as opened:
         nothing = regate.changed(regate.current(opened), {"accept": 1.0})
     regate.apply(data, nothing, who="ada")
-    commit_part(data, build.make_part("part-9", 6))
+    commit_part(data, build.make_part("part-9", 40, seed=100))
     query = "SELECT DISTINCT status FROM labels WHERE part = 'part-9' AND quality < 1"
     said = {}
     for gate in (None, "written"):
