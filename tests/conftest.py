@@ -38,6 +38,15 @@ def photos_dev() -> Path:
 
 
 @pytest.fixture(scope="session")
+def lerobot_g1() -> Path:
+    """The folder of three real robot episodes; skips where the checkout has no `shared` folder beside it."""
+    folder = PHOTOS_DEV.with_name("lerobot_g1")
+    if not (folder / "meta" / "info.json").is_file():
+        pytest.skip("no robot episodes: the checkout has no ../shared/data/lerobot_g1 beside it")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny() -> ModuleType:
     """The module that saves every expert's checkpoint in miniature: tests have no packages to import it from."""
     spec = importlib.util.spec_from_file_location("tiny_experts", TINY)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from storage.errors import ConfigError, InputError
 from storage.pixels.images import read
+from storage.pixels.video import Video
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -23,19 +23,26 @@ class SourceImage:
     Attributes:
         name: path relative to the folder, or `<video>-000001`, without a suffix; unique within a source.
         image: HWC uint8 RGB, or why there is none.
+        seconds: of a video's frame, from the first one.
     """
 
     name: str
     image: np.ndarray | InputError
+    seconds: float = 0.0
+
+
+def is_video(path: Path) -> bool:
+    """Whether a path's name is a video's."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def is_many(source: Path) -> bool:
     """Whether a source is a folder or a video, not one image."""
-    return source.is_dir() or source.suffix.lower() in VIDEO_SUFFIXES
+    return source.is_dir() or is_video(source)
 
 
-def count(source: Path) -> int | None:
-    """How many frames `frames` will give; of a video what its header says, None where it does not say.
+def count(source: Path) -> int:
+    """How many frames `frames` will give; of a video what its packets say.
 
     Raises:
         ConfigError: see `frames`.
@@ -45,12 +52,10 @@ def count(source: Path) -> int | None:
         return len(_files(source))
     if not source.is_file():
         raise InputError("image_missing", f"'{source}' is neither a file nor a folder")
-    if source.suffix.lower() not in VIDEO_SUFFIXES:
+    if not is_video(source):
         return 1
-    import cv2
-
-    said = int(_opened(source).get(cv2.CAP_PROP_FRAME_COUNT))
-    return said if said > 0 else None
+    with opened(source) as video:
+        return len(video)
 
 
 def frames(source: Path) -> Iterator[SourceImage]:
@@ -62,7 +67,7 @@ def frames(source: Path) -> Iterator[SourceImage]:
     if source.is_dir():
         for path, name in _files(source).items():
             yield SourceImage(name, _image(path))
-    elif source.suffix.lower() in VIDEO_SUFFIXES:
+    elif is_video(source):
         yield from _video(source)
     else:
         yield SourceImage(source.stem, _image(source))
@@ -87,34 +92,24 @@ def _image(path: Path) -> np.ndarray | InputError:
         return error
 
 
-def _opened(path: Path) -> Any:
-    import cv2
+def opened(path: Path) -> Video:
+    """A video.
 
-    video = cv2.VideoCapture(str(path))
-    if not video.isOpened():
-        raise ConfigError(f"'{path}' is no video that OpenCV can open; give one of {', '.join(VIDEO_SUFFIXES)}")
-    return video
+    Raises:
+        ConfigError: it cannot be opened.
+    """
+    try:
+        return Video(path)
+    except InputError as error:
+        raise ConfigError(f"{error.detail}; give one of {', '.join(VIDEO_SUFFIXES)}") from error
 
 
 def _video(path: Path) -> Iterator[SourceImage]:
-    """Frames in order, numbered from 1; a torn frame ends a video, as its successors build on it.
-
-    Some formats' headers only estimate how many there are: a lack of one frame, or of 5 %, is no tear.
-    """
-    import cv2
-
-    video = _opened(path)
-    said = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    """Frames in order, numbered from 1; a torn frame ends a video, as its successors build on it."""
     number = 0
-    try:
-        while True:
-            is_read, image_HWC = video.read()
-            if not is_read:
-                break
-            number += 1
-            yield SourceImage(f"{path.stem}-{number:06d}", cv2.cvtColor(image_HWC, cv2.COLOR_BGR2RGB))
-    finally:
-        video.release()
-    if number < 0.95 * said - 1 or not number:
-        torn = InputError("image_unreadable", f"frame {number + 1} of {said} cannot be read, nor those after it")
-        yield SourceImage(f"{path.stem}-{number + 1:06d}", torn)
+    with opened(path) as video:
+        try:
+            for number, (seconds, image_HWC) in enumerate(video.frames(), start=1):
+                yield SourceImage(f"{path.stem}-{number:06d}", image_HWC, seconds)
+        except InputError as error:
+            yield SourceImage(f"{path.stem}-{number + 1:06d}", error)

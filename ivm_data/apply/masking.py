@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ivm_data.apply.frames import frames, is_many
+from ivm_data.apply.frames import SourceImage, frames, is_many, is_video, opened
 from ivm_data.outputs import MASK
 from ivm_model.how import How
 from ivm_model.predictor import BATCH, Predictor
@@ -24,6 +25,9 @@ SMALL_WORLD = (
     "paper'"
 )
 """What to say where words of an instruction are unknown."""
+
+VIDEO_OUTPUTS = (".mp4", ".mov", ".mkv", ".m4v")
+"""Endings of a video that can be written."""
 
 _SOFTWARE = 0x0131
 """EXIF's tag of the program that made an image."""
@@ -57,45 +61,68 @@ def mask_frames(
     """Mask every image of a file, a folder or a video for one instruction.
 
     Args:
-        out: the file for an image file; for a folder or a video the folder of `<name>.png`.
+        out: the file for an image file; for a folder or a video the folder of `<name>.png`; for a video also a video.
         progress: called after each image.
 
     Raises:
         InputError: the only image of a source that is one file cannot be read.
         ConfigError: see `ivm_data.apply.frames.frames`; or `out` cannot be written to.
     """
-    many = is_many(source)
     check_out(source, out)
-    if many:
-        mark(out, MASK)
     done = MaskedFrames()
-    for batch in bounded(_readable(source, many, done, progress), BATCH, _pixels):
-        images = [image_HWC for _, image_HWC in batch]
-        results = predictor.masks(images, [instruction] * len(images), how, threshold)
-        for (name, _), masked in zip(batch, results, strict=True):
-            done.written.append(_save(masked.image_HWC, out / f"{name}.png" if many else out, swept=bool(done.written)))
-            if not masked.found:
-                done.not_found.append(name)
-            progress()
+    with _sink(source, out, done) as save:
+        for batch in bounded(_readable(source, done, progress), BATCH, _pixels):
+            images = [frame.image for frame in batch if not isinstance(frame.image, InputError)]
+            results = predictor.masks(images, [instruction] * len(images), how, threshold)
+            for frame, masked in zip(batch, results, strict=True):
+                save(frame, masked.image_HWC)
+                if not masked.found:
+                    done.not_found.append(frame.name)
+                progress()
     return done
 
 
-def _readable(
-    source: Path, many: bool, done: MaskedFrames, progress: Callable[[], None]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, HWC uint8 RGB) of the images that can be read; of many the others are noted in `done`."""
+@contextmanager
+def _sink(source: Path, out: Path, done: MaskedFrames) -> Iterator[Callable[[SourceImage, np.ndarray], None]]:
+    """What a masked image of the source is saved by: as a file, as one of many in a folder, or as a video's frame."""
+    if is_video(source) and out.suffix.lower() in VIDEO_OUTPUTS:
+        from ivm_data.apply.video_writer import VideoWriter
+
+        with opened(source) as video:
+            rate = video.rate
+        with VideoWriter(out, rate) as writer:
+            yield lambda frame, image_HWC: writer.add(image_HWC, frame.seconds)
+            if not writer.count:
+                raise ConfigError(
+                    f"'{source}' has no frame that can be read: {next(iter(done.bad.values()), 'it is empty')}"
+                )
+        done.written.append(out)
+        return
+    many = is_many(source)
+    if many:
+        mark(out, MASK)
+
+    def save(frame: SourceImage, image_HWC: np.ndarray) -> None:
+        path = out / f"{frame.name}.png" if many else out
+        done.written.append(_save(image_HWC, path, swept=bool(done.written)))
+
+    yield save
+
+
+def _readable(source: Path, done: MaskedFrames, progress: Callable[[], None]) -> Iterator[SourceImage]:
+    """The images that can be read; of many the others are noted in `done`."""
     for frame in frames(source):
         if not isinstance(frame.image, InputError):
-            yield frame.name, frame.image
-        elif many:
+            yield frame
+        elif is_many(source):
             done.bad[frame.name] = str(frame.image)
             progress()
         else:
             raise frame.image
 
 
-def _pixels(named: tuple[str, np.ndarray]) -> int:
-    return int(named[1].shape[0] * named[1].shape[1])
+def _pixels(frame: SourceImage) -> int:
+    return 0 if isinstance(frame.image, InputError) else int(frame.image.shape[0] * frame.image.shape[1])
 
 
 def check_out(source: Path, out: Path) -> None:
@@ -104,6 +131,10 @@ def check_out(source: Path, out: Path) -> None:
     Raises:
         ConfigError: a file for many images, a folder for one, or a name that ends as no image format does.
     """
+    if is_video(source) and is_video(out):
+        if out.suffix.lower() not in VIDEO_OUTPUTS:
+            raise ConfigError(f"'{out}' cannot be written: masked videos end in {', '.join(VIDEO_OUTPUTS)}")
+        return
     many = is_many(source)
     if many and (out.is_file() or out.resolve() == source.resolve()):
         raise ConfigError(f"'{out}' cannot take the images; for a folder or a video give another folder to write into")

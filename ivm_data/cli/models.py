@@ -73,7 +73,7 @@ def mask(
         typer.Option(
             "--out",
             "-o",
-            help="Image file to write; for a folder or a video, a folder.",
+            help="Image file to write; for a folder or a video, a folder; for a video also a video.",
             show_default="NAME-masked.png, or the folder NAME-masked, here",
         ),
     ] = None,
@@ -84,18 +84,20 @@ def mask(
 ) -> None:
     """Mask images: `ivm mask photo.jpg "the red ring" -o masked.png --model model --how blur`.
 
-    A folder or the frames of a video become PNG files in a folder: `ivm mask photos "the red ring" -o masked ...`.
+    A folder becomes PNG files in a folder: `ivm mask photos "the red ring" -o masked ...`; a video becomes one of the
+    same length: `ivm mask clip.mp4 "the red ring" -o masked.mp4 ...`, or a folder of its frames.
 
     The release's own weights: `ivm mask photo.jpg "the red ring" --model IVM-V1.0.bin --set lmm=DIR --set sam=DIR`.
     """
-    from ivm_data.apply.frames import count, is_many
+    from ivm_data.apply.frames import count, is_many, is_video
     from ivm_data.apply.masking import check_out, mask_frames, not_known
     from ivm_data.outputs import check
     from ivm_model.predictor import Predictor
 
     total = count(source)
     out = out or Path(f"{source.stem}-masked" if is_many(source) else f"{source.stem}-masked.png")
-    check("masks" if is_many(source) else "mask", out, inputs=[source])
+    as_folder = is_many(source) and not (is_video(source) and is_video(out))
+    check("masks" if as_folder else "mask", out, inputs=[source])
     check_out(source, out)
     predictor = Predictor.from_pretrained(model, device=device, **parse_base_models(changes))
     if unknown := not_known(predictor, instruction):

@@ -5,6 +5,8 @@ A reference is one of
 - a path relative to the root, `coco/train2017/1.jpg`, which may not leave it;
 - a member of an archive below the root, in fsspec's words: `zip://train2017/1.jpg::coco/train2017.zip`, or `tar://`. It
   is read in place, never extracted; a tar must not be compressed, since one cannot jump in it;
+- a frame of a video below the root, by its number from 0: `video://17::episodes/0.mp4`. It is decoded when it is read,
+  and comes as a JPEG of quality 95 with full chroma;
 - an `http://` or `https://` URL, only where the reader was given a `Fetcher`.
 
 A name that is written another way than the file system writes it is found too, see `ivm_data.sources.near_names`.
@@ -12,6 +14,7 @@ A name that is written another way than the file system writes it is found too, 
 
 from __future__ import annotations
 
+import io
 import re
 import tarfile
 import zipfile
@@ -22,11 +25,15 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
+from PIL import Image
+
 from ivm_data.sources.fetch import Fetcher, is_url
 from ivm_data.sources.near_names import Names, near_path, spellings
 from storage.errors import InputError, TransientError
 
-_MEMBER = re.compile(r"(zip|tar)://(.+)::(.+)", re.DOTALL)
+_MEMBER = re.compile(r"(zip|tar|video)://(.+)::(.+)", re.DOTALL)
+JPEG_QUALITY = 95
+"""Of a video's frame, which was compressed before."""
 _TORN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, RuntimeError)
 """What the formats' readers raise; RuntimeError stands for an encrypted member and an unknown compression."""
 
@@ -74,8 +81,7 @@ class ImageFiles:
 
     def _archive(self, kind: str, path: str) -> _Archive:
         if (kind, path) not in self._archives:
-            archive_class = _Zip if kind == "zip" else _Tar
-            self._archives[kind, path] = archive_class(path, _resolve(self.root, path))
+            self._archives[kind, path] = _ARCHIVES[kind](path, _resolve(self.root, path))
         return self._archives[kind, path]
 
 
@@ -115,7 +121,30 @@ class _Tar:
         self._file.close()
 
 
-_Archive = _Zip | _Tar
+class _Video:
+    """An open video; frames that are asked for in order are decoded once."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        # Imported here: FFmpeg is for manifests with videos alone.
+        from storage.pixels.video import Video
+
+        self.name, self._video = name, Video(path)
+
+    def read(self, member: str, max_bytes: int) -> bytes:
+        if not member.isdecimal():
+            raise InputError("image_missing", f"'{member}' is no number of a frame of '{self.name}', counted from 0")
+        encoded = io.BytesIO()
+        image = Image.fromarray(self._video.frame(int(member)))
+        image.save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+        _check_size(encoded.tell(), f"frame {member}", max_bytes)
+        return encoded.getvalue()
+
+    def close(self) -> None:
+        self._video.close()
+
+
+_Archive = _Zip | _Tar | _Video
+_ARCHIVES: dict[str, type[_Archive]] = {"zip": _Zip, "tar": _Tar, "video": _Video}
 
 
 def read_inside(root: Path, reference: str, max_bytes: int) -> bytes:

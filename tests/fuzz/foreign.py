@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,6 +46,24 @@ def lines(*rows):
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
+def video():
+    """Three frames of H.264."""
+    stream = io.BytesIO()
+    with av.open(stream, "w", format="mp4") as container:
+        track = container.add_stream("libx264", rate=10)
+        track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
+        for grey in (20, 120, 220):
+            container.mux(
+                track.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8), format="rgb24"))
+            )
+        container.mux(track.encode())
+    return stream.getvalue()
+
+
+LEROBOT = {
+    "codebase_version": "v2.1", "fps": 10, "chunks_size": 1000, "features": {"cam": {"dtype": "video"}},
+    "data_path": "d/{episode_index}.parquet", "video_path": "v/{video_key}/{episode_index}.mp4",
+}  # fmt: skip
 COCO = {
     "info": {"contributor": "x"},
     "images": [{"id": 1, "file_name": "a.png", "width": 64, "height": 48}, {"id": "u-2", "coco_url": "http://x/b.png"}],
@@ -210,6 +229,16 @@ INPUTS = {
     ),
     "sa-co": ({"s.json": SA_CO}, {"annotations": "s.json"}),
     "robot-frames": ({"e/lang.txt": b"Find it.\n", "e/images0/im_0.png": png()}, {"folder": ""}),
+    "lerobot": (
+        {
+            "meta/info.json": LEROBOT,
+            "meta/tasks.jsonl": lines({"task_index": 0, "task": "Find it."}),
+            "meta/episodes.jsonl": lines({"episode_index": 0, "tasks": ["Find it."], "length": 3}),
+            "d/0.parquet": Table([{"episode_index": 0, "frame_index": f, "task_index": 0} for f in range(3)]),
+            "v/cam/0.mp4": video(),
+        },
+        {"folder": "", "every": 1},
+    ),
     "label-studio": ({"t.json": TASKS}, {"tasks": "t.json"}),
     "labelme": ({"l.json": LABELME}, {"folder": ""}),
     "parquet": ({"t.parquet": Table(ROWS)}, {"table": "t.parquet"}),

@@ -30,6 +30,7 @@ READERS = Registry(
         "reasonseg": "ivm_data.sources.foreign.language.reasonseg:read_reasonseg",
         "sa-co": "ivm_data.sources.foreign.detection.sa_co:read_sa_co",
         "robot-frames": "ivm_data.sources.foreign.robots.robot_frames:read_robot_frames",
+        "lerobot": "ivm_data.sources.foreign.robots.lerobot:read_lerobot",
         "rlds": "ivm_data.sources.foreign.robots.rlds:read_rlds",
         "label-studio": "ivm_data.sources.foreign.tools.label_studio:read_label_studio",
         "labelme": "ivm_data.sources.foreign.tools.labelme:read_labelme",

@@ -1,6 +1,7 @@
 """`ivm mask` over files, folders and videos, with an untrained masking model."""
 
 import sys
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -10,9 +11,11 @@ from PIL import Image
 from ivm_data import cli
 from ivm_data.apply.frames import count, frames
 from ivm_data.apply.masking import mask_frames
+from ivm_data.apply.video_writer import VideoWriter
 from ivm_data.outputs import check
 from ivm_model.predictor import Predictor
 from storage.errors import ConfigError, InputError
+from storage.pixels.video import Video
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +85,42 @@ def test_a_video_that_breaks_off_says_where(video):
     assert f"frame {len(whole) + 1} of" in torn.image.detail
 
 
+@pytest.mark.parametrize("how", ["gray", "overlay"])
+def test_a_video_becomes_a_video_of_the_same_length(predictor, video, tmp_path, how):
+    out = tmp_path / "masked.mp4"
+    done = mask_frames(predictor, video, "the ring", out, how=how, threshold=0.99)
+    assert done.written == [out] and len(done.not_found) == 5
+    with Video(out) as written:
+        seconds, images = zip(*written.frames(), strict=True)
+    assert seconds == pytest.approx([0, 0.2, 0.4, 0.6, 0.8], abs=1e-3)
+    greys = [int(image_HWC.mean()) for image_HWC in images]
+    assert greys == sorted(greys) and greys[-1] > 200 and images[0].shape == (24, 32, 3)
+    check("mask", out)
+    again = mask_frames(predictor, video, "the ring", out, how=how, threshold=0.99)
+    assert again.written == [out] and [path.name for path in tmp_path.iterdir() if "masked" in path.name] == [out.name]
+
+
+def test_crops_of_several_sizes_are_no_video_and_leave_none(predictor, tmp_path):
+    sizes = iter([(24, 32, 3), (24, 32, 3), (12, 32, 3)])
+    why = r"cannot hold frames of 32x12 beside 32x24"
+    with pytest.raises(ConfigError, match=why), VideoWriter(tmp_path / "out.mp4", Fraction(5)) as writer:
+        for number, size in enumerate(sizes):
+            writer.add(np.zeros(size, np.uint8), number / 5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_of_an_odd_size_are_one_pixel_longer(tmp_path):
+    with VideoWriter(tmp_path / "out.mkv", Fraction(5)) as writer:
+        writer.add(np.full((23, 31, 3), 90, np.uint8), 0.0)
+    with Video(tmp_path / "out.mkv") as written:
+        image_HWC = written.frame(0)
+    assert image_HWC.shape == (24, 32, 3) and abs(int(image_HWC[-1, -1].mean()) - 90) < 4
+
+
 def test_a_file_that_is_no_video_and_an_empty_folder_are_refused(tmp_path):
     (tmp_path / "x.mp4").write_bytes(b"no video")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="no video that OpenCV can open"):
+    with pytest.raises(ConfigError, match="no video that FFmpeg can read"):
         list(frames(tmp_path / "x.mp4"))
     with pytest.raises(ConfigError, match="holds no image file"):
         list(frames(tmp_path / "empty"))
