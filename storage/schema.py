@@ -197,7 +197,11 @@ INPUTS = _schema(
     _field("facts", pa.uint64(), "hash of human mask, boxes and held_out as the record gives them; 0: not known"),
     _field("words", pa.uint64(), "hash of source, kind and difficulty as stated; 0: not known, 1: none stated"),
     _field("duplicate", pa.bool_(), "another record of the manifest counts instead, or contradicts this one"),
-    _field("replaces", pa.string(), "sample_id of the rejection that the record ended as before, or empty"),
+    _field(
+        "replaces",
+        pa.string(),
+        "sample_id of the outcome that counts no more, or empty",
+    ),
 )
 
 WEIGHTS = _schema(

@@ -1,6 +1,7 @@
 """The label flow over actors of Ray, on a real Ray on loopback and a real server."""
 
 import hashlib
+import json
 
 import pytest
 
@@ -8,6 +9,7 @@ from flows.label import label
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
+from storage.catalog import Catalog
 
 RAY = {"local_cpus": 2, "store_mib": 300}
 
@@ -20,9 +22,25 @@ def test_ray_under_the_flow_leaves_the_files_of_the_plain_loop(prefect_server, t
     state = label(manifest, tmp_path / "ray", part_size=4, engine="ray", ray=RAY, return_state=True)
     assert state.is_completed(), state.message
     assert digests(tmp_path / "ray") == digests(tmp_path / "plain")
+    edited(manifest)
+    label_manifest(prepare(manifest, tmp_path / "plain", recipe("demo"), part_size=4))
+    state = label(manifest, tmp_path / "ray", part_size=4, engine="ray", ray=RAY, return_state=True)
+    assert state.is_completed(), state.message
+    assert digests(tmp_path / "ray") == digests(tmp_path / "plain")
+    query = "SELECT count(*) AS n, count(*) FILTER (reason = 'conflicting_targets') AS bad FROM outcomes"
+    with Catalog(tmp_path / "ray") as catalog:
+        assert catalog.sql(query).to_pylist() == [{"n": 8 - 1 + 2 + 1, "bad": 2}]
     refused = label(manifest, tmp_path / "none", engine="ray", ray=RAY | {"segment.gpus": 0.5}, return_state=True)
     assert refused.is_failed()
     assert "the actors want 0.5 GPUs in all and the cluster has 0" in refused.message
+
+
+def edited(manifest):
+    """The first pair goes and comes back in other words; a labeled pair gets a second record that contradicts it."""
+    first, *others = map(json.loads, manifest.read_text().splitlines())
+    truth = next(line for line in others if line.get("targets"))
+    lines = [*others, {**first, "instruction": "Find the ring, please."}, {**truth, "targets": []}]
+    manifest.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
 def digests(data):
