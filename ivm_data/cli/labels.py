@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
@@ -231,23 +232,37 @@ def calibrate(
 def doctor(
     recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "demo",
     changes: Changes = [],  # noqa: B006
+    commands: Annotated[bool, typer.Option("--commands", help="Only the commands, for a shell.")] = False,
 ) -> None:
-    """Check what a recipe needs on this machine; print the command for what is missing: `ivm doctor --recipe card`."""
+    """Check what a recipe needs on this machine: `ivm doctor --recipe card`.
+
+    Exits with 0 when all is ready. Get what is missing: `ivm doctor --recipe card --commands | sh`.
+    """
     from ivm_data.recipes.doctor import examine, totals, versions
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 
-    show(["package", "version"], versions().items())
     findings = examine(named_recipe(recipe, parse_changes(changes)))
+    found = totals(findings)
+    ready = not any(f.remedy for f in findings) and all(total.fits for total in found)
+    if commands:
+        for line in dict.fromkeys(f.command for f in findings if f.command):
+            say(line, highlight=False)
+        for line in dict.fromkeys(f.advice for f in findings if f.advice):
+            warn(line)
+        raise typer.Exit(0 if ready else 1)
+    show(["package", "version"], versions().items())
     shown = [(f.role, f.expert, f.what, f.device, f.dtype, f.state, _mib(f.mib), _mib(f.memory_mib)) for f in findings]
     show(["role", "expert", "weights", "device", "dtype", "state", "file MiB", "memory MiB"], shown, title=recipe)
-    found = totals(findings)
     for total in found:
         say(f"{total.device}: {_weight(total)}")
-    advice = dict.fromkeys(f.advice for f in findings if f.advice)
-    for line in advice:
+    for line in dict.fromkeys(f.remedy for f in findings if f.remedy):
         say(line, highlight=False)
-    if advice or not all(total.fits for total in found):
+    named = " ".join(["--recipe", recipe, *(f"--set {shlex.quote(change)}" for change in changes)])
+    if any(f.command for f in findings):
+        say(f"get them: ivm doctor {named} --commands | sh", highlight=False)
+    if not ready:
         raise typer.Exit(1)
+    say(f"ready: ivm label {named} --images FOLDER --instruction '...' --first 20 --out data", highlight=False)
 
 
 def _weight(total: Total) -> str:

@@ -32,6 +32,7 @@ AUTOCAST = (
 """Experts whose `dtype` is that of the arithmetic: their weights stay float32."""
 TEXT_ENCODER = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt")
 """Files that a `text_encoder` consists of: its weights are in the grounder's own file."""
+PUT_THERE = "put the checkpoint there, or give another 'path'"
 FULL = 0.9
 """Share of a device's memory that weights may take: activations come on top."""
 
@@ -48,7 +49,8 @@ class Finding:
         mib: size of its weight files, of missing ones as published; None where nobody knows, or it serves elsewhere.
         memory_mib: what the weights take once loaded, without activations.
         copy: the same for findings about one loaded copy.
-        advice: the command or the change that fixes it; "" where nothing is wrong.
+        advice: the change that fixes it, or what is wrong with the files; "" where there is none.
+        command: gets the files; "" where nothing is missing, or no command can get them.
     """
 
     role: str
@@ -61,6 +63,12 @@ class Finding:
     memory_mib: float | None = None
     copy: str = ""
     advice: str = ""
+    command: str = ""
+
+    @property
+    def remedy(self) -> str:
+        """What to do, in a line; "" where nothing is wrong."""
+        return "; ".join(filter(None, (self.advice, self.command)))
 
 
 @dataclass(frozen=True)
@@ -180,22 +188,23 @@ def _here(where: str, revision: str) -> Path:
 
 
 def _weights(found: Finding, revision: str) -> Finding:
-    path, advice = _here(found.what, revision), how_to_get(found.what, revision)
+    path, command = _here(found.what, revision), how_to_get(found.what, revision)
     bytes_each = 4 if found.expert in AUTOCAST else BYTES.get(found.dtype, 4)
     if wrong := fault(path):
-        return replace(found, state="broken", advice=f"{wrong}; {advice}")
+        return replace(found, state="broken", advice=wrong if command else f"{wrong}; {PUT_THERE}", command=command)
     if files := files_of(path):
         size, memory = sum(file.stat().st_size for file in files), sum(loaded_bytes(f, bytes_each) for f in files)
         return replace(found, state="ready", mib=size / 2**20, memory_mib=memory / 2**20)
+    found = replace(found, advice="" if command else PUT_THERE, command=command)
     if (known := published(found.what)) is None:
-        return replace(found, advice=advice)
+        return found
     size_mib, memory_mib = known.file_bytes / 2**20, known.loaded_bytes(bytes_each) / 2**20
-    return replace(found, mib=size_mib, memory_mib=memory_mib, advice=advice)
+    return replace(found, mib=size_mib, memory_mib=memory_mib)
 
 
 def _text_encoder(found: Finding, revision: str) -> Finding:
     """Its configuration and tokenizer, which weigh nothing."""
     path = _here(found.what, revision)
     is_here = (path / TEXT_ENCODER[0]).is_file() and any((path / name).is_file() for name in TEXT_ENCODER[2:])
-    advice = "" if is_here else how_to_get(found.what, revision, " ".join(TEXT_ENCODER))
-    return replace(found, state="ready" if is_here else "missing", mib=0.0, memory_mib=0.0, advice=advice)
+    command = "" if is_here else how_to_get(found.what, revision, " ".join(TEXT_ENCODER))
+    return replace(found, state="ready" if is_here else "missing", mib=0.0, memory_mib=0.0, command=command)

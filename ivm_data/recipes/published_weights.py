@@ -69,7 +69,7 @@ def published(where: str) -> Weights | None:
 
 
 def how_to_get(where: str, revision: str = "", files: str = "") -> str:
-    """The command that brings a checkpoint here, and what has to be done before.
+    """The command that brings a checkpoint here, and what has to be done before; "" where nobody publishes it.
 
     Args:
         where: path, or hub id.
@@ -79,7 +79,7 @@ def how_to_get(where: str, revision: str = "", files: str = "") -> str:
     if path.name in DOWNLOADS:
         return f"curl -L --fail --create-dirs -o {where} {DOWNLOADS[path.name]}{path.name}"
     if not HUB_ID.fullmatch(where) or path.suffix in (".pth", ".py", ".bin"):
-        return "put the checkpoint there, or give another 'path'"
+        return ""
     command = " ".join(["hf download", where, *([files] if files else [])])
     command += f" --revision {revision}" if revision else ""
     if where.startswith(GATED):

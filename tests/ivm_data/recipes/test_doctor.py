@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -36,7 +37,7 @@ def test_half_precision_takes_half_the_memory():
 
 
 def test_what_is_missing_comes_with_the_command_that_gets_it():
-    advice = {finding.what: finding.advice for finding in examine(recipe("card")) if finding.state == "missing"}
+    advice = {finding.what: finding.remedy for finding in examine(recipe("card")) if finding.state == "missing"}
     assert advice["llava-hf/llava-1.5-7b-hf"] == "hf download llava-hf/llava-1.5-7b-hf"
     assert advice["weights/sam_vit_h_4b8939.pth"].startswith(
         "curl -L --fail --create-dirs -o weights/sam_vit_h_4b8939.pth"
@@ -72,14 +73,14 @@ def test_a_download_that_was_cut_is_reported_from_a_whole_one(downloaded):
     (downloaded / "model.safetensors").unlink()
     finding = lmm_from_hub()
     assert finding.state == "broken"
-    assert finding.advice == "1 weight files are not there, first 'model.safetensors'; hf download org/lmm"
+    assert finding.remedy == "1 weight files are not there, first 'model.safetensors'; hf download org/lmm"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_a_missing_device_is_named_with_the_option_that_does_without():
     asked = examine(recipe("modern", {"proposers.0.options.device": "cuda"}))
     (broken,) = [finding for finding in asked if finding.state == "broken"]
-    assert broken.role == "proposers.0" and "--set proposers.0.options.device=cpu" in broken.advice
+    assert broken.role == "proposers.0" and "--set proposers.0.options.device=cpu" in broken.remedy
     assert {finding.state for finding in examine(recipe("modern"))} == {"missing"}
 
 
@@ -94,7 +95,7 @@ def test_the_weights_of_autocast_experts_stay_whole_in_half_precision():
 def test_a_default_that_the_recipe_does_not_name_is_needed_too(tmp_path):
     name = "google-bert/bert-base-uncased"
     (encoder,) = [finding for finding in examine(recipe("card")) if finding.what == name]
-    assert encoder.state == "missing" and encoder.advice.startswith(f"hf download {name} config.json tokenizer")
+    assert encoder.state == "missing" and encoder.remedy.startswith(f"hf download {name} config.json tokenizer")
     for file in ("config.json", "vocab.txt"):
         (tmp_path / file).write_text("{}")
     changed = recipe("card", {"grounders.0.options.text_encoder": str(tmp_path)})
@@ -114,7 +115,7 @@ def test_a_page_saved_as_weights_and_a_cut_file_are_not_ready(tmp_path, content,
     torch.save({"w": torch.zeros(5000)}, file)
     file.write_bytes(file.read_bytes()[:9000] if content == b"cut" else content)
     (finding,) = [f for f in examine(recipe("card", {"segmenter.options.path": str(file)})) if f.role == "segmenter"]
-    assert finding.state == "broken" and wrong in finding.advice and f"-o {file} https://" in finding.advice
+    assert finding.state == "broken" and wrong in finding.advice and f"-o {file} https://" in finding.command
 
 
 def test_a_file_of_torch_is_ready(tmp_path):
@@ -137,7 +138,7 @@ def test_a_pointer_a_page_and_a_cut_download_are_no_safetensors(downloaded, cont
     file = downloaded / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100] if content is None else content)
     finding = lmm_from_hub()
-    assert finding.state == "broken" and wrong in finding.advice and "hf download org/lmm" in finding.advice
+    assert finding.state == "broken" and wrong in finding.advice and "hf download org/lmm" in finding.command
 
 
 def test_what_is_missing_is_reported_with_its_size():
@@ -184,11 +185,11 @@ def test_a_total_that_does_not_fit_says_so_with_the_recipe_that_may(monkeypatch)
 
 
 def test_a_gated_model_is_reported_with_its_licence_and_login_and_open_recipes_have_none():
-    advice = {finding.what: finding.advice for finding in examine(recipe("modern"))}
+    advice = {finding.what: finding.remedy for finding in examine(recipe("modern"))}
     assert advice["facebook/sam3"].startswith("hf auth login && hf download facebook/sam3")
     assert "licence is accepted on huggingface.co/facebook/sam3" in advice["facebook/sam3"]
     for name in ("open", "small", "card"):
-        assert not any("auth login" in finding.advice for finding in examine(recipe(name)))
+        assert not any("auth login" in finding.command for finding in examine(recipe(name)))
 
 
 def test_an_option_that_the_expert_does_not_have_is_reported():
@@ -210,7 +211,7 @@ def test_a_mistake_about_an_expert_that_is_made_of_others_is_reported(options, p
     spec = ExpertSpec("sam-clip", {"path": "org/clip", **options}, dict.fromkeys(parts, demo.segmenter))
     found = [f for f in examine(replace(demo, proposers=(spec,))) if f.role == "proposers.0"]
     assert [finding.state for finding in found] == ["broken", "missing"]
-    assert advice in found[0].advice and found[1].advice == "hf download org/clip"
+    assert advice in found[0].advice and found[1].command == "hf download org/clip"
 
 
 def test_a_server_is_not_asked():
@@ -228,3 +229,19 @@ def test_the_command_fails_where_something_is_missing():
     result = runner.invoke(app, ["doctor", "--recipe", "card"])
     assert result.exit_code == 1 and "\nhf download llava-hf/llava-1.5-7b-hf\n" in result.stdout
     assert not result.stderr
+
+
+def test_the_commands_alone_are_a_script_and_advice_goes_elsewhere(tmp_path):
+    torn = tmp_path / "sam_vit_b_01ec64.pth"
+    torn.write_text("<html>not found</html>")
+    words = ["doctor", "--recipe", "card", "--set", f"segmenter.options.path={torn}"]
+    result = CliRunner().invoke(app, [*words, "--commands"])
+    script = result.stdout.splitlines()
+    assert result.exit_code == 1 and script and all(line.startswith(("hf ", "curl ")) for line in script)
+    assert any(str(torn) in line for line in script) and "HTML" in result.stderr.upper()
+    assert subprocess.run(["sh", "-n"], input=result.stdout, text=True, check=False).returncode == 0
+    full = CliRunner().invoke(app, words)
+    assert f"ivm doctor {' '.join(words[1:])} --commands | sh" in full.stdout.replace("'", "")
+    ready = CliRunner().invoke(app, ["doctor", "--commands"])
+    assert (ready.exit_code, ready.stdout) == (0, "")
+    assert "ivm label --recipe demo --images" in CliRunner().invoke(app, ["doctor"]).stdout
