@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ivm_data.cli import (
     clean,
@@ -24,11 +25,26 @@ from ivm_data.cli import (
     snapshot,
     zoo,
 )
-from ivm_data.cli.console import say, show_logs
+from ivm_data.cli.console import answer_in_json, say, show_logs
 from storage import __version__
+
+
+class Commands(TyperGroup):
+    """Takes `--json` behind a command too, as people write it; a command's own `--json` stays its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Bring `--json` before the command."""
+        before = args[: args.index("--")] if "--" in args else args
+        command = self.commands.get(next((word for word in before if not word.startswith("-")), ""))
+        own = command is not None and any("--json" in option.opts for option in command.params)
+        if "--json" in before and not own:
+            args = ["--json", *(word for word in before if word != "--json"), *args[len(before) :]]
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
     name="ivm",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -49,9 +65,11 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON, an object a line, for programs.")] = False,
 ) -> None:
     """The open data engine for instruction-guided visual masking."""
     show_logs(verbose)
+    answer_in_json(as_json)
 
 
 for command in (

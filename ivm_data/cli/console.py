@@ -23,12 +23,31 @@ if TYPE_CHECKING:
 
 OutputFormat = Literal["table", "csv", "json"]
 
+
+class _Mode:
+    """How to answer.
+
+    Attributes:
+        json: every line on standard output is a JSON object.
+    """
+
+    json = False
+
+
 _console = Console(markup=False, emoji=False)
 _errors = Console(stderr=True, markup=False, emoji=False)
 
 
+def answer_in_json(wanted: bool) -> None:
+    """From now on, write JSON objects to standard output, one a line; warnings and errors stay text on the other."""
+    _Mode.json = wanted
+
+
 def say(text: str, *, highlight: bool = True) -> None:
-    """A line, or several, on standard output; a long line is not broken."""
+    """A line, or several, on standard output; a long line is not broken. In JSON it is the `message`."""
+    if _Mode.json:
+        print(json.dumps({"message": text}))
+        return
     _console.print(escaped(text), highlight=highlight, soft_wrap=True)
 
 
@@ -61,7 +80,12 @@ def show_logs(verbose: int) -> None:
 
 
 def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: OutputFormat = "table", title: str = "") -> None:
-    """Rows as a table for people, or as CSV or JSON lines for programs; CSV is escaped where a terminal reads it."""
+    """Rows as a table for people, or as CSV or JSON lines for programs; CSV is escaped where a terminal reads it.
+
+    Where everything is answered in JSON, a row names its table, as one answer may hold several.
+    """
+    if _Mode.json and form == "table":
+        columns, rows, form = ["table", *columns], ([title, *row] for row in rows), "json"
     if form == "csv":
         lines = [columns, *rows]
         csv.writer(sys.stdout).writerows(
