@@ -49,6 +49,7 @@ def review(
     session = ReviewSession(data, reviewer, recipe, parse_changes(changes), brought)
     with listen(host, port) as bound:
         running, access = server(session, bound, host)
+        session.repair.load_ahead()
         say(f"{access.url}  (Ctrl-C ends)", highlight=False)
         running.run(sockets=[bound])
 

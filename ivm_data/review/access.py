@@ -11,8 +11,8 @@ from fastapi.responses import PlainTextResponse, RedirectResponse
 
 from ivm_data.local_page import READING, is_loopback, is_own_name, is_own_page
 
-MAX_BODY = 1 << 16
-"""Bytes of a request."""
+MAX_BODY = 1 << 20
+"""Bytes of a request; strokes of a brush are long."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; script-src 'self'; style-src 'self'; "

@@ -7,60 +7,32 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import BaseModel, Field
 
 from ivm_data.experts.lmms.prompts import wanted
 from ivm_data.local_page import READING
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.review.access import HEADERS, Access, refuse_body
-from ivm_data.review.clicks import Click
-from ivm_data.review.pictures import PROPOSED, heatmap_png, image_jpeg, mask_png
-from ivm_data.review.session import ReviewSession, ShownLabel
+from ivm_data.review.asked import Edits, Judgement
+from ivm_data.review.colours import distinct
+from ivm_data.review.pictures import heatmap_png, image_jpeg, mask_png
+from ivm_data.review.session import ReviewSession
+from ivm_data.review.shown_labels import ShownLabel
 from storage.catalog import Catalog
 from storage.errors import IvmError
 from storage.pixels import rle
 
 _PAGE = Path(__file__).parent / "page"
-_TYPES = {"review.js": "text/javascript", "review.css": "text/css"}
+_TYPES = {".js": "text/javascript", ".css": "text/css"}
+_FILES = {path.name: path for path in _PAGE.iterdir() if path.suffix in _TYPES}
 
 PartName = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+=-]{0,199}$")]
 SampleId = Annotated[str, InPath(pattern=r"^[0-9a-f]{1,64}$")]
-Where = Annotated[float, Field(ge=0, le=1e6)]
-
-
-class ClickIn(BaseModel):
-    """See `Click`."""
-
-    kind: Literal["add", "remove", "box"]
-    x: Where
-    y: Where
-    x1: Where = 0.0
-    y1: Where = 0.0
-
-
-class Clicks(BaseModel):
-    """A mask by clicks, from the label's mask or from nothing."""
-
-    clicks: Annotated[list[ClickIn], Field(max_length=100)] = []
-    empty: bool = False
-
-    def records(self) -> list[Click]:
-        """As the session takes them."""
-        return [Click(**click.model_dump()) for click in self.clicks]
-
-
-class JudgeRequest(Clicks):
-    """A verdict; with clicks or from nothing, of a wrong label, the mask that they make comes along."""
-
-    verdict: Literal["right", "wrong", "wrong_instruction", "unsure"]
-    corrected: bool = False
-    note: Annotated[str, Field(max_length=2000)] = ""
 
 
 def create_app(session: ReviewSession, access: Access) -> FastAPI:
@@ -95,8 +67,10 @@ def create_app(session: ReviewSession, access: Access) -> FastAPI:
         return Response(html, media_type="text/html")
 
     @app.get("/page/{name}")
-    def static(name: Literal["review.js", "review.css"]) -> Response:
-        return Response((_PAGE / name).read_bytes(), media_type=_TYPES[name])
+    def static(name: str) -> Response:
+        if name not in _FILES:
+            return JSONResponse({"detail": f"the page has no file {name!r}"}, status_code=404)
+        return Response(_FILES[name].read_bytes(), media_type=_TYPES[_FILES[name].suffix])
 
     @app.get("/api/queue")
     def queue(status: str = "", source: str = "", kind: str = "", random: bool = False) -> Response:
@@ -110,17 +84,22 @@ def create_app(session: ReviewSession, access: Access) -> FastAPI:
     def layer(part: PartName, sample_id: SampleId, layer: str) -> Response:
         return _picture(session.shown(part, sample_id), layer)
 
-    @app.post("/api/labels/{part}/{sample_id}/clicks")
-    def clicks(part: PartName, sample_id: SampleId, asked: Clicks) -> Response:
-        mask = session.clicked(session.shown(part, sample_id), asked.records(), empty=asked.empty)
+    @app.post("/api/labels/{part}/{sample_id}/look")
+    def look(part: PartName, sample_id: SampleId) -> Response:
+        session.repair.look(session.shown(part, sample_id))
+        return _json({"ready": True})
+
+    @app.post("/api/labels/{part}/{sample_id}/edits")
+    def edits(part: PartName, sample_id: SampleId, asked: Edits) -> Response:
+        mask = session.repair.mask(session.shown(part, sample_id), asked.records(), asked.start)
         png = base64.b64encode(mask_png(mask)).decode()
         return _json({"png": f"data:image/png;base64,{png}", "area": rle.area(mask)})
 
     @app.post("/api/labels/{part}/{sample_id}/review")
-    def review(part: PartName, sample_id: SampleId, given: JudgeRequest) -> Response:
+    def review(part: PartName, sample_id: SampleId, given: Judgement) -> Response:
         shown = session.shown(part, sample_id)
         corrected = given.corrected and given.verdict == "wrong"
-        mask = session.clicked(shown, given.records(), empty=given.empty) if corrected else None
+        mask = session.repair.mask(shown, given.records(), given.start) if corrected else None
         session.decide(shown, given.verdict, note=given.note, mask=mask)
         return _json(session.progress())
 
@@ -142,7 +121,7 @@ def _picture(shown: ShownLabel, layer: str) -> Response:
         vote_HW = rle.vote([p.mask for p in label.proposals], [p.score for p in label.proposals])
         return Response(heatmap_png(vote_HW), media_type="image/png")
     if layer in proposals:
-        return Response(mask_png(proposals[layer].mask, PROPOSED), media_type="image/png")
+        return Response(mask_png(proposals[layer].mask), media_type="image/png")
     return JSONResponse({"detail": f"the label has no layer {layer!r}"}, status_code=404)
 
 
@@ -158,6 +137,8 @@ def _description(shown: ShownLabel) -> dict[str, Any]:
         "height": shown.image_HWC.shape[0],
         "status": label.status,
         "reason": label.reason,
+        "area": rle.area(label.mask),
+        "colours": distinct(shown.image_HWC, rle.decode(label.mask)),
         "searched": label.request.scope if label.request.scope != "things" else wanted(label.request),
         "scores": asdict(label.scores),
         "proposals": proposals,

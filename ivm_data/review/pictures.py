@@ -11,12 +11,6 @@ from storage.records import Rle
 MAX_SIDE = 2048
 """Pixels of the longer side of what is sent; clicks are still in pixels of the whole image."""
 
-Colour = tuple[int, int, int]
-KEPT: Colour = (34, 197, 94)
-"""RGB of the mask."""
-PROPOSED: Colour = (14, 165, 233)
-"""RGB of one expert's mask."""
-
 
 def image_jpeg(image_HWC: np.ndarray) -> bytes:
     """HWC uint8 RGB -> JPEG."""
@@ -24,9 +18,9 @@ def image_jpeg(image_HWC: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", pixels_HWC, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
-def mask_png(mask: Rle, colour: Colour = KEPT) -> bytes:
-    """A mask as a PNG of one colour, transparent where nothing is kept."""
-    return _png(np.broadcast_to(np.array(colour, np.uint8), (mask.height, mask.width, 3)), decode_gray(mask))
+def mask_png(mask: Rle) -> bytes:
+    """A mask as a white PNG, transparent where nothing is kept; the page colours it."""
+    return _png(np.full((mask.height, mask.width, 3), 255, np.uint8), decode_gray(mask))
 
 
 def heatmap_png(heatmap_HW: np.ndarray) -> bytes:

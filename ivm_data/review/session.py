@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ivm_data.config import build, override
 from ivm_data.experts.common.protocols import Segmenter
@@ -18,22 +14,18 @@ from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.quality.regate import current
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.recipes.labeling_recipes import demo
-from ivm_data.review.clicks import Click, apply_clicks
+from ivm_data.review.repair import Repair
+from ivm_data.review.shown_labels import ShownLabel, ShownLabels
 from storage import layout, recipes, reviews
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.pixels import rle
-from storage.pixels.images import BATCH_PIXELS, decode
 from storage.reader import among
 from storage.records import Drawn, Label, Review, Rle, Verdict
 from storage.validation import Checked, Natural, Share
 
 QUEUE = 200
 """Labels that are ranked at once; they are ranked again when these are done."""
-
-_KEPT = 8
-"""Labels kept decoded, the next ones and some to go back to; fewer where their images are huge."""
 
 _MINE = "SELECT sample_id, verdict FROM opinions WHERE recipe = $recipe AND reviewer = $reviewer ORDER BY reviewed_at"
 _LABELS = "SELECT count(*) AS n FROM labels WHERE recipe = $recipe"
@@ -54,16 +46,11 @@ class Order(Checked):
     above: Share = 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class ShownLabel:
-    """A label with its decoded image, HWC uint8 RGB."""
-
-    label: Label
-    image_HWC: np.ndarray
-
-
 class ReviewSession:
     """Answers and writes for one reviewer; safe for several threads.
+
+    Attributes:
+        repair: makes masks of a person's edits.
 
     Args:
         recipe: hash of the recipe; may be left out where the data set holds only one.
@@ -93,8 +80,9 @@ class ReviewSession:
         self._begun = len(mine)
         self._verdicts = {row["sample_id"]: row["verdict"] for row in mine}
         self._parts: dict[str, str] = {}
-        self._decoded: OrderedDict[tuple[str, str], ShownLabel] = OrderedDict()
+        self._labels = ShownLabels(self._find)
         self._lock = threading.RLock()
+        self.repair = Repair(self._segmenter)
 
     def queue(self, **filters: Any) -> dict[str, Any]:
         """The next labels that this person has not reviewed, the agreement with others, and what can be filtered.
@@ -107,6 +95,7 @@ class ReviewSession:
             newest = newest_discriminator(self.data)
             rows = catalog.query("review_queue", discriminator=newest, **chosen).to_pylist()
             self._drawn |= dict.fromkeys((row["sample_id"] for row in rows), self._how(chosen))
+            self._parts |= {row["sample_id"]: row["part"] for row in rows}
             agreed = [asdict(each) for each in agreements(catalog, self.recipe)]
             choices = {
                 column: catalog.sql(
@@ -140,38 +129,17 @@ class ReviewSession:
         Raises:
             ConfigError: there is no such label.
         """
-        key = layout.name(part), layout.name(sample_id)
-        with self._lock:
-            if key not in self._decoded:
-                label = self.opened.label(*key) or self.reopened().label(*key)
-                if label is None:
-                    raise ConfigError(f"part {part!r} has no label {sample_id!r}; load the page again")
-                self._decoded[key] = ShownLabel(label, decode(label.sample.image))
-            self._decoded.move_to_end(key)
-            while len(self._decoded) > 1 and (len(self._decoded) > _KEPT or self._pixels() > BATCH_PIXELS):
-                self._decoded.popitem(last=False)
-            return self._decoded[key]
+        return self._labels.get(layout.name(part), layout.name(sample_id))
 
-    def _pixels(self) -> int:
-        return sum(shown.image_HWC.shape[0] * shown.image_HWC.shape[1] for shown in self._decoded.values())
+    def _find(self, part: str, sample_id: str) -> Label:
+        label = self.opened.label(part, sample_id) or self.reopened().label(part, sample_id)
+        if label is None:
+            raise ConfigError(f"part {part!r} has no label {sample_id!r}; load the page again")
+        return label
 
     def verdict(self, sample_id: str) -> str | None:
         """This person's current verdict on a label."""
         return self._verdicts.get(sample_id)
-
-    def clicked(self, shown: ShownLabel, clicks: Sequence[Click], *, empty: bool) -> Rle:
-        """The label's mask, or an empty one, changed by clicks.
-
-        Raises:
-            ConfigError: a click outside the image.
-        """
-        height, width = shown.image_HWC.shape[:2]
-        for click in clicks:
-            if max(click.x, click.x1) > width or max(click.y, click.y1) > height:
-                raise ConfigError(f"a click at ({click.x:.0f}, {click.y:.0f}) lies outside {width}x{height} pixels")
-        start_HW = np.zeros((height, width), bool) if empty else rle.decode(shown.label.mask)
-        with self._lock:
-            return rle.encode(apply_clicks(self.segmenter, shown.image_HWC, start_HW, clicks))
 
     def decide(self, shown: ShownLabel, verdict: Verdict, *, note: str = "", mask: Rle | None = None) -> Review:
         """Append a review."""
@@ -201,8 +169,7 @@ class ReviewSession:
             self.opened = DataSet.open(self.data, self.recipe)
         return self.opened
 
-    @cached_property
-    def segmenter(self) -> Segmenter:
+    def _segmenter(self) -> Segmenter:
         """The recipe's segmenter; the embedded one where the data set does not hold its recipe."""
         spec, config = demo().segmenter, recipes.load(self.data, self.recipe)
         if config:
@@ -211,6 +178,8 @@ class ReviewSession:
         return segmenter
 
     def _part(self, sample_id: str) -> str:
+        if sample_id in self._parts:
+            return self._parts[sample_id]
         rows = self.opened.light_batches(["part"], among("sample_id", [sample_id]))
         return next((part for batch in rows for part in batch["part"].to_pylist()), "")
 

@@ -76,17 +76,20 @@ SQL = st.lists(
 SETTINGS = st.sampled_from(
     [f.name for f in fields(Recipe)] + ["gate.accept", "fuse.threshold", "proposers.0.options", "a..b", ""]
 )
-CLICKS = st.fixed_dictionaries(
-    {"kind": st.sampled_from(["add", "remove", "box"]) | inputs.JSON, "x": inputs.NUMBERS, "y": inputs.NUMBERS},
-    optional={"x1": inputs.NUMBERS, "y1": inputs.NUMBERS},
+EDITS = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["add", "remove", "box", "brush", "eraser", "polygon", "cut"]) | inputs.JSON,
+        "points": st.lists(st.tuples(inputs.NUMBERS, inputs.NUMBERS), max_size=4) | inputs.JSON,
+    },
+    optional={"radius": inputs.NUMBERS},
 )
 REVIEW = st.fixed_dictionaries(
     {"verdict": st.sampled_from(["right", "wrong", "unsure", "withdrawn"]) | inputs.JSON},
     optional={
         "note": inputs.TEXT | inputs.JSON,
         "corrected": inputs.JSON,
-        "empty": st.booleans(),
-        "clicks": st.lists(CLICKS, max_size=2) | inputs.JSON,
+        "start": st.sampled_from(["label", "nothing", "everything"]) | inputs.JSON,
+        "edits": st.lists(EDITS, max_size=2) | inputs.JSON,
     },
 )
 HOSTS = st.sampled_from(
@@ -155,7 +158,7 @@ TARGETS = (
     Target(
         "review POST",
         st.tuples(
-            st.sampled_from(["/review", "/clicks", "undo"]),
+            st.sampled_from(["/review", "/edits", "undo"]),
             (REVIEW | inputs.JSON).map(lambda value: json.dumps(value).encode())
             | inputs.changed(b'{"verdict": "right", "note": "x"}'),
         ),

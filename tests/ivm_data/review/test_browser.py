@@ -1,6 +1,7 @@
-"""The page in headless Chromium: keys and clicks as a person would give them."""
+"""The page in headless Chromium: keys, clicks and strokes as a person would give them."""
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -10,14 +11,17 @@ import pytest
 from storage import reviews
 from storage.pixels import rle
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+SIZES = [(1366, 768), (1920, 1080)]
+MARGIN = 10
+"""Of the page's own: pixels of the screen around an image that is shown as a whole."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser():
     if shutil.which(CHROMIUM) is None:
-        pytest.skip(f"no Chromium at {CHROMIUM}")
+        pytest.skip(f"no Chromium at {CHROMIUM}; install the package 'chromium'")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
@@ -26,71 +30,240 @@ def browser():
         chromium.close()
 
 
-def test_a_person_reviews_with_keys_and_clicks(browser, data, served, tmp_path):
+class Screen:
+    """The page on a screen, and what of it a test asks for again and again.
+
+    Nothing is asked by a function: the page's policy forbids what Playwright would evaluate.
+    """
+
+    def __init__(self, page, session):
+        self.page, self.session = page, session
+        self.press, self.mouse = page.keyboard.press, page.mouse
+
+    @property
+    def label(self):
+        return self.page.locator("body").get_attribute("data-label")
+
+    def idle(self):
+        """Until no key waits; gives the label that is then shown."""
+        self.page.wait_for_selector("body[data-label][data-waiting='0']")
+        return self.label
+
+    def next(self, after):
+        self.page.wait_for_selector(f"body[data-label][data-waiting='0']:not([data-label='{after}'])")
+        return self.label
+
+    def record(self):
+        """What the data set has of the label that is shown."""
+        return self.session.shown(self.session._part(self.label), self.label).label
+
+    def with_proposals(self):
+        """Go on to a label that has a mask."""
+        while not self.page.locator("#proposals button").count():
+            self.next_by("j")
+
+    def next_by(self, key):
+        before = self.idle()
+        self.press(key)
+        return self.next(before)
+
+    def at(self, x, y, size):
+        """Where on the screen a pixel of an image of (width, height) lies, shown as a whole."""
+        box = self.page.locator("#canvas").bounding_box()
+        scale = min((box["width"] - 2 * MARGIN) / size[0], (box["height"] - 2 * MARGIN) / size[1])
+        left, top = (box[side] / 2 - size[i] * scale / 2 for i, side in enumerate(("width", "height")))
+        return box["x"] + left + x * scale, box["y"] + top + y * scale
+
+    def area(self, changed_from=None):
+        """Pixels of the repaired mask, once it is another one."""
+        other = "" if changed_from is None else f":not([data-area='{changed_from}'])"
+        self.page.wait_for_selector(f"body[data-area]{other}")
+        return int(self.page.locator("body").get_attribute("data-area"))
+
+
+@contextmanager
+def reviewing(browser, data, served, size=(1366, 768), **options):
+    """The page, served and opened; it must load nothing foreign and raise nothing."""
     foreign, failures = [], []
     with served(data) as (access, session):
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]}, **options)
         page.on("request", lambda r: foreign.append(r.url) if not r.url.startswith((access.url, "data:")) else None)
         page.on("pageerror", lambda error: failures.append(str(error)))
         page.goto(access.url)
-        first = shown(page)
-        page.keyboard.press("a")
-        second = shown(page, after=first)
-        page.keyboard.press("z")
-        assert shown(page, after=second) == first
-        page.keyboard.press("w")
-        fixed = shown(page, after=first)
-        while not page.locator("#proposals button").count():
-            page.keyboard.press("j")
-            fixed = shown(page, after=fixed)
-        page.keyboard.press("e")
-        click_target(page, session.shown(part_of(session, fixed), fixed).label)
-        page.wait_for_selector("body[data-area]:not([data-area='0'])")
-        page.keyboard.press("2")
-        page.keyboard.press("h")
-        page.screenshot(path=tmp_path / "page.png")
-        page.keyboard.press("f")
-        shown(page, after=fixed)
+        screen = Screen(page, session)
+        screen.idle()
+        yield screen
         page.close()
-    written = reviews.read((data / "reviews" / "anna").glob("*.parquet"))
-    assert [(r.sample_id, r.verdict) for r in written] == [
+    assert not foreign and not failures
+
+
+def written(data):
+    return reviews.read((data / "reviews" / "anna").glob("*.parquet"))
+
+
+def deepest(mask):
+    """(x, y) of the pixel that lies deepest in a mask, and (width, height)."""
+    mask_HW = rle.decode(mask)
+    depth_HW = cv2.distanceTransform(np.pad(mask_HW, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    y, x = np.unravel_index(depth_HW.argmax(), depth_HW.shape)
+    return (x + 0.5, y + 0.5), mask_HW.shape[::-1]
+
+
+def test_a_person_reviews_with_keys_and_clicks(browser, data, served, tmp_path):
+    with reviewing(browser, data, served) as screen:
+        first = screen.label
+        second = screen.next_by("a")
+        screen.press("z")
+        assert screen.next(second) == first
+        screen.next_by("w")
+        screen.with_proposals()
+        fixed = screen.label
+        screen.press("e")
+        assert screen.area() == 0
+        place, size = deepest(screen.record().sample.human_mask)
+        screen.mouse.click(*screen.at(*place, size))
+        assert screen.area(changed_from=0) > 0
+        for key in ("2", "h"):
+            screen.press(key)
+        screen.idle()
+        screen.page.screenshot(path=tmp_path / "page.png")
+        screen.next_by("f")
+    given = written(data)
+    assert [(r.sample_id, r.verdict) for r in given] == [
         (first, "right"), (first, "withdrawn"), (first, "wrong_instruction"), (fixed, "wrong")
     ]  # fmt: skip
-    assert rle.area(written[-1].mask) > 0
-    assert not foreign and not failures and Path(tmp_path / "page.png").stat().st_size > 10_000
+    assert rle.area(given[-1].mask) > 0 and Path(tmp_path / "page.png").stat().st_size > 10_000
 
 
 def test_a_hostile_instruction_is_only_text(browser, data, served):
-    with served(data) as (access, session):
-        hostile = next(i for i in session.queue(limit=100)["items"] if "<script>" in i["instruction"])
-        for item in session.queue(limit=100)["items"]:
+    with served(data) as (_, session):
+        items = session.queue(limit=100)["items"]
+        hostile = next(item for item in items if "<script>" in item["instruction"])
+        for item in items:
             if item["sample_id"] != hostile["sample_id"]:
                 reviews.append(data, session.recipe, item["sample_id"], "anna", "unsure")
+    with reviewing(browser, data, served) as screen:
+        screen.page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        assert screen.label == hostile["sample_id"]
+        assert screen.page.locator("#instruction").inner_text() == hostile["instruction"]
+        assert screen.page.title() == "Review" and screen.page.locator("#instruction *").count() == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_everything_that_decides_or_repairs_is_in_sight_without_scrolling(browser, data, served, size):
+    with reviewing(browser, data, served, size) as screen:
+        screen.with_proposals()
+        for key in screen.page.locator("[data-key]").all():
+            box = key.bounding_box()
+            inside = box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= size[0]
+            assert inside and box["y"] + box["height"] <= size[1], key.inner_text()
+        assert not screen.page.locator("#facts").is_visible()
+        screen.press("q")
+        screen.page.wait_for_selector("#facts:visible")
+        box = screen.page.locator("#canvas").bounding_box()
+        assert box["width"] * box["height"] > 0.6 * size[0] * size[1]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_keys_that_are_pressed_faster_than_the_page_judge_one_label_each(browser, data, served, size):
+    verdicts = {"a": "right", "r": "wrong", "u": "unsure", "w": "wrong_instruction"}
+    keys = [key for _ in range(9) for key in verdicts]
+    with reviewing(browser, data, served, size) as screen:
+        order = [item["sample_id"] for item in screen.session.queue()["items"]]
+        for key in keys:
+            screen.press(key)  # no pause: faster than ten a second
+        screen.page.wait_for_selector("body[data-waiting='0'][data-label='']")
+        assert "Nothing is left" in screen.page.locator("#instruction").inner_text()
+    assert [(r.sample_id, r.verdict) for r in written(data)] == [
+        (sample_id, verdicts[key]) for sample_id, key in zip(order, keys, strict=True)
+    ]
+
+
+def test_keys_before_the_first_label_is_there_wait_for_it(browser, data, served):
+    with served(data) as (access, session):
+        order = [item["sample_id"] for item in session.queue()["items"]]
         page = browser.new_page()
-        page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        page.route(
+            "**/api/queue*", lambda route: (page.keyboard.press("a"), page.keyboard.press("r"), route.continue_())
+        )
         page.goto(access.url)
-        assert shown(page) == hostile["sample_id"]
-        assert page.locator("#instruction").inner_text() == hostile["instruction"]
-        assert page.title() == "Review" and page.locator("#instruction *").count() == 0
+        page.wait_for_selector(f"body[data-waiting='0'][data-label='{order[2]}']")
         page.close()
+    assert [(r.sample_id, r.verdict) for r in written(data)] == [(order[0], "right"), (order[1], "wrong")]
 
 
-def shown(page, after=""):
-    """The label on the page, once it is another one."""
-    # Not by a function: the page's policy forbids what Playwright would evaluate.
-    page.wait_for_selector(f"body[data-label]:not([data-label='{after}'])")
-    return page.locator("body").get_attribute("data-label")
+def test_a_verdict_that_is_not_saved_holds_back_the_keys_after_it(browser, data, served):
+    with reviewing(browser, data, served) as screen:
+        order = [item["sample_id"] for item in screen.session.queue()["items"]]
+        broken = [True]
+        screen.page.route("**/review", lambda r: r.abort() if broken else r.continue_())
+        for key in ("a", "u", "r"):
+            screen.press(key)
+        screen.page.wait_for_selector("#retry:visible")
+        assert "does not answer" in screen.page.locator("#message").inner_text() and screen.label == order[0]
+        broken.clear()
+        screen.press("Enter")
+        assert screen.next(order[2]) == order[3]
+        broken.append(True)
+        for key in ("a", "u"):
+            screen.press(key)
+        screen.page.wait_for_selector("#drop:visible")
+        screen.press("Escape")
+        assert screen.idle() == order[3] and not screen.page.locator("#message").is_visible()
+    assert [(r.sample_id, r.verdict) for r in written(data)] == list(
+        zip(order, ("right", "unsure", "wrong"), strict=False)
+    )
 
 
-def part_of(session, sample_id):
-    return session._part(sample_id)
+def test_nothing_and_everything_have_a_key(browser, data, served):
+    with reviewing(browser, data, served) as screen:
+        screen.with_proposals()
+        screen.next_by("n")
+        screen.with_proposals()
+        screen.next_by("i")
+        while screen.page.locator("#proposals button").count():
+            screen.next_by("j")
+        screen.next_by("n")
+    nothing, everything, agreed = written(data)
+    assert rle.area(nothing.mask) == 0 and rle.area(everything.mask) == everything.mask.width * everything.mask.height
+    assert (agreed.verdict, agreed.mask) == ("right", None)  # the label's own mask is empty
 
 
-def click_target(page, label):
-    """Click on the pixel of the true mask that lies deepest in it."""
-    box = page.locator("#image").bounding_box()
-    truth_HW = rle.decode(label.sample.human_mask)
-    depth_HW = cv2.distanceTransform(np.pad(truth_HW, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    y, x = np.unravel_index(depth_HW.argmax(), depth_HW.shape)
-    height, width = truth_HW.shape
-    page.mouse.click(box["x"] + (x + 0.5) / width * box["width"], box["y"] + (y + 0.5) / height * box["height"])
+def test_the_keys_are_shown_and_the_note_is_left_by_escape(browser, data, served):
+    with reviewing(browser, data, served) as screen:
+        first = screen.label
+        screen.press("?")
+        screen.page.wait_for_selector("#help[open]")
+        shown = screen.page.locator("#help").inner_text()
+        assert all(text in shown for text in ("accept", "eraser", "Ctrl Z", "crosshair", "redo"))
+        screen.press("a")  # judges nothing while they are shown
+        screen.press("Escape")
+        screen.page.wait_for_selector("#help:not([open])", state="attached")
+        screen.press("c")
+        screen.page.locator("#note:focus").wait_for()
+        screen.page.keyboard.type("ar?z")
+        screen.press("Escape")
+        screen.page.locator("#note:not(:focus)").wait_for()
+        assert screen.label == first
+        screen.next_by("u")
+    assert [(r.verdict, r.note) for r in written(data)] == [("unsure", "ar?z")]
+
+
+def test_a_changed_mask_is_neither_judged_nor_left_by_a_slip(browser, data, served):
+    with reviewing(browser, data, served) as screen:
+        screen.with_proposals()
+        label = screen.label
+        screen.press("e")
+        assert screen.area() == 0
+        for key in ("a", "j", "n"):
+            screen.press(key)
+            screen.idle()
+        assert screen.label == label and "F saves it" in screen.page.locator("#message").inner_text()
+        screen.press("Control+z")
+        assert screen.area(changed_from=0) == rle.area(screen.record().mask)
+        screen.press("Control+y")
+        screen.page.wait_for_selector("body[data-area='0']")
+        screen.press("Escape")
+        screen.area(changed_from=0)
+        screen.next_by("a")
+    assert [(r.sample_id, r.verdict) for r in written(data)] == [(label, "right")]

@@ -107,35 +107,78 @@ def test_undo_withdraws_the_latest_current_review_and_rewrites_nothing(page, dat
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_clicks_add_and_take_away_what_the_segmenter_sees_and_are_saved_as_the_right_mask(page, data):
-    item = with_mask(page)
-    label = DataSet.open(data).label(item["part"], item["sample_id"])
+def centre(page, item):
+    label = DataSet.open(page.session.data).label(item["part"], item["sample_id"])
     y, x = (int(v.mean()) for v in np.nonzero(rle.decode(label.sample.human_mask)))
-    add, away = ({"kind": kind, "x": x, "y": y} for kind in ("add", "remove"))
-    box = {"kind": "box", "x": x + 20, "y": y + 20, "x1": max(x - 20, 0), "y1": max(y - 20, 0)}
+    return x, y
 
-    def area(clicks, empty=True):
-        return page.post(address(item, "/clicks"), json={"clicks": clicks, "empty": empty}).json()["area"]
 
-    assert area([]) == 0 and area([], empty=False) == rle.area(label.mask)
-    assert area([add]) > 0 and area([box]) > 0 and area([add, away]) == 0
-    made = {"verdict": "wrong", "corrected": True, "clicks": [add], "empty": True}
+def area(page, item, edits, start="nothing"):
+    asked = {"edits": edits, "start": start}
+    return page.post(address(item, "/edits"), json=asked).raise_for_status().json()["area"]
+
+
+def test_prompts_add_and_take_away_what_the_segmenter_sees_and_are_saved_as_the_right_mask(page, data):
+    item = with_mask(page)
+    x, y = centre(page, item)
+    add, away = ({"kind": kind, "points": [[x, y]]} for kind in ("add", "remove"))
+    box = {"kind": "box", "points": [[x + 20, y + 20], [max(x - 20, 0), max(y - 20, 0)]]}
+    label = DataSet.open(data).label(item["part"], item["sample_id"])
+
+    assert area(page, item, []) == 0 and area(page, item, [], "label") == rle.area(label.mask)
+    assert area(page, item, [add]) > 0 and area(page, item, [box]) > 0 and area(page, item, [add, away]) == 0
+    made = {"verdict": "wrong", "corrected": True, "edits": [add], "start": "nothing"}
     page.post(address(item, "/review"), json=made).raise_for_status()
     (review,) = said(data)
-    assert review.verdict == "wrong" and rle.area(review.mask) == area([add])
+    assert review.verdict == "wrong" and rle.area(review.mask) == area(page, item, [add])
+
+
+def test_brush_eraser_and_polygon_change_the_mask_in_their_order_without_a_segmenter(page):
+    item = with_mask(page)
+    stroke = {"points": [[20, 20], [40, 20]], "radius": 5}
+    square = [[10, 10], [30, 10], [30, 30], [10, 30]]
+    brush, eraser = {"kind": "brush"} | stroke, {"kind": "eraser"} | stroke
+    assert abs(area(page, item, [brush]) - (10 * 20 + 25 * np.pi)) < 12
+    assert area(page, item, [brush, eraser]) == 0 < area(page, item, [eraser, brush])
+    assert abs(area(page, item, [{"kind": "polygon", "points": square}]) - 400) <= 40
+    described = page.get(address(item)).json()
+    pixels_of_image = described["width"] * described["height"]
+    assert abs(pixels_of_image - area(page, item, [{"kind": "cut", "points": square}], "everything") - 400) <= 40
+    assert page.session.repair._segmenter is None
+
+
+def test_nothing_and_everything_are_masks_that_can_be_saved(page, data):
+    items = [item for item in queue(page)["items"] if item["status"] != "no_target"][:2]
+    for item, start in zip(items, ("nothing", "everything"), strict=True):
+        made = {"verdict": "wrong", "corrected": True, "start": start}
+        page.post(address(item, "/review"), json=made).raise_for_status()
+    nothing, everything = said(data)
+    assert rle.area(nothing.mask) == 0 and rle.area(everything.mask) == everything.mask.width * everything.mask.height
+
+
+def test_the_segmenter_that_looked_at_an_image_answers_about_it(page):
+    item = with_mask(page)
+    assert page.post(address(item, "/look"), json={}).json() == {"ready": True}
+    x, y = centre(page, item)
+    assert area(page, item, [{"kind": "add", "points": [[x, y]]}]) > 0
 
 
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ({"clicks": [{"kind": "add", "x": 5000, "y": 1}]}, "outside"),
-        ({"clicks": [{"kind": "add", "x": -1, "y": 1}]}, "greater than or equal"),
-        ({"clicks": [{"kind": "paint", "x": 1, "y": 1}]}, "box"),
-        ({"clicks": [{"kind": "add", "x": 1, "y": 1}] * 101}, "at most 100"),
+        ({"edits": [{"kind": "add", "points": [[5000, 1]]}]}, "outside"),
+        ({"edits": [{"kind": "add", "points": [[-1, 1]]}]}, "greater than or equal"),
+        ({"edits": [{"kind": "paint", "points": [[1, 1]]}]}, "box"),
+        ({"edits": [{"kind": "polygon", "points": [[1, 1], [2, 2]]}]}, "takes 3 to"),
+        ({"edits": [{"kind": "box", "points": [[1, 1]]}]}, "takes 2 to 2"),
+        ({"edits": [{"kind": "brush", "points": [[1, 1]], "radius": 1e9}]}, "less than or equal"),
+        ({"edits": [{"kind": "brush", "points": []}]}, "at least 1"),
+        ({"edits": [{"kind": "add", "points": [[1, 1]]}] * 501}, "at most 500"),
+        ({"start": "elsewhere"}, "everything"),
     ],
 )
-def test_clicks_that_cannot_be_are_refused_in_words(page, body, why):
-    refused = page.post(address(with_mask(page), "/clicks"), json=body)
+def test_edits_that_cannot_be_are_refused_in_words(page, body, why):
+    refused = page.post(address(with_mask(page), "/edits"), json=body)
     assert refused.status_code == 422 and why in refused.text
 
 
@@ -156,9 +199,9 @@ def test_the_agreement_page_names_both_and_escapes_what_it_shows(page, data):
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"clicks": [{"kind": "add", "x": NaN, "y": 1}]}',
-        b'{"verdict": "wrong", "corrected": true, "clicks": [{"kind": "add", "x": Infinity, "y": 1}]}',
-        b'{"verdict": "wrong", "corrected": true, "clicks": [{"kind": "add", "x": 1e999, "y": 1}]}',
+        b'{"edits": [{"kind": "add", "points": [[NaN, 1]]}]}',
+        b'{"verdict": "wrong", "corrected": true, "edits": [{"kind": "add", "points": [[Infinity, 1]]}]}',
+        b'{"verdict": "wrong", "corrected": true, "edits": [{"kind": "add", "points": [[1e999, 1]]}]}',
         b'{"verdict": "right", "note": "\\ud800"}',
         b'{"verdict": "right", "note": "' + "\ud800".encode("utf-8", "surrogatepass") + b'"}',
         b'{"verdict": "right", "\\udfff": 1}',
@@ -168,7 +211,7 @@ def test_the_agreement_page_names_both_and_escapes_what_it_shows(page, data):
         b"",
     ],
 )
-@pytest.mark.parametrize("end", ["/review", "/clicks"])
+@pytest.mark.parametrize("end", ["/review", "/edits"])
 def test_a_body_that_no_row_could_hold_is_a_bad_request_and_writes_nothing(page, data, body, end):
     item = with_mask(page)
     refused = page.post(address(item, end), content=body, headers={"Content-Type": "application/json"})

@@ -1,0 +1,235 @@
+// The page: what is on it, and what its keys and buttons do.
+import { Ahead } from "./ahead.js";
+import { Crosshair } from "./crosshair.js";
+import { $, tell } from "./dom.js";
+import { keys, listen, showHelp } from "./keys.js";
+import { Line } from "./line.js";
+import { fill, markProposal, showAgreement, showLabel, showNothing, showProgress, showProposals } from "./panel.js";
+import { Repair } from "./repair.js";
+import { ask, labelPath, picture } from "./server.js";
+import { TOOLS, Tools } from "./tools.js";
+import { View } from "./view.js";
+
+const FILTERS = ["status", "source", "kind"];
+const SOON = 250; // ms on a label before the segmenter looks at it
+
+class Page {
+  items = [];
+  at = 0;
+  #ahead = new Ahead();
+  #soon = 0;
+  #proposal = -1;
+
+  constructor() {
+    this.line = new Line(() => this.#showLine());
+    this.view = new View($("canvas"));
+    this.repair = new Repair(this.view, () => this.#showRepair());
+    this.tools = new Tools($("canvas"), this.view, this.repair, () => !this.line.length);
+    this.crosshair = new Crosshair(this.view, this.tools);
+  }
+
+  get label() {
+    return this.view.label;
+  }
+
+  async load() {
+    const asked = new URLSearchParams({ random: $("order").value === "random" });
+    for (const name of FILTERS) asked.set(name, $(name).value);
+    const told = await ask(`/api/queue?${asked}`);
+    this.items = told.items;
+    for (const name of FILTERS) fill($(name), told.choices[name]);
+    showProgress(told);
+    showAgreement(told.agreement);
+    await this.open(0);
+  }
+
+  async open(at) {
+    const item = this.items[at];
+    this.#ahead.keep(this.items, at);
+    const label = item ? await this.#ahead.get(item) : null;
+    this.at = at;
+    this.tools.forget();
+    this.crosshair.hide();
+    this.view.show(label);
+    this.repair.open(label);
+    this.toggleMask(true);
+    $("heatmap-button").setAttribute("aria-pressed", false);
+    this.#proposal = -1;
+    $("note").value = "";
+    clearTimeout(this.#soon);
+    if (label) {
+      showLabel(label, at, this.items.length);
+      showProposals(label, (number) => this.line.add(() => this.toggleProposal(number)));
+      this.#soon = setTimeout(() => this.#look(label), SOON);
+    } else {
+      showNothing();
+    }
+    document.body.dataset.label = item?.sample_id ?? "";
+  }
+
+  // The segmenter looks at the picture before the first click needs it to.
+  async #look(label) {
+    $("segmenter").textContent = "The segmenter is loading …";
+    try {
+      await ask(labelPath(label.item, "/look"), {});
+      $("segmenter").textContent = "";
+    } catch (error) {
+      $("segmenter").textContent = `No segmenter: ${error.message} Brush and polygon work without it.`;
+    }
+    document.body.dataset.looked = label.item.sample_id;
+  }
+
+  async judge(verdict, fix = {}) {
+    if (!this.label || this.#isChanged(fix)) return;
+    const { item } = this.label;
+    showProgress(await ask(labelPath(item, "/review"), { verdict, note: $("note").value, ...fix }));
+    this.#ahead.forget(item);
+    await this.move(1);
+  }
+
+  // Changes of the mask are neither judged nor left behind by a slip of the finger.
+  #isChanged(fix = {}) {
+    if (fix.corrected || !this.repair.fixing) return false;
+    tell("The mask is changed: F saves it, Esc takes the changes away.");
+    return true;
+  }
+
+  async save() {
+    if (this.tools.corners.length) this.tools.close();
+    else if (this.repair.fixing) await this.judge("wrong", { corrected: true, ...this.repair.now });
+  }
+
+  async judgeAs(start) {
+    if (!this.label || this.#isChanged()) return;
+    const { area, width, height } = this.label.about;
+    if (area === (start === "nothing" ? 0 : width * height)) await this.judge("right");
+    else await this.judge("wrong", { corrected: true, start, edits: [] });
+  }
+
+  async go(by) {
+    if (!this.#isChanged()) await this.move(by);
+  }
+
+  async move(by) {
+    if (this.#isMoving(by)) await this.open(this.at + by);
+    else if (by > 0 && this.items.length) await this.load();
+  }
+
+  #isMoving(by) {
+    return this.at + by >= 0 && this.at + by < this.items.length;
+  }
+
+  async undo() {
+    if (this.repair.changes) { this.repair.undo(); return; }
+    const told = await ask("/api/undo", {});
+    showProgress(told);
+    if (!told.undone) { tell("There is nothing to undo."); return; }
+    this.#ahead.forget(told.undone);
+    const known = this.items.findIndex((item) => item.sample_id === told.undone.sample_id);
+    if (known < 0) this.items.splice(this.at, 0, told.undone);
+    await this.open(known < 0 ? this.at : known);
+  }
+
+  choose(tool) {
+    this.tools.choose(tool);
+    $("canvas").dataset.tool = tool;
+    for (const each of TOOLS) $(`tool-${each}`).setAttribute("aria-pressed", each === tool);
+  }
+
+  resize(factor) {
+    this.tools.radius = Math.min(Math.max(this.tools.radius * factor, 1), 120);
+    $("size").value = Math.log2(this.tools.radius);
+    this.view.draw();
+  }
+
+  restart() {
+    if (this.label) this.repair.restart(this.repair.now.start === "label" ? "nothing" : "label");
+  }
+
+  escape() {
+    if (!this.tools.forget() && this.label) this.repair.restart("label");
+    this.crosshair.hide();
+    tell("");
+  }
+
+  cross(key, fine) {
+    const [dx, dy] = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] }[key];
+    this.crosshair.move(dx, dy, fine);
+  }
+
+  zoom(factor) {
+    if (this.label) this.view.zoom(factor, this.crosshair.screen ?? this.tools.pointer ?? this.view.middle);
+  }
+
+  tint(more) {
+    this.view.opacity = Math.min(Math.max(this.view.opacity + more, 0), 1);
+    $("opacity").value = this.view.opacity;
+    this.view.draw();
+  }
+
+  toggleMask(shown = !this.view.shows.mask) {
+    this.view.shows.mask = shown;
+    $("mask-button").setAttribute("aria-pressed", shown);
+    this.view.draw();
+  }
+
+  async toggleHeatmap() {
+    const { label } = this;
+    if (!label?.about.proposals.length) return;
+    this.view.heatmap = this.view.heatmap ? null : await picture(labelPath(label.item, "/heatmap.png"));
+    $("heatmap-button").setAttribute("aria-pressed", this.view.heatmap !== null);
+    this.view.draw();
+  }
+
+  async toggleProposal(number) {
+    if (!this.label || number >= this.label.about.proposals.length) return;
+    const shown = this.#proposal === number;
+    this.view.showProposal(shown ? null : await picture(labelPath(this.label.item, `/proposal-${number}.png`)));
+    this.#proposal = shown ? -1 : number;
+    markProposal(this.#proposal);
+  }
+
+  toggleScores() {
+    $("more").open = !$("more").open;
+  }
+
+  help() {
+    showHelp(GROUPS);
+  }
+
+  #showRepair() {
+    document.querySelector("[data-key=f]").disabled = !this.repair.fixing;
+    $("restart").setAttribute("aria-pressed", this.repair.now.start === "nothing");
+  }
+
+  #showLine() {
+    const { length, failure } = this.line;
+    document.body.classList.toggle("working", length > 0 && !failure);
+    document.body.dataset.waiting = length;
+    $("waiting").textContent = length > 1 ? `${length - 1} waiting` : "";
+    if (!failure) { if (!$("retry").hidden) tell(""); return; }
+    tell(failure.message + (length > 1 ? ` ${length - 1} more wait.` : ""));
+    $("retry").hidden = $("drop").hidden = false;
+  }
+}
+
+const page = new Page();
+const GROUPS = keys(page);
+const COMMANDS = new Map(GROUPS.flatMap(([, rows]) => rows.flatMap(([names, , command]) => names.map((name) => [name, command]))));
+listen(GROUPS, page.line);
+for (const button of document.querySelectorAll("[data-key]")) {
+  button.onclick = (event) => {
+    if (event.detail) button.blur(); // after a click of the mouse; who got here by Tab stays
+    page.line.add(() => { tell(""); return COMMANDS.get(button.dataset.key)(button.dataset.key); });
+  };
+}
+$("retry").onclick = () => page.line.retry();
+$("drop").onclick = () => page.line.drop();
+$("opacity").oninput = () => { page.view.opacity = Number($("opacity").value); page.view.draw(); };
+$("size").oninput = () => { page.tools.radius = 2 ** Number($("size").value); page.view.draw(); };
+for (const id of ["order", ...FILTERS]) {
+  $(id).onchange = () => { $(id).blur(); page.line.add(() => page.load()); };
+}
+page.choose("add");
+page.resize(1);
+page.line.add(() => page.load());
