@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.review.access import HEADERS, Access, refuse_body
 from ivm_data.review.asked import Edits, Judgement
 from ivm_data.review.colours import distinct
-from ivm_data.review.pictures import heatmap_png, image_jpeg, mask_png
+from ivm_data.review.pictures import heatmap_png, image_jpeg, inline, mask_png
 from ivm_data.review.session import ReviewSession
 from ivm_data.review.shown_labels import ShownLabel
 from storage.catalog import Catalog
@@ -92,8 +91,7 @@ def create_app(session: ReviewSession, access: Access) -> FastAPI:
     @app.post("/api/labels/{part}/{sample_id}/edits")
     def edits(part: PartName, sample_id: SampleId, asked: Edits) -> Response:
         mask = session.repair.mask(session.shown(part, sample_id), asked.records(), asked.start)
-        png = base64.b64encode(mask_png(mask)).decode()
-        return _json({"png": f"data:image/png;base64,{png}", "area": rle.area(mask)})
+        return _json({"mask": inline(mask_png(mask)), "area": rle.area(mask)})
 
     @app.post("/api/labels/{part}/{sample_id}/review")
     def review(part: PartName, sample_id: SampleId, given: Judgement) -> Response:
@@ -115,8 +113,6 @@ def _picture(shown: ShownLabel, layer: str) -> Response:
     proposals = {f"proposal-{number}.png": proposal for number, proposal in enumerate(label.proposals)}
     if layer == "image.jpg":
         return Response(image_jpeg(shown.image_HWC), media_type="image/jpeg")
-    if layer == "mask.png":
-        return Response(mask_png(label.mask), media_type="image/png")
     if layer == "heatmap.png" and label.proposals:
         vote_HW = rle.vote([p.mask for p in label.proposals], [p.score for p in label.proposals])
         return Response(heatmap_png(vote_HW), media_type="image/png")
@@ -138,6 +134,7 @@ def _description(shown: ShownLabel) -> dict[str, Any]:
         "status": label.status,
         "reason": label.reason,
         "area": rle.area(label.mask),
+        "mask": inline(mask_png(label.mask)),
         "colours": distinct(shown.image_HWC, rle.decode(label.mask)),
         "searched": label.request.scope if label.request.scope != "things" else wanted(label.request),
         "scores": asdict(label.scores),

@@ -16,7 +16,7 @@ VIVID: tuple[Colour, ...] = (
 _NEAR = 5
 """Percentile of the distances that a colour is chosen by: a few pixels of its own colour do not rule it out."""
 
-_SIDE = 256
+_SIDE = 128
 """Longer side in pixels at which colours are compared."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import cv2
 import numpy as np
 
@@ -21,6 +23,11 @@ def image_jpeg(image_HWC: np.ndarray) -> bytes:
 def mask_png(mask: Rle) -> bytes:
     """A mask as a white PNG, transparent where nothing is kept; the page colours it."""
     return _png(np.full((mask.height, mask.width, 3), 255, np.uint8), decode_gray(mask))
+
+
+def inline(png: bytes) -> str:
+    """A PNG as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def heatmap_png(heatmap_HW: np.ndarray) -> bytes:

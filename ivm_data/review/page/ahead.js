@@ -1,5 +1,5 @@
 // Labels with their pictures, loaded before they are shown.
-import { ask, labelPath, picture } from "./server.js";
+import { ask, inlinePicture, labelPath, picture } from "./server.js";
 
 const AHEAD = 5;
 const BEHIND = 2;
@@ -31,8 +31,6 @@ export class Ahead {
 }
 
 async function load(item) {
-  const [about, image, mask] = await Promise.all([
-    ask(labelPath(item)), picture(labelPath(item, "/image.jpg")), picture(labelPath(item, "/mask.png")),
-  ]);
-  return { item, about, image, mask };
+  const [about, image] = await Promise.all([ask(labelPath(item)), picture(labelPath(item, "/image.jpg"))]);
+  return { item, about, image, mask: await inlinePicture(about.mask) };
 }

@@ -23,6 +23,7 @@ class Page {
   constructor() {
     this.line = new Line(() => this.#showLine());
     this.view = new View($("canvas"));
+    this.view.drawn = () => { $("zoom").textContent = `${Math.round(100 * this.view.zoomed)} %`; };
     this.repair = new Repair(this.view, () => this.#showRepair());
     this.tools = new Tools($("canvas"), this.view, this.repair, () => !this.line.length);
     this.crosshair = new Crosshair(this.view, this.tools);

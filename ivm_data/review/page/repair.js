@@ -93,6 +93,6 @@ export class Repair {
     $("busy").hidden = false;
     $("busy-text").textContent = now.edits.some(({ kind }) => ["add", "remove", "box"].includes(kind)) ? "segmenting" : "drawing";
     const made = await ask(labelPath(label.item, "/edits"), now);
-    return { picture: await inlinePicture(made.png), area: made.area };
+    return { picture: await inlinePicture(made.mask), area: made.area };
   }
 }

@@ -20,6 +20,7 @@ export class View {
   proposal = null;
   heatmap = null;
   painters = [];
+  drawn = () => {};
 
   constructor(canvas) {
     this.#canvas = canvas;
@@ -112,7 +113,11 @@ export class View {
   draw() {
     if (this.#drawing) return;
     this.#drawing = true;
-    requestAnimationFrame(() => { this.#drawing = false; this.#paint(); });
+    requestAnimationFrame(() => {
+      this.#drawing = false;
+      this.#paint();
+      this.drawn();
+    });
   }
 
   #least() {

@@ -1,116 +1,17 @@
-"""The page in headless Chromium: keys, clicks and strokes as a person would give them."""
+"""The page in headless Chromium: verdicts as a person would give them."""
 
-import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from storage import reviews
 from storage.pixels import rle
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SIZES = [(1366, 768), (1920, 1080)]
-MARGIN = 10
-"""Of the page's own: pixels of the screen around an image that is shown as a whole."""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if shutil.which(CHROMIUM) is None:
-        pytest.skip(f"no Chromium at {CHROMIUM}; install the package 'chromium'")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
-
-
-class Screen:
-    """The page on a screen, and what of it a test asks for again and again.
-
-    Nothing is asked by a function: the page's policy forbids what Playwright would evaluate.
-    """
-
-    def __init__(self, page, session):
-        self.page, self.session = page, session
-        self.press, self.mouse = page.keyboard.press, page.mouse
-
-    @property
-    def label(self):
-        return self.page.locator("body").get_attribute("data-label")
-
-    def idle(self):
-        """Until no key waits; gives the label that is then shown."""
-        self.page.wait_for_selector("body[data-label][data-waiting='0']")
-        return self.label
-
-    def next(self, after):
-        self.page.wait_for_selector(f"body[data-label][data-waiting='0']:not([data-label='{after}'])")
-        return self.label
-
-    def record(self):
-        """What the data set has of the label that is shown."""
-        return self.session.shown(self.session._part(self.label), self.label).label
-
-    def with_proposals(self):
-        """Go on to a label that has a mask."""
-        while not self.page.locator("#proposals button").count():
-            self.next_by("j")
-
-    def next_by(self, key):
-        before = self.idle()
-        self.press(key)
-        return self.next(before)
-
-    def at(self, x, y, size):
-        """Where on the screen a pixel of an image of (width, height) lies, shown as a whole."""
-        box = self.page.locator("#canvas").bounding_box()
-        scale = min((box["width"] - 2 * MARGIN) / size[0], (box["height"] - 2 * MARGIN) / size[1])
-        left, top = (box[side] / 2 - size[i] * scale / 2 for i, side in enumerate(("width", "height")))
-        return box["x"] + left + x * scale, box["y"] + top + y * scale
-
-    def area(self, changed_from=None):
-        """Pixels of the repaired mask, once it is another one."""
-        other = "" if changed_from is None else f":not([data-area='{changed_from}'])"
-        self.page.wait_for_selector(f"body[data-area]{other}")
-        return int(self.page.locator("body").get_attribute("data-area"))
-
-
-@contextmanager
-def reviewing(browser, data, served, size=(1366, 768), **options):
-    """The page, served and opened; it must load nothing foreign and raise nothing."""
-    foreign, failures = [], []
-    with served(data) as (access, session):
-        page = browser.new_page(viewport={"width": size[0], "height": size[1]}, **options)
-        page.on("request", lambda r: foreign.append(r.url) if not r.url.startswith((access.url, "data:")) else None)
-        page.on("pageerror", lambda error: failures.append(str(error)))
-        page.goto(access.url)
-        screen = Screen(page, session)
-        screen.idle()
-        yield screen
-        page.close()
-    assert not foreign and not failures
-
-
-def written(data):
-    return reviews.read((data / "reviews" / "anna").glob("*.parquet"))
-
-
-def deepest(mask):
-    """(x, y) of the pixel that lies deepest in a mask, and (width, height)."""
-    mask_HW = rle.decode(mask)
-    depth_HW = cv2.distanceTransform(np.pad(mask_HW, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    y, x = np.unravel_index(depth_HW.argmax(), depth_HW.shape)
-    return (x + 0.5, y + 0.5), mask_HW.shape[::-1]
-
-
-def test_a_person_reviews_with_keys_and_clicks(browser, data, served, tmp_path):
-    with reviewing(browser, data, served) as screen:
+def test_a_person_reviews_with_keys_and_clicks(written, reviewing, tmp_path):
+    with reviewing() as screen:
         first = screen.label
         second = screen.next_by("a")
         screen.press("z")
@@ -120,29 +21,28 @@ def test_a_person_reviews_with_keys_and_clicks(browser, data, served, tmp_path):
         fixed = screen.label
         screen.press("e")
         assert screen.area() == 0
-        place, size = deepest(screen.record().sample.human_mask)
-        screen.mouse.click(*screen.at(*place, size))
+        screen.mouse.click(*screen.at(*screen.target()))
         assert screen.area(changed_from=0) > 0
         for key in ("2", "h"):
             screen.press(key)
         screen.idle()
         screen.page.screenshot(path=tmp_path / "page.png")
         screen.next_by("f")
-    given = written(data)
+    given = written()
     assert [(r.sample_id, r.verdict) for r in given] == [
         (first, "right"), (first, "withdrawn"), (first, "wrong_instruction"), (fixed, "wrong")
     ]  # fmt: skip
     assert rle.area(given[-1].mask) > 0 and Path(tmp_path / "page.png").stat().st_size > 10_000
 
 
-def test_a_hostile_instruction_is_only_text(browser, data, served):
+def test_a_hostile_instruction_is_only_text(data, served, reviewing):
     with served(data) as (_, session):
         items = session.queue(limit=100)["items"]
         hostile = next(item for item in items if "<script>" in item["instruction"])
         for item in items:
             if item["sample_id"] != hostile["sample_id"]:
                 reviews.append(data, session.recipe, item["sample_id"], "anna", "unsure")
-    with reviewing(browser, data, served) as screen:
+    with reviewing() as screen:
         screen.page.on("dialog", lambda dialog: pytest.fail(dialog.message))
         assert screen.label == hostile["sample_id"]
         assert screen.page.locator("#instruction").inner_text() == hostile["instruction"]
@@ -150,8 +50,8 @@ def test_a_hostile_instruction_is_only_text(browser, data, served):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_everything_that_decides_or_repairs_is_in_sight_without_scrolling(browser, data, served, size):
-    with reviewing(browser, data, served, size) as screen:
+def test_everything_that_decides_or_repairs_is_in_sight_without_scrolling(reviewing, size):
+    with reviewing(size) as screen:
         screen.with_proposals()
         for key in screen.page.locator("[data-key]").all():
             box = key.bounding_box()
@@ -165,21 +65,21 @@ def test_everything_that_decides_or_repairs_is_in_sight_without_scrolling(browse
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_keys_that_are_pressed_faster_than_the_page_judge_one_label_each(browser, data, served, size):
+def test_keys_that_are_pressed_faster_than_the_page_judge_one_label_each(written, reviewing, size):
     verdicts = {"a": "right", "r": "wrong", "u": "unsure", "w": "wrong_instruction"}
     keys = [key for _ in range(9) for key in verdicts]
-    with reviewing(browser, data, served, size) as screen:
+    with reviewing(size) as screen:
         order = [item["sample_id"] for item in screen.session.queue()["items"]]
         for key in keys:
             screen.press(key)  # no pause: faster than ten a second
         screen.page.wait_for_selector("body[data-waiting='0'][data-label='']")
         assert "Nothing is left" in screen.page.locator("#instruction").inner_text()
-    assert [(r.sample_id, r.verdict) for r in written(data)] == [
+    assert [(r.sample_id, r.verdict) for r in written()] == [
         (sample_id, verdicts[key]) for sample_id, key in zip(order, keys, strict=True)
     ]
 
 
-def test_keys_before_the_first_label_is_there_wait_for_it(browser, data, served):
+def test_keys_before_the_first_label_is_there_wait_for_it(browser, data, served, written):
     with served(data) as (access, session):
         order = [item["sample_id"] for item in session.queue()["items"]]
         page = browser.new_page()
@@ -189,11 +89,11 @@ def test_keys_before_the_first_label_is_there_wait_for_it(browser, data, served)
         page.goto(access.url)
         page.wait_for_selector(f"body[data-waiting='0'][data-label='{order[2]}']")
         page.close()
-    assert [(r.sample_id, r.verdict) for r in written(data)] == [(order[0], "right"), (order[1], "wrong")]
+    assert [(r.sample_id, r.verdict) for r in written()] == [(order[0], "right"), (order[1], "wrong")]
 
 
-def test_a_verdict_that_is_not_saved_holds_back_the_keys_after_it(browser, data, served):
-    with reviewing(browser, data, served) as screen:
+def test_a_verdict_that_is_not_saved_holds_back_the_keys_after_it(written, reviewing):
+    with reviewing() as screen:
         order = [item["sample_id"] for item in screen.session.queue()["items"]]
         broken = [True]
         screen.page.route("**/review", lambda r: r.abort() if broken else r.continue_())
@@ -210,13 +110,11 @@ def test_a_verdict_that_is_not_saved_holds_back_the_keys_after_it(browser, data,
         screen.page.wait_for_selector("#drop:visible")
         screen.press("Escape")
         assert screen.idle() == order[3] and not screen.page.locator("#message").is_visible()
-    assert [(r.sample_id, r.verdict) for r in written(data)] == list(
-        zip(order, ("right", "unsure", "wrong"), strict=False)
-    )
+    assert [(r.sample_id, r.verdict) for r in written()] == list(zip(order, ("right", "unsure", "wrong"), strict=False))
 
 
-def test_nothing_and_everything_have_a_key(browser, data, served):
-    with reviewing(browser, data, served) as screen:
+def test_nothing_and_everything_have_a_key(written, reviewing):
+    with reviewing() as screen:
         screen.with_proposals()
         screen.next_by("n")
         screen.with_proposals()
@@ -224,13 +122,13 @@ def test_nothing_and_everything_have_a_key(browser, data, served):
         while screen.page.locator("#proposals button").count():
             screen.next_by("j")
         screen.next_by("n")
-    nothing, everything, agreed = written(data)
+    nothing, everything, agreed = written()
     assert rle.area(nothing.mask) == 0 and rle.area(everything.mask) == everything.mask.width * everything.mask.height
     assert (agreed.verdict, agreed.mask) == ("right", None)  # the label's own mask is empty
 
 
-def test_the_keys_are_shown_and_the_note_is_left_by_escape(browser, data, served):
-    with reviewing(browser, data, served) as screen:
+def test_the_keys_are_shown_and_the_note_is_left_by_escape(written, reviewing):
+    with reviewing() as screen:
         first = screen.label
         screen.press("?")
         screen.page.wait_for_selector("#help[open]")
@@ -246,11 +144,11 @@ def test_the_keys_are_shown_and_the_note_is_left_by_escape(browser, data, served
         screen.page.locator("#note:not(:focus)").wait_for()
         assert screen.label == first
         screen.next_by("u")
-    assert [(r.verdict, r.note) for r in written(data)] == [("unsure", "ar?z")]
+    assert [(r.verdict, r.note) for r in written()] == [("unsure", "ar?z")]
 
 
-def test_a_changed_mask_is_neither_judged_nor_left_by_a_slip(browser, data, served):
-    with reviewing(browser, data, served) as screen:
+def test_a_changed_mask_is_neither_judged_nor_left_by_a_slip(written, reviewing):
+    with reviewing() as screen:
         screen.with_proposals()
         label = screen.label
         screen.press("e")
@@ -266,4 +164,4 @@ def test_a_changed_mask_is_neither_judged_nor_left_by_a_slip(browser, data, serv
         screen.press("Escape")
         screen.area(changed_from=0)
         screen.next_by("a")
-    assert [(r.sample_id, r.verdict) for r in written(data)] == [(label, "right")]
+    assert [(r.sample_id, r.verdict) for r in written()] == [(label, "right")]
