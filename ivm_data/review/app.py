@@ -85,8 +85,7 @@ def create_app(session: ReviewSession, access: Access) -> FastAPI:
 
     @app.post("/api/labels/{part}/{sample_id}/look")
     def look(part: PartName, sample_id: SampleId) -> Response:
-        session.repair.look(session.shown(part, sample_id))
-        return _json({"ready": True})
+        return _json({"joins": session.repair.look(session.shown(part, sample_id))})
 
     @app.post("/api/labels/{part}/{sample_id}/edits")
     def edits(part: PartName, sample_id: SampleId, asked: Edits) -> Response:

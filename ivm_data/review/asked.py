@@ -19,17 +19,20 @@ class AskedEdit(BaseModel):
     kind: Kind
     points: Annotated[list[tuple[_Where, _Where]], Field(min_length=1, max_length=5000)]
     radius: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    goes_on: bool = False
 
     @model_validator(mode="after")
     def _has_its_points(self) -> Self:
         least, most = _POINTS.get(self.kind, (1, 5000))
         if not least <= len(self.points) <= most:
             raise ValueError(f"an edit of kind {self.kind!r} takes {least} to {most} points, got {len(self.points)}")
+        if self.goes_on and self.kind == "box":
+            raise ValueError("a box begins a thing and goes on with none")
         return self
 
     def record(self) -> Edit:
         """As the session takes it."""
-        return Edit(self.kind, tuple(self.points), self.radius)
+        return Edit(self.kind, tuple(self.points), self.radius, self.goes_on)
 
 
 class Edits(BaseModel):

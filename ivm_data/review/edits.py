@@ -35,29 +35,51 @@ class Edit:
         points: (x, y) in pixels of the image, the middle of the first pixel at (0.5, 0.5): one point, two opposite
             corners of a box, the brush's way, or the polygon's corners.
         radius: of the brush or eraser, in pixels.
+        goes_on: a prompt that means the same thing as the prompt before it.
     """
 
     kind: Kind
     points: tuple[tuple[float, float], ...]
     radius: float = 0.0
+    goes_on: bool = False
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether the segmenter is asked."""
+        return self.kind in PROMPTS
+
+
+Step = tuple[Edit, ...]
+"""One edit, or the prompts that together mean one thing; the first says whether it is added or taken away."""
 
 
 class Sees(Protocol):
     """What a segmenter sees at prompts of one image."""
 
-    def __call__(self, prompts: Sequence[Edit]) -> list[np.ndarray]:
-        """A mask for each prompt, HW bool."""
+    def __call__(self, steps: Sequence[Step]) -> list[np.ndarray]:
+        """A mask for each step of prompts, HW bool."""
         ...
 
 
-def edited(start_HW: np.ndarray, edits: Sequence[Edit], sees: Sees) -> np.ndarray:
-    """`start_HW` changed by the edits in their order; HW bool."""
-    prompts = [edit for edit in edits if edit.kind in PROMPTS]
-    seen = iter(sees(prompts)) if prompts else iter(())
-    mask_HW = start_HW.copy()
+def steps_of(edits: Sequence[Edit], *, joined: bool) -> list[Step]:
+    """The edits in their order; with `joined`, prompts that mean one thing are one step."""
+    steps: list[Step] = []
     for edit in edits:
-        found_HW = next(seen) if edit.kind in PROMPTS else drawn(edit, (mask_HW.shape[0], mask_HW.shape[1]))
-        mask_HW = mask_HW & ~found_HW if edit.kind in _TAKES_AWAY else mask_HW | found_HW
+        if joined and edit.goes_on and edit.is_prompt and steps and steps[-1][-1].is_prompt:
+            steps[-1] += (edit,)
+        else:
+            steps.append((edit,))
+    return steps
+
+
+def edited(start_HW: np.ndarray, steps: Sequence[Step], sees: Sees) -> np.ndarray:
+    """`start_HW` changed by the steps in their order; HW bool."""
+    asked = [step for step in steps if step[0].is_prompt]
+    seen = iter(sees(asked)) if asked else iter(())
+    mask_HW = start_HW.copy()
+    for first, *_ in steps:
+        found_HW = next(seen) if first.is_prompt else drawn(first, (mask_HW.shape[0], mask_HW.shape[1]))
+        mask_HW = mask_HW & ~found_HW if first.kind in _TAKES_AWAY else mask_HW | found_HW
     return mask_HW
 
 

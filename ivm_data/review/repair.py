@@ -10,7 +10,8 @@ from contextlib import suppress
 import numpy as np
 
 from ivm_data.experts.common.protocols import Segmenter
-from ivm_data.review.edits import Edit, Start, edited
+from ivm_data.experts.segmenters.prompted_masks import JoinedPrompt, PromptedSegmenter
+from ivm_data.review.edits import Edit, Start, Step, edited, steps_of
 from ivm_data.review.shown_labels import ShownLabel
 from storage.errors import ConfigError, IvmError
 from storage.pixels import rle
@@ -30,7 +31,7 @@ class Repair:
     def __init__(self, make: Callable[[], Segmenter]) -> None:
         self._make = make
         self._segmenter: Segmenter | None = None
-        self._seen: OrderedDict[tuple[str, Edit], Rle] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, Step], Rle] = OrderedDict()
         self._lock = threading.Lock()
 
     def load_ahead(self) -> None:
@@ -42,14 +43,19 @@ class Repair:
 
         threading.Thread(target=load, daemon=True).start()
 
-    def look(self, shown: ShownLabel) -> None:
+    def look(self, shown: ShownLabel) -> bool:
         """Let the segmenter look at an image, so that its first prompt is answered at once.
+
+        Returns:
+            Whether it joins prompts.
 
         Raises:
             IvmError: its weights cannot be used.
         """
         with self._lock:
-            self._loaded().segment_points([shown.image_HWC], [np.zeros((1, 2), np.float32)])
+            segmenter = self._loaded()
+            segmenter.segment_points([shown.image_HWC], [np.zeros((1, 2), np.float32)])
+        return joins(segmenter)
 
     def mask(self, shown: ShownLabel, edits: Sequence[Edit], start: Start) -> Rle:
         """What is repaired, changed by the edits.
@@ -64,28 +70,21 @@ class Repair:
                 raise ConfigError(f"an edit at ({x:.0f}, {y:.0f}) lies outside {width}x{height} pixels")
         whole_HW = np.full((height, width), start == "everything")
         start_HW = rle.decode(shown.label.mask) if start == "label" else whole_HW
-        return rle.encode(edited(start_HW, edits, lambda prompts: self._sees(shown, prompts)))
+        with self._lock:
+            joined = any(edit.is_prompt for edit in edits) and joins(self._loaded())
+        steps = steps_of(edits, joined=joined)
+        return rle.encode(edited(start_HW, steps, lambda asked: self._sees(shown, asked)))
 
-    def _sees(self, shown: ShownLabel, prompts: Sequence[Edit]) -> list[np.ndarray]:
-        keys = [(shown.label.sample.id, prompt) for prompt in prompts]
+    def _sees(self, shown: ShownLabel, steps: Sequence[Step]) -> list[np.ndarray]:
+        keys = [(shown.label.sample.id, step) for step in steps]
         with self._lock:
             new = [key for key in dict.fromkeys(keys) if key not in self._seen]
-            self._seen.update(zip(new, self._ask(shown.image_HWC, [prompt for _, prompt in new]), strict=True))
+            asked = _ask(self._loaded(), shown.image_HWC, [step for _, step in new])
+            self._seen.update(zip(new, map(rle.encode, asked), strict=True))
             found = [self._seen[key] for key in keys]
             while len(self._seen) > _KEPT:
                 self._seen.popitem(last=False)
         return [rle.decode(mask) for mask in found]
-
-    def _ask(self, image_HWC: np.ndarray, prompts: Sequence[Edit]) -> list[Rle]:
-        """Each prompt by itself: see docs/review.md for why they are not joined."""
-        if not prompts:
-            return []
-        segmenter = self._loaded()
-        boxes = [_box(prompt) for prompt in prompts if prompt.kind == "box"]
-        points_N2 = np.array([p.points[0] for p in prompts if p.kind != "box"], np.float32).reshape(-1, 2)
-        in_boxes = iter(segmenter.segment([image_HWC], [boxes])[0].mask_NHW)
-        at_points = iter(segmenter.segment_points([image_HWC], [points_N2])[0].mask_NHW)
-        return [rle.encode(next(in_boxes if prompt.kind == "box" else at_points)) for prompt in prompts]
 
     def _loaded(self) -> Segmenter:
         if self._segmenter is None:
@@ -93,6 +92,39 @@ class Repair:
             segmenter.load()
             self._segmenter = segmenter
         return self._segmenter
+
+
+def joins(segmenter: Segmenter) -> bool:
+    """Whether several prompts of one thing can be asked together."""
+    return isinstance(segmenter, PromptedSegmenter) and segmenter.joins_prompts
+
+
+def _ask(segmenter: Segmenter, image_HWC: np.ndarray, steps: Sequence[Step]) -> list[np.ndarray]:
+    """A mask for each step: those of one box or point together, joined ones each by itself."""
+    boxes = [_box(step[0]) for step in steps if len(step) == 1 and step[0].kind == "box"]
+    points = [step[0].points[0] for step in steps if len(step) == 1 and step[0].kind != "box"]
+    points_N2 = np.array(points, np.float32).reshape(-1, 2)
+    in_boxes = iter(segmenter.segment([image_HWC], [boxes])[0].mask_NHW if boxes else ())
+    at_points = iter(segmenter.segment_points([image_HWC], [points_N2])[0].mask_NHW if points else ())
+    found = []
+    for step in steps:
+        if len(step) > 1 and isinstance(segmenter, PromptedSegmenter):
+            found.append(segmenter.segment_joined(image_HWC, _joined(step)).mask_NHW[0])
+        else:
+            found.append(next(in_boxes if step[0].kind == "box" else at_points))
+    return found
+
+
+def _joined(step: Step) -> JoinedPrompt:
+    """One prompt of several edits; where the first takes a thing away, what is removed lies on that thing."""
+    on = "remove" if step[0].kind == "remove" else "add"
+    points = [edit for edit in step if edit.kind != "box"]
+    boxes = [_box(edit) for edit in step if edit.kind == "box"]
+    return JoinedPrompt(
+        np.array([edit.points[0] for edit in points], np.float32),
+        np.array([edit.kind == on for edit in points]),
+        boxes[-1] if boxes else None,
+    )
 
 
 def _box(prompt: Edit) -> Box:

@@ -81,20 +81,44 @@ class NativeSam(PromptedSegmenter[NativeSamConfig]):
         """See `PromptedSegmenter`."""
         import torch
 
-        model, prompts_NP2 = self._model, prompts_NP2.to(self._model.device)
-        label_N1 = torch.ones(len(prompts_NP2), 1, dtype=torch.int, device=model.device)
+        prompts_NP2 = prompts_NP2.to(self._model.device)
+        if is_box:
+            return self._decoded(embedding, None, prompts_NP2.flatten(1), several=False)
+        label_N1 = torch.ones(len(prompts_NP2), 1, dtype=torch.int, device=prompts_NP2.device)
+        return self._decoded(embedding, (prompts_NP2, label_N1), None, several=True)
+
+    def decode_joined(
+        self, embedding: torch.Tensor, points_P2: torch.Tensor, wanted_P: torch.Tensor, corners_22: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `PromptedSegmenter`."""
+        device = self._model.device
+        points = points_P2.to(device)[None], wanted_P.to(device)[None]
+        box = None if corners_22 is None else corners_22.to(device).reshape(1, 4)
+        return self._decoded(embedding, points, box, several=False)
+
+    @property
+    def _ambiguous_masks(self) -> int:
+        return int(self._model.mask_decoder.num_multimask_outputs)
+
+    def _decoded(
+        self,
+        embedding: torch.Tensor,
+        points: tuple[torch.Tensor, torch.Tensor] | None,
+        boxes_N4: torch.Tensor | None,
+        *,
+        several: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch
+
+        model = self._model
         with torch.inference_mode():
-            sparse, dense = model.prompt_encoder(
-                points=None if is_box else (prompts_NP2, label_N1),
-                boxes=prompts_NP2.flatten(1) if is_box else None,
-                masks=None,
-            )
+            sparse, dense = model.prompt_encoder(points=points, boxes=boxes_N4, masks=None)
             decoded: tuple[torch.Tensor, torch.Tensor] = model.mask_decoder(
                 image_embeddings=embedding,
                 image_pe=model.prompt_encoder.get_dense_pe(),
                 sparse_prompt_embeddings=sparse,
                 dense_prompt_embeddings=dense,
-                multimask_output=not is_box,
+                multimask_output=several,
             )
         return decoded
 

@@ -54,6 +54,20 @@ class MaskConfig(Checked):
     stability_offset: Positive = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class JoinedPrompt:
+    """Points, and perhaps a box, that together mean one thing.
+
+    Attributes:
+        points_P2: (x, y) pixels of the image, at least one.
+        wanted_P: bool, whether each point lies on the thing, or beside it.
+    """
+
+    points_P2: np.ndarray
+    wanted_P: np.ndarray
+    box: Box | None = None
+
+
 SomeMaskConfig = TypeVar("SomeMaskConfig", bound=MaskConfig)
 
 
@@ -76,6 +90,35 @@ class PromptedSegmenter(CheckpointExpert[SomeMaskConfig]):
     def segment_points(self, images: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> list[Segmentation]:
         """A mask for each foreground point: of the ambiguity-aware masks the one with the best predicted IoU."""
         return self._segment(images, foreground(points), is_box=False)
+
+    @property
+    def joins_prompts(self) -> bool:
+        """Whether the model was trained to refine a mask by one point after the other, as released ones are.
+
+        Their decoder has three ambiguity-aware masks; one with a single such mask, as the embedded one, learned single
+        prompts only.
+        """
+        self.load()
+        return self._ambiguous_masks > 1
+
+    def segment_joined(self, image_HWC: np.ndarray, prompt: JoinedPrompt) -> Segmentation:
+        """One mask for all of a prompt, from the single-mask token; for a model that joins prompts."""
+        import torch
+
+        self.load()
+        with closing(self.embed([image_HWC])) as embedded:
+            embedding, resized_hw = next(embedded)
+        frame = _Frame(image_HWC.shape[:2], padded_image(image_HWC, MAX_ASPECT).shape[:2], resized_hw)
+        points_P2 = torch.from_numpy(np.asarray(prompt.points_P2, np.float32) * frame.scale)
+        wanted_P = torch.from_numpy(np.asarray(prompt.wanted_P, np.int32))
+        box = corners([[prompt.box]])[0][0] * frame.scale if prompt.box else None
+        logits, iou = self.decode_joined(embedding, points_P2, wanted_P, None if box is None else torch.from_numpy(box))
+        return Segmentation(*_finish(frame.upscaled(self, logits.float()), iou.float()[:, 0], self.config))
+
+    @property
+    @abstractmethod
+    def _ambiguous_masks(self) -> int:
+        """Ambiguity-aware masks of the loaded decoder."""
 
     def _segment(
         self, images: Sequence[np.ndarray], prompts: Sequence[np.ndarray], *, is_box: bool
@@ -132,6 +175,18 @@ class PromptedSegmenter(CheckpointExpert[SomeMaskConfig]):
         """
 
     @abstractmethod
+    def decode_joined(
+        self, embedding: Any, points_P2: torch.Tensor, wanted_P: torch.Tensor, corners_22: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Low-resolution logits (1, 1, h, w) and predicted IoU (1, 1) of the mask for points and a box together.
+
+        Args:
+            points_P2: float32 (x, y) pixels of the resized image.
+            wanted_P: int32, 1 for a point on the thing and 0 for one beside it.
+            corners_22: two corners of a box; None for no box.
+        """
+
+    @abstractmethod
     def upscale(
         self, logits_N1hw: torch.Tensor, original_hw: tuple[int, int], resized_hw: tuple[int, int]
     ) -> torch.Tensor:
@@ -156,6 +211,17 @@ class _Frame:
     padded_hw: tuple[int, int]
     resized_hw: tuple[int, int]
 
+    @property
+    def scale(self) -> np.ndarray:
+        """Pixels of the resized image for one of the padded image, float32 (x, y)."""
+        height, width = self.padded_hw
+        return np.array([self.resized_hw[1] / width, self.resized_hw[0] / height], np.float32)
+
+    def upscaled(self, model: PromptedSegmenter[Any], logits_N1hw: torch.Tensor) -> torch.Tensor:
+        """Logits (N, H, W) of the image as it came."""
+        logits_NHW = model.upscale(logits_N1hw, self.padded_hw, self.resized_hw)[:, 0]
+        return logits_NHW[:, : self.original_hw[0], : self.original_hw[1]]
+
 
 def _decode(
     model: PromptedSegmenter[Any],
@@ -167,14 +233,11 @@ def _decode(
 ) -> Segmentation:
     import torch
 
-    config = model.config
     height, width = frame.padded_hw
-    scale = np.array([frame.resized_hw[1] / width, frame.resized_hw[0] / height], np.float32)
 
     def masks(prompts: Sequence[np.ndarray]) -> Iterable[tuple[np.ndarray, np.float32, np.float32]]:
-        logits_N1hw, iou_N = _best(*model.decode(embedding, torch.from_numpy(np.stack(prompts) * scale), is_box))
-        logits_NHW = model.upscale(logits_N1hw, frame.padded_hw, frame.resized_hw)[:, 0]
-        return zip(*_finish(logits_NHW[:, : frame.original_hw[0], : frame.original_hw[1]], iou_N, config), strict=True)
+        logits_N1hw, iou_N = _best(*model.decode(embedding, torch.from_numpy(np.stack(prompts) * frame.scale), is_box))
+        return zip(*_finish(frame.upscaled(model, logits_N1hw), iou_N, model.config), strict=True)
 
     rows = model.prompts.run(masks, prompts_NP2, most=max(1, _PIXELS_PER_CHUNK // (height * width)))
     return Segmentation(*map(np.stack, zip(*rows, strict=True)))

@@ -52,12 +52,29 @@ class Sam(PromptedSegmenter[SamConfig]):
         self, embedding: torch.Tensor, prompts_NP2: torch.Tensor, is_box: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `PromptedSegmenter`."""
-        import torch
-
         prompt = prompts_NP2.to(self._model.device)[None]
         kind = {"input_boxes": prompt.flatten(2)} if is_box else {"input_points": prompt}
+        return self._decoded(embedding, multimask_output=not is_box, **kind)
+
+    def decode_joined(
+        self, embedding: torch.Tensor, points_P2: torch.Tensor, wanted_P: torch.Tensor, corners_22: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `PromptedSegmenter`."""
+        device = self._model.device
+        kind = {"input_points": points_P2.to(device)[None, None], "input_labels": wanted_P.to(device)[None, None]}
+        if corners_22 is not None:
+            kind["input_boxes"] = corners_22.to(device).reshape(1, 1, 4)
+        return self._decoded(embedding, multimask_output=False, **kind)
+
+    @property
+    def _ambiguous_masks(self) -> int:
+        return int(self._model.config.mask_decoder_config.num_multimask_outputs)
+
+    def _decoded(self, embedding: torch.Tensor, **prompt: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch
+
         with torch.inference_mode():
-            out = self._model(image_embeddings=embedding, multimask_output=not is_box, **kind)
+            out = self._model(image_embeddings=embedding, **prompt)
         return out.pred_masks[0], out.iou_scores[0]
 
     def upscale(

@@ -29,6 +29,7 @@ export function keys(page) {
     ["Repair", [
       [["s"], "segmenter: a click adds what is there, a drag what is in the box", () => page.choose("add")],
       [["d"], "segmenter: a click takes away what is there", () => page.choose("remove")],
+      [["t"], "another thing: the next click is not joined to the ones before", () => tools.another()],
       [["b"], "brush", () => page.choose("brush")],
       [["x"], "eraser", () => page.choose("eraser")],
       [["p"], "polygon: a click a corner; Enter, a double click or the first corner closes it", () => page.choose("polygon")],

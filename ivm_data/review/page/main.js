@@ -72,7 +72,7 @@ class Page {
   async #look(label) {
     $("segmenter").textContent = "The segmenter is loading …";
     try {
-      await ask(labelPath(label.item, "/look"), {});
+      $("joined").hidden = !(await ask(labelPath(label.item, "/look"), {})).joins;
       $("segmenter").textContent = "";
     } catch (error) {
       $("segmenter").textContent = `No segmenter: ${error.message} Brush and polygon work without it.`;

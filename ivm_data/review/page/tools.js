@@ -9,6 +9,7 @@ const OPPOSITE = { add: "remove", remove: "add", brush: "eraser", eraser: "brush
 export class Tools {
   #touches = new Map();
   #gesture = null;
+  #another = false;
   tool = "add";
   radius = 14; // of the brush, in pixels of the screen: it gets finer as the picture is enlarged
   corners = []; // of the polygon that is being drawn
@@ -51,8 +52,13 @@ export class Tools {
   // A click, from the mouse or the keyboard.
   press(place, opposite = false) {
     const kind = opposite ? OPPOSITE[this.tool] : this.tool;
-    if (kind === "add" || kind === "remove") this.repair.add({ kind, points: [place] });
+    if (kind === "add" || kind === "remove") this.#prompt({ kind, points: [place], goes_on: this.#goesOn });
     if (this.tool === "polygon") this.#corner(place, opposite);
+  }
+
+  // The next click means another thing.
+  another() {
+    this.#another = true;
   }
 
   // A stroke that begins at a place; more places and its end follow.
@@ -138,7 +144,7 @@ export class Tools {
     if (gesture.way) { this.end(); return; }
     this.#gesture = null;
     if (gesture.pans) return;
-    if (this.box) this.repair.add({ kind: "box", points: this.box });
+    if (this.box) this.#prompt({ kind: "box", points: this.box });
     else this.press(this.view.place(this.view.screen(event)), gesture.opposite);
     this.box = null;
     this.view.draw();
@@ -158,6 +164,15 @@ export class Tools {
     const [from, to] = [middle(before), middle(after)];
     this.view.move(to[0] - from[0], to[1] - from[1]);
     this.view.zoom(apart(after) / apart(before), to);
+  }
+
+  #prompt(edit) {
+    this.#another = false;
+    this.repair.add(edit);
+  }
+
+  get #goesOn() {
+    return !this.#another && ["add", "remove", "box"].includes(this.repair.now.edits.at(-1)?.kind);
   }
 
   #corner(place, opposite) {

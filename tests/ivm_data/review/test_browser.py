@@ -53,7 +53,7 @@ def test_a_hostile_instruction_is_only_text(data, served, reviewing):
 def test_everything_that_decides_or_repairs_is_in_sight_without_scrolling(reviewing, size):
     with reviewing(size) as screen:
         screen.with_proposals()
-        for key in screen.page.locator("[data-key]").all():
+        for key in screen.page.locator("[data-key]:visible").all():
             box = key.bounding_box()
             inside = box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= size[0]
             assert inside and box["y"] + box["height"] <= size[1], key.inner_text()

@@ -159,7 +159,7 @@ def test_nothing_and_everything_are_masks_that_can_be_saved(page, data):
 
 def test_the_segmenter_that_looked_at_an_image_answers_about_it(page):
     item = with_mask(page)
-    assert page.post(address(item, "/look"), json={}).json() == {"ready": True}
+    assert page.post(address(item, "/look"), json={}).json() == {"joins": False}
     x, y = centre(page, item)
     assert area(page, item, [{"kind": "add", "points": [[x, y]]}]) > 0
 

@@ -10,7 +10,7 @@ from transformers import SamMaskDecoderConfig, SamModel, SamPromptEncoderConfig,
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from ivm_data.experts.segmenters.original_sam import NativeSam, NativeSamConfig
-from ivm_data.experts.segmenters.prompted_masks import corners, foreground
+from ivm_data.experts.segmenters.prompted_masks import JoinedPrompt, corners, foreground
 from ivm_data.experts.segmenters.sam import Sam, SamConfig
 from storage.errors import ConfigError, WeightsError
 from storage.records import Box
@@ -156,6 +156,16 @@ def test_mask_logits_are_those_of_the_port_to_a_ten_thousandth(native, port, is_
 def test_masks_and_scores_are_those_of_the_port(native, port):
     assert_same(native.segment(IMAGES, BOXES), port.segment(IMAGES, BOXES))
     assert_same(native.segment_points(IMAGES, POINTS), port.segment_points(IMAGES, POINTS))
+
+
+@pytest.mark.parametrize("box", [None, Box(4, 4, 40, 50)], ids=["points", "points and a box"])
+def test_joined_prompts_are_those_of_the_port(native, port, box):
+    assert native.joins_prompts and port.joins_prompts
+    for image_HWC in IMAGES:
+        prompt = JoinedPrompt(POINTS[0][:2], np.array([True, False]), box)
+        first, second = native.segment_joined(image_HWC, prompt), port.segment_joined(image_HWC, prompt)
+        assert_same([first], [second])
+        assert first.mask_NHW.shape == (1, *image_HWC.shape[:2])
 
 
 def test_scores_are_float32_in_the_unit_interval(native):

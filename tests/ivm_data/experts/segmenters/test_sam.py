@@ -64,6 +64,10 @@ def test_a_point_on_the_background_has_a_low_predicted_iou(sam, scenes):
     assert np.median(np.concatenate([result.predicted_iou_N for result in results])) < 0.3
 
 
+def test_the_embedded_model_learned_single_prompts_only(sam):
+    assert not sam.joins_prompts
+
+
 def test_scores_are_float32_in_the_unit_interval(sam, scenes):
     (result,) = sam.segment([scenes[0].image_HWC], [boxes(scenes[0])])
     for score_N in (result.predicted_iou_N, result.stability_N):

@@ -7,6 +7,7 @@ import torch
 from transformers import Sam2ImageProcessor, Sam2Model, Sam2VideoConfig, Sam2VideoModel
 
 import ivm_data.zoo
+from ivm_data.experts.segmenters.prompted_masks import JoinedPrompt
 from ivm_data.experts.segmenters.sam import SamConfig
 from ivm_data.experts.segmenters.sam2 import Sam2
 from storage.errors import WeightsError
@@ -57,6 +58,27 @@ def test_masks_are_those_of_the_librarys_own_processor_and_model(folder, sam2, s
     assert (result.mask_NHW[0] != result.mask_NHW[1]).mean() > 0.05
     assert (result.mask_NHW != (logits_NHW > 0).numpy()).mean() < 1e-3
     assert np.allclose(result.predicted_iou_N, out.iou_scores[0, :, 0].clamp(0, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("box", [None, [4.0, 3.0, 60.0, 36.0]], ids=["points", "points and a box"])
+def test_joined_prompts_are_one_prompt_of_the_librarys_own_model(folder, sam2, box):
+    from transformers import Sam2Processor
+
+    image_HWC, points, wanted = noise(40, 120), [[10.0, 12.0], [30.0, 20.0], [50.0, 35.0]], [1, 0, 1]
+    boxes = {} if box is None else {"input_boxes": [[box]]}
+    inputs = Sam2Processor(Sam2ImageProcessor.from_pretrained(folder))(
+        images=image_HWC, input_points=[[points]], input_labels=[[wanted]], return_tensors="pt", **boxes
+    )
+    with torch.no_grad():
+        out = Sam2Model.from_pretrained(folder)(**inputs, multimask_output=False)
+    logits_11HW = torch.nn.functional.interpolate(out.pred_masks[0], (40, 120), mode="bilinear", align_corners=False)
+    prompt = JoinedPrompt(np.array(points), np.array(wanted, bool), None if box is None else Box(*box))
+    found = sam2.segment_joined(image_HWC, prompt)
+    assert sam2.joins_prompts and found.mask_NHW.shape == (1, 40, 120)
+    assert (found.mask_NHW != (logits_11HW[:, 0] > 0).numpy()).mean() < 1e-3
+    assert np.allclose(found.predicted_iou_N, out.iou_scores[0, :, 0].clamp(0, 1), atol=1e-4)
+    (each,) = sam2.segment_points([image_HWC], [np.array(points)])
+    assert (found.mask_NHW[0] != each.mask_NHW[[0, 2]].any(axis=0)).mean() > 0.01
 
 
 def test_a_point_gives_the_best_of_the_masks_it_could_mean(folder, sam2):
