@@ -344,7 +344,7 @@ class Drawn:
     """How a label came before a reviewer. Verdicts are a random sample of the labels that the filters keep, or none.
 
     Attributes:
-        order: "random", or "informative": the ones first that tell most.
+        order: "random", or "informative": the ones first that tell most, or those of the person's own condition.
         status, source, kind: filters, "" for none.
         above: least quality that was shown; 0 for any.
         quality: `storage.gates.gate.Gate.quality_hash` of that quality; "" where `above` is 0.

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,9 +17,9 @@ from ivm_data.experts.lmms.prompts import wanted
 from ivm_data.local_page import READING
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.review.access import HEADERS, Access, refuse_body
-from ivm_data.review.asked import Edits, Judgement
+from ivm_data.review.asked import PART, SAMPLE, Accepted, Edits, Judgement, Undone
 from ivm_data.review.colours import distinct
-from ivm_data.review.pictures import heatmap_png, image_jpeg, inline, mask_png
+from ivm_data.review.pictures import heatmap_png, image_jpeg, inline, mask_png, thumbnail_jpeg
 from ivm_data.review.session import ReviewSession
 from ivm_data.review.shown_labels import ShownLabel
 from storage.catalog import Catalog
@@ -30,8 +30,8 @@ _PAGE = Path(__file__).parent / "page"
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _FILES = {path.name: path for path in _PAGE.iterdir() if path.suffix in _TYPES}
 
-PartName = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+=-]{0,199}$")]
-SampleId = Annotated[str, InPath(pattern=r"^[0-9a-f]{1,64}$")]
+PartName = Annotated[str, InPath(pattern=PART)]
+SampleId = Annotated[str, InPath(pattern=SAMPLE)]
 
 
 def create_app(session: ReviewSession, access: Access) -> FastAPI:
@@ -72,8 +72,18 @@ def create_app(session: ReviewSession, access: Access) -> FastAPI:
         return Response(_FILES[name].read_bytes(), media_type=_TYPES[_FILES[name].suffix])
 
     @app.get("/api/queue")
-    def queue(status: str = "", source: str = "", kind: str = "", random: bool = False) -> Response:
-        return _json(session.queue(status=status, source=source, kind=kind, random=random))
+    def queue(
+        status: str = "",
+        source: str = "",
+        kind: str = "",
+        random: bool = False,
+        where: Annotated[str, Query(max_length=2000)] = "",
+    ) -> Response:
+        return _json(session.queue(where, status=status, source=source, kind=kind, random=random))
+
+    @app.get("/api/promise")
+    def promise(precision: Annotated[float, Query(gt=0, lt=1)] = 0.95) -> Response:
+        return _json(session.promise_needs(precision))
 
     @app.get("/api/labels/{part}/{sample_id}")
     def label(part: PartName, sample_id: SampleId) -> Response:
@@ -100,9 +110,15 @@ def create_app(session: ReviewSession, access: Access) -> FastAPI:
         session.decide(shown, given.verdict, note=given.note, mask=mask)
         return _json(session.progress())
 
+    @app.post("/api/accept")
+    def accept(given: Accepted) -> Response:
+        session.accept(given.keys())
+        return _json(session.progress())
+
     @app.post("/api/undo")
-    def undo() -> Response:
-        return _json({"undone": session.undo(), **session.progress()})
+    def undo(asked: Undone) -> Response:
+        undone = [session.undo() for _ in range(asked.count)]
+        return _json({"undone": undone[-1], **session.progress()})
 
     return app
 
@@ -112,6 +128,8 @@ def _picture(shown: ShownLabel, layer: str) -> Response:
     proposals = {f"proposal-{number}.png": proposal for number, proposal in enumerate(label.proposals)}
     if layer == "image.jpg":
         return Response(image_jpeg(shown.image_HWC), media_type="image/jpeg")
+    if layer == "thumb.jpg":
+        return Response(thumbnail_jpeg(shown.image_HWC, rle.decode(label.mask)), media_type="image/jpeg")
     if layer == "heatmap.png" and label.proposals:
         vote_HW = rle.vote([p.mask for p in label.proposals], [p.score for p in label.proposals])
         return Response(heatmap_png(vote_HW), media_type="image/png")

@@ -8,6 +8,10 @@ from pydantic import BaseModel, Field, model_validator
 
 from ivm_data.review.edits import Edit, Kind, Start
 
+PART = r"^[A-Za-z0-9][A-Za-z0-9._@+=-]{0,199}$"
+SAMPLE = r"^[0-9a-f]{1,64}$"
+"""What a part's name and a sample's id look like."""
+
 _Where = Annotated[float, Field(ge=0, le=1e6)]
 _POINTS = {"add": (1, 1), "remove": (1, 1), "box": (2, 2), "polygon": (3, 5000), "cut": (3, 5000)}
 """Least and most points of a kind of edit; a brush takes any number."""
@@ -52,3 +56,26 @@ class Judgement(Edits):
     verdict: Literal["right", "wrong", "wrong_instruction", "unsure"]
     corrected: bool = False
     note: Annotated[str, Field(max_length=2000)] = ""
+
+
+class LabelKey(BaseModel):
+    """Which label."""
+
+    part: Annotated[str, Field(pattern=PART)]
+    sample_id: Annotated[str, Field(pattern=SAMPLE)]
+
+
+class Accepted(BaseModel):
+    """Labels that are right, all at once."""
+
+    labels: Annotated[list[LabelKey], Field(min_length=1, max_length=200)]
+
+    def keys(self) -> list[tuple[str, str]]:
+        """As the session takes them."""
+        return [(label.part, label.sample_id) for label in self.labels]
+
+
+class Undone(BaseModel):
+    """How many verdicts are taken back, the latest first."""
+
+    count: Annotated[int, Field(ge=1, le=200)] = 1

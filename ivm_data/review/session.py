@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.quality.regate import current
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.recipes.labeling_recipes import demo
+from ivm_data.review.next_labels import next_labels
+from ivm_data.review.pace import Pace
+from ivm_data.review.promise_needs import promise_needs
 from ivm_data.review.repair import Repair
 from ivm_data.review.shown_labels import ShownLabel, ShownLabels
 from storage import layout, recipes, reviews
@@ -82,19 +85,24 @@ class ReviewSession:
         self._parts: dict[str, str] = {}
         self._labels = ShownLabels(self._find)
         self._lock = threading.RLock()
+        self._pace = Pace()
         self.repair = Repair(self._segmenter)
 
-    def queue(self, **filters: Any) -> dict[str, Any]:
+    def queue(self, where: str = "", **filters: Any) -> dict[str, Any]:
         """The next labels that this person has not reviewed, the agreement with others, and what can be filtered.
 
         Args:
+            where: an SQL condition over the view `labels`; what it chooses is no random sample.
             **filters: parameters of the named query `review_queue`.
+
+        Raises:
+            ConfigError: the condition is not one expression, or names what is not there.
         """
         chosen = {"recipe": self.recipe, "reviewer": self.reviewer, "limit": QUEUE} | filters | self._ordered()
         with Catalog(self.reopened()) as catalog:
             newest = newest_discriminator(self.data)
-            rows = catalog.query("review_queue", discriminator=newest, **chosen).to_pylist()
-            self._drawn |= dict.fromkeys((row["sample_id"] for row in rows), self._how(chosen))
+            rows = next_labels(catalog, chosen | {"discriminator": newest}, where)
+            self._drawn |= dict.fromkeys((row["sample_id"] for row in rows), self._how(chosen, where))
             self._parts |= {row["sample_id"]: row["part"] for row in rows}
             agreed = [asdict(each) for each in agreements(catalog, self.recipe)]
             choices = {
@@ -104,7 +112,8 @@ class ReviewSession:
                 )["v"].to_pylist()
                 for column in ("status", "source", "kind")
             }
-        return {"items": rows, "choices": choices, "agreement": agreed, **self.progress()}
+        ordered = self._order is not None
+        return {"items": rows, "choices": choices, "agreement": agreed, "ordered": ordered, **self.progress()}
 
     def _ordered(self) -> dict[str, Any]:
         """What the order that was asked for fixes of the queue."""
@@ -113,15 +122,24 @@ class ReviewSession:
         left = self._order.limit - (len(self._verdicts) - self._begun) if self._order.limit else QUEUE
         return {"random": self._order.random, "above": self._order.above, "limit": max(0, min(left, QUEUE))}
 
-    def _how(self, chosen: Mapping[str, Any]) -> Drawn:
+    def _how(self, chosen: Mapping[str, Any], where: str) -> Drawn:
         above = float(chosen.get("above", 0.0))
         kept = {name: str(chosen.get(name, "")) for name in ("status", "source", "kind")}
         quality = current(self.opened).quality_hash if above > 0 else ""
-        return Drawn("random" if chosen.get("random") else "informative", **kept, above=above, quality=quality)
+        is_random = bool(chosen.get("random")) and not where.strip()
+        return Drawn("random" if is_random else "informative", **kept, above=above, quality=quality)
 
     def progress(self) -> dict[str, Any]:
-        """How many labels there are and how many this person has reviewed."""
-        return {"reviewer": self.reviewer, "total": self.total, "reviewed": len(self._verdicts)}
+        """How many labels there are, how many this person has reviewed, how fast, and how many are left to do."""
+        limit = self._order.limit if self._order else 0
+        done = len(self._verdicts) - self._begun
+        left = limit - done if limit else self.total - len(self._verdicts)
+        reviewed = {"reviewer": self.reviewer, "total": self.total, "reviewed": len(self._verdicts)}
+        return reviewed | {"left": max(0, left), "seconds": self._pace.seconds}
+
+    def promise_needs(self, precision: float) -> dict[str, Any]:
+        """See `promise_needs`."""
+        return promise_needs(self.reopened(), precision)
 
     def shown(self, part: str, sample_id: str) -> ShownLabel:
         """A label to look at.
@@ -143,14 +161,34 @@ class ReviewSession:
 
     def decide(self, shown: ShownLabel, verdict: Verdict, *, note: str = "", mask: Rle | None = None) -> Review:
         """Append a review."""
-        sample_id = shown.label.sample.id
         with self._lock:
-            drawn = self._drawn.get(sample_id)
-            review = reviews.append(
-                self.data, self.recipe, sample_id, self.reviewer, verdict, note=note, mask=mask, drawn=drawn
-            )
-            self._verdicts.pop(sample_id, None)
-            self._verdicts[sample_id] = verdict
+            self._pace.add()
+            return self._append(shown.label.sample.id, verdict, note, mask)
+
+    def accept(self, labels: Sequence[tuple[str, str]]) -> None:
+        """Append the review "right" of each label, in their order.
+
+        Args:
+            labels: part and sample id of each.
+
+        Raises:
+            ConfigError: one of them is not there; then nothing is written.
+        """
+        for part, sample_id in labels:
+            if self._parts.get(sample_id) != part:
+                self._find(layout.name(part), layout.name(sample_id))
+        with self._lock:
+            self._pace.add(len(labels))
+            for _, sample_id in labels:
+                self._append(sample_id, "right")
+
+    def _append(self, sample_id: str, verdict: Verdict, note: str = "", mask: Rle | None = None) -> Review:
+        drawn = self._drawn.get(sample_id)
+        review = reviews.append(
+            self.data, self.recipe, sample_id, self.reviewer, verdict, note=note, mask=mask, drawn=drawn
+        )
+        self._verdicts.pop(sample_id, None)
+        self._verdicts[sample_id] = verdict
         return review
 
     def undo(self) -> dict[str, str] | None:

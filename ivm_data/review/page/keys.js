@@ -2,13 +2,13 @@
 import { $, element, tell } from "./dom.js";
 
 const NAMES = {
-  " ": "Space", "+": "+", escape: "Esc", backspace: "⌫", enter: "Enter", arrowleft: "←", arrowright: "→", "shift+arrows": "Shift ←↑↓→",
-  "ctrl+z": "Ctrl Z", "ctrl+y": "Ctrl Y", "shift+ ": "Shift Space", "ctrl+shift+arrows": "Ctrl Shift ←↑↓→",
+  " ": "Space", "+": "+", escape: "Esc", backspace: "⌫", enter: "Enter", arrowleft: "←", arrowright: "→", arrowup: "↑", arrowdown: "↓", "shift+arrows": "Shift ←↑↓→",
+  "ctrl+z": "Ctrl Z", "ctrl+y": "Ctrl Y", "ctrl+shift+z": "Ctrl Shift Z", "shift+ ": "Shift Space", "ctrl+shift+arrows": "Ctrl Shift ←↑↓→",
 };
 
-// [group, [[keys, what they do, command], ...]]; commands wait in line for each other.
+// [group, [[keys, what they do, command, whether it repeats while held], ...], where: the label, the grid or both].
 export function keys(page) {
-  const { repair, tools, crosshair } = page;
+  const { repair, tools, crosshair, grid } = page;
   const zoom = (factor) => () => page.zoom(factor);
   return [
     ["Verdict", [
@@ -21,11 +21,25 @@ export function keys(page) {
       [["u"], "unsure", () => page.judge("unsure")],
       [["z", "ctrl+z"], "undo: the last change of the mask, else the last verdict", () => page.undo()],
       [["ctrl+y", "ctrl+shift+z"], "redo a change of the mask", () => repair.redo()],
-    ]],
+    ], "label"],
     ["Move on", [
       [["j", "arrowright"], "next label", () => page.go(1)],
       [["k", "arrowleft"], "previous label", () => page.go(-1)],
-    ]],
+    ], "label"],
+    ["Everywhere", [
+      [["l"], "grid of forty labels, or back to one", () => grid.toggleOpen()],
+      [["/"], "filter: order, status, source, kind, SQL condition", () => page.filters.open()],
+      [["?"], "these keys", () => page.help()],
+    ], "both"],
+    ["Grid", [
+      [["a", "enter"], "accept those that are chosen", () => grid.accept()],
+      [["x", " "], "leave one out, or choose it again", () => grid.toggle()],
+      [["g"], "all or none", () => grid.toggleAll()],
+      [["arrowleft", "arrowright", "arrowup", "arrowdown"], "go to another", (key) => grid.step(key), true],
+      [["o"], "look at it alone", () => grid.openOne()],
+      [["z", "ctrl+z"], "undo the last accepted, all of them", () => page.undo()],
+      [["escape"], "back to one label, the first that was left out", () => grid.toggleOpen()],
+    ], "grid"],
     ["Repair", [
       [["s"], "segmenter: a click adds what is there, a drag what is in the box", () => page.choose("add")],
       [["d"], "segmenter: a click takes away what is there", () => page.choose("remove")],
@@ -41,7 +55,7 @@ export function keys(page) {
       [["shift+arrows"], "move the crosshair, a pointer without a mouse", (key) => page.cross(key, false), true],
       [["ctrl+shift+arrows"], "the same, slowly", (key) => page.cross(key, true), true],
       [[" ", "shift+ "], "use the tool at the crosshair; with Shift its opposite", (key) => crosshair.press(key !== " ")],
-    ]],
+    ], "label"],
     ["View", [
       [["m"], "mask", () => page.toggleMask()],
       [["h"], "heatmap of the experts' votes", () => page.toggleHeatmap()],
@@ -52,15 +66,18 @@ export function keys(page) {
       [["0"], "the whole image", () => page.view.label && page.view.fit()],
       [["q"], "scores and proposals in full", () => page.toggleScores()],
       [["c"], "write a note", () => $("note").focus()],
-      [["?"], "these keys", () => page.help()],
-    ]],
+    ], "label"],
   ];
 }
 
-// Listens to the keyboard; `line` gets what is to be done.
-export function listen(groups, line) {
-  const known = new Map(groups.flatMap(([, rows]) => rows).flatMap(([names, , command, repeats]) =>
-    names.flatMap(spread).map((name) => [name, { command, repeats }])));
+// name of a key -> { command, repeats }, of the keys for one place
+export function commands(groups, place) {
+  return new Map(groups.filter(([, , where]) => where === "both" || where === place).flatMap(([, rows]) => rows)
+    .flatMap(([names, , command, repeats]) => names.flatMap(spread).map((name) => [name, { command, repeats }])));
+}
+
+// Listens to the keyboard; `known` gives the commands of the place where the person is, `line` does them.
+export function listen(known, line) {
   document.addEventListener("keydown", (event) => {
     const target = event.target;
     if (target.matches("input:not([type=range]), select, textarea")) {
@@ -74,8 +91,9 @@ export function listen(groups, line) {
       event.preventDefault();
       return;
     }
-    if (target.matches("button, a, summary") && (name === "enter" || name === " ")) return;
-    const found = known.get(name);
+    const presses = name === " " || (name === "enter" && !target.matches(".tile"));
+    if (presses && target.matches("button, a, summary")) return;
+    const found = known().get(name);
     if (!found) return;
     event.preventDefault();
     if (event.repeat && !found.repeats) return;
@@ -102,7 +120,7 @@ export function showHelp(groups) {
     const list = element("dl", "");
     for (const [names, does] of rows) {
       const term = element("dt", "");
-      const shown = names.length > 3 ? [names[0], "…", names.at(-1)] : names;
+      const shown = names.length > 4 ? [names[0], "…", names.at(-1)] : names;
       term.append(...shown.map((name) => (name === "…" ? "–" : element("kbd", NAMES[name] ?? name.toUpperCase().replaceAll("+", " ").trim() ))));
       list.append(term, element("dd", does));
     }

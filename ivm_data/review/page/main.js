@@ -2,15 +2,17 @@
 import { Ahead } from "./ahead.js";
 import { Crosshair } from "./crosshair.js";
 import { $, tell } from "./dom.js";
-import { keys, listen, showHelp } from "./keys.js";
+import { Filters } from "./filters.js";
+import { Grid } from "./grid.js";
+import { commands, keys, listen, showHelp } from "./keys.js";
 import { Line } from "./line.js";
-import { fill, markProposal, showAgreement, showLabel, showNothing, showProgress, showProposals } from "./panel.js";
+import { markProposal, showLabel, showNothing, showProposals } from "./panel.js";
+import { Progress, showAgreement } from "./progress.js";
 import { Repair } from "./repair.js";
 import { ask, labelPath, picture } from "./server.js";
 import { TOOLS, Tools } from "./tools.js";
 import { View } from "./view.js";
 
-const FILTERS = ["status", "source", "kind"];
 const SOON = 250; // ms on a label before the segmenter looks at it
 
 class Page {
@@ -19,6 +21,7 @@ class Page {
   #ahead = new Ahead();
   #soon = 0;
   #proposal = -1;
+  #batches = []; // how many verdicts each command gave
 
   constructor() {
     this.line = new Line(() => this.#showLine());
@@ -27,6 +30,9 @@ class Page {
     this.repair = new Repair(this.view, () => this.#showRepair());
     this.tools = new Tools($("canvas"), this.view, this.repair, () => !this.line.length);
     this.crosshair = new Crosshair(this.view, this.tools);
+    this.progress = new Progress();
+    this.filters = new Filters(() => this.line.add(() => this.load()));
+    this.grid = new Grid(this);
   }
 
   get label() {
@@ -34,14 +40,13 @@ class Page {
   }
 
   async load() {
-    const asked = new URLSearchParams({ random: $("order").value === "random" });
-    for (const name of FILTERS) asked.set(name, $(name).value);
-    const told = await ask(`/api/queue?${asked}`);
+    const told = await ask(`/api/queue?${this.filters.asked}`);
     this.items = told.items;
-    for (const name of FILTERS) fill($(name), told.choices[name]);
-    showProgress(told);
+    this.filters.show(told);
+    this.progress.show(told);
     showAgreement(told.agreement);
     await this.open(0);
+    this.grid.refresh();
   }
 
   async open(at) {
@@ -81,15 +86,21 @@ class Page {
   }
 
   async judge(verdict, fix = {}) {
-    if (!this.label || this.#isChanged(fix)) return;
+    if (!this.label || this.isChanged(fix)) return;
     const { item } = this.label;
-    showProgress(await ask(labelPath(item, "/review"), { verdict, note: $("note").value, ...fix }));
-    this.#ahead.forget(item);
+    this.judged(await ask(labelPath(item, "/review"), { verdict, note: $("note").value, ...fix }), [item]);
     await this.move(1);
   }
 
+  // Some labels have a verdict now, of one command.
+  judged(told, items) {
+    this.#batches.push(items.length);
+    for (const item of items) this.#ahead.forget(item);
+    this.progress.judged(told, items.length);
+  }
+
   // Changes of the mask are neither judged nor left behind by a slip of the finger.
-  #isChanged(fix = {}) {
+  isChanged(fix = {}) {
     if (fix.corrected || !this.repair.fixing) return false;
     tell("The mask is changed: F saves it, Esc takes the changes away.");
     return true;
@@ -101,14 +112,14 @@ class Page {
   }
 
   async judgeAs(start) {
-    if (!this.label || this.#isChanged()) return;
+    if (!this.label || this.isChanged()) return;
     const { area, width, height } = this.label.about;
     if (area === (start === "nothing" ? 0 : width * height)) await this.judge("right");
     else await this.judge("wrong", { corrected: true, start, edits: [] });
   }
 
   async go(by) {
-    if (!this.#isChanged()) await this.move(by);
+    if (!this.isChanged()) await this.move(by);
   }
 
   async move(by) {
@@ -122,10 +133,12 @@ class Page {
 
   async undo() {
     if (this.repair.changes) { this.repair.undo(); return; }
-    const told = await ask("/api/undo", {});
-    showProgress(told);
+    const count = this.#batches.pop() ?? 1;
+    const told = await ask("/api/undo", { count });
+    this.progress.judged(told, 1);
     if (!told.undone) { tell("There is nothing to undo."); return; }
     this.#ahead.forget(told.undone);
+    if (count > 1 || this.grid.isOpen) { await this.load(); return; }
     const known = this.items.findIndex((item) => item.sample_id === told.undone.sample_id);
     if (known < 0) this.items.splice(this.at, 0, told.undone);
     await this.open(known < 0 ? this.at : known);
@@ -216,21 +229,21 @@ class Page {
 
 const page = new Page();
 const GROUPS = keys(page);
-const COMMANDS = new Map(GROUPS.flatMap(([, rows]) => rows.flatMap(([names, , command]) => names.map((name) => [name, command]))));
-listen(GROUPS, page.line);
+const COMMANDS = { label: commands(GROUPS, "label"), grid: commands(GROUPS, "grid") };
+const known = () => COMMANDS[page.grid.isOpen ? "grid" : "label"];
+listen(known, page.line);
 for (const button of document.querySelectorAll("[data-key]")) {
+  button.onmousedown = (event) => { if (page.grid.isOpen) event.preventDefault(); }; // the tile keeps the focus
   button.onclick = (event) => {
     if (event.detail) button.blur(); // after a click of the mouse; who got here by Tab stays
-    page.line.add(() => { tell(""); return COMMANDS.get(button.dataset.key)(button.dataset.key); });
+    const { key } = button.dataset;
+    page.line.add(() => { tell(""); return known().get(key).command(key); });
   };
 }
 $("retry").onclick = () => page.line.retry();
 $("drop").onclick = () => page.line.drop();
 $("opacity").oninput = () => { page.view.opacity = Number($("opacity").value); page.view.draw(); };
 $("size").oninput = () => { page.tools.radius = 2 ** Number($("size").value); page.view.draw(); };
-for (const id of ["order", ...FILTERS]) {
-  $(id).onchange = () => { $(id).blur(); page.line.add(() => page.load()); };
-}
 page.choose("add");
 page.resize(1);
-page.line.add(() => page.load());
+page.line.add(async () => { await page.load(); page.progress.promise(); });

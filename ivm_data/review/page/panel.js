@@ -41,22 +41,3 @@ export function showProposals({ about }, toggle) {
 export function markProposal(number) {
   [...$("proposals").querySelectorAll("button")].forEach((button, i) => button.setAttribute("aria-pressed", i === number));
 }
-
-export function showProgress(told) {
-  $("bar").max = Math.max(told.total, 1);
-  $("bar").value = told.reviewed;
-  $("progress").textContent = `${told.reviewed} of ${told.total} reviewed`;
-}
-
-export function showAgreement(pairs) {
-  const me = $("reviewer").textContent;
-  const mine = pairs.filter((pair) => [pair.first, pair.second].includes(me));
-  const texts = mine.map((pair) => `κ ${show2(pair.kappa)} with ${pair.first === me ? pair.second : pair.first}`);
-  $("agreement").textContent = texts.length ? `agreement: ${texts.join(", ")}` : "agreement";
-}
-
-export function fill(select, values) {
-  const chosen = select.value;
-  select.replaceChildren(new Option(`any ${select.id}`, ""), ...values.filter(Boolean).map((value) => new Option(value, value)));
-  select.value = chosen;
-}

@@ -113,7 +113,8 @@ MARGIN = 10
 """Of the page's own: pixels of the screen around an image that is shown as a whole."""
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while Playwright runs, no other test can run an event loop.
+@pytest.fixture(scope="module")
 def browser():
     if shutil.which(CHROMIUM) is None:
         pytest.skip(f"no Chromium at {CHROMIUM}; install the package 'chromium'")

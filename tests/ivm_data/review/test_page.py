@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ivm_data.quality.promised import promised
 from ivm_data.quality.regate import current
+from ivm_data.review.pace import BREAK, Pace
 from ivm_data.review.session import Order, ReviewSession
 from storage import reviews
+from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.pixels import rle
+from storage.pixels.images import decode
 from storage.records import Drawn
 
 
@@ -67,6 +71,109 @@ def test_a_verdict_says_how_its_label_was_chosen(page, data):
     second = queue(page, random=True, kind=first["kind"])["items"][0]
     page.post(address(second, "/review"), json={"verdict": "right"}).raise_for_status()
     assert [one.drawn for one in said(data)] == [Drawn("informative"), Drawn("random", kind=first["kind"])]
+
+
+def test_a_condition_chooses_labels_in_the_order_of_the_queue_before_they_are_counted(page):
+    every = queue(page)["items"]
+    chosen = queue(page, where="quality > 0.5 AND length(instruction) > 10 -- that is all")["items"]
+    ids = [item["sample_id"] for item in chosen]
+    with Catalog(page.session.data) as catalog:
+        kept = catalog.sql("SELECT sample_id FROM labels WHERE quality > 0.5 AND length(instruction) > 10")
+    assert 0 < len(ids) < len(every) and set(ids) == set(kept["sample_id"].to_pylist())
+    assert ids == [item["sample_id"] for item in every if item["sample_id"] in set(ids)]
+    few = page.session.queue("quality > 0.5 AND length(instruction) > 10", limit=3)["items"]
+    assert [item["sample_id"] for item in few] == ids[:3]
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("true) OR (true", "one SQL expression"),
+        ("1; SELECT 1", "one SQL expression"),
+        ("(SELECT count(*) FROM read_text('/etc/passwd')) > 0", "/etc/passwd"),
+        ("no_such_column > 1", "no_such_column"),
+        ("quality >", "one SQL expression"),
+        ("x" * 2001, "at most 2000"),
+    ],
+)
+def test_a_condition_that_is_none_is_refused_in_words(page, where, why):
+    refused = page.get("/api/queue", params={"where": where})
+    assert refused.status_code == 422 and why in refused.text and "root:" not in refused.text
+
+
+def test_verdicts_under_a_condition_are_no_random_sample(page, data):
+    item = queue(page, random=True, where="quality > 0.1")["items"][0]
+    page.post(address(item, "/review"), json={"verdict": "right"}).raise_for_status()
+    item = queue(page, random=True, where=" ")["items"][0]
+    page.post(address(item, "/review"), json={"verdict": "right"}).raise_for_status()
+    assert [one.drawn for one in said(data)] == [Drawn("informative"), Drawn("random")]
+
+
+def test_many_labels_are_accepted_at_once_and_taken_back_at_once(page, data):
+    items = queue(page)["items"][:5]
+    labels = [{"part": item["part"], "sample_id": item["sample_id"]} for item in items]
+    told = page.post("/api/accept", json={"labels": labels}).raise_for_status().json()
+    assert told["reviewed"] == 5
+    assert [(r.sample_id, r.verdict) for r in said(data)] == [(item["sample_id"], "right") for item in items]
+    taken = page.post("/api/undo", json={"count": 4}).raise_for_status().json()
+    assert taken["undone"]["sample_id"] == items[1]["sample_id"] and taken["reviewed"] == 1
+    assert [r.sample_id for r in reviews.current(said(data))] == [items[0]["sample_id"]]
+
+
+@pytest.mark.parametrize(
+    "labels", [[], [{"part": "../x", "sample_id": "00"}], [{"part": "part-00000", "sample_id": "0" * 32}]]
+)
+def test_labels_that_are_not_there_are_not_accepted_and_none_beside_them(page, data, labels):
+    first = queue(page)["items"][0]
+    known = [{"part": first["part"], "sample_id": first["sample_id"]}] if labels else []
+    assert page.post("/api/accept", json={"labels": known + labels}).status_code == 422
+    assert not (data / "reviews").exists()
+
+
+def test_the_grid_has_a_small_picture_with_the_mask_in_it(page):
+    item = with_mask(page)
+    seen_HWC = pixels(page.get(address(item, "/thumb.jpg"))).astype(int)
+    label = DataSet.open(page.session.data).label(item["part"], item["sample_id"])
+    image_HWC = decode(label.sample.image)
+    bare_HWC = np.asarray(Image.fromarray(image_HWC).resize((320, 320))).astype(int)
+    changed_HW = np.abs(seen_HWC - bare_HWC).max(axis=2) > 60
+    mask_HW = np.asarray(Image.fromarray(rle.decode(label.mask)).resize((320, 320)))
+    assert seen_HWC.shape == (320, 320, 3)
+    assert changed_HW[mask_HW].mean() > 0.5 > 10 * changed_HW[~mask_HW].mean()
+
+
+@pytest.mark.parametrize("precision", [0.5, 0.95])
+def test_what_a_promise_needs_is_what_the_gate_would_say(page, data, precision):
+    for item in queue(page, random=True)["items"][:12]:
+        page.post(address(item, "/review"), json={"verdict": "right"}).raise_for_status()
+    told = page.get("/api/promise", params={"precision": precision}).raise_for_status().json()
+    with DataSet.open(data) as opened:
+        (expected,) = promised(opened, current(opened), precision).groups.values()
+    assert {name: told[name] for name in ("accept", "accepted", "judged", "more")} == {
+        name: getattr(expected, name) for name in ("accept", "accepted", "judged", "more")
+    }
+    assert ("holds" in told["text"]) == (expected.accept is not None)
+    assert page.get("/api/promise", params={"precision": 1}).status_code == 422
+
+
+def test_progress_says_how_many_are_left_of_the_order_and_how_fast_it_goes(data):
+    session = ReviewSession(data, "anna", order=Order(random=True, limit=5))
+    assert session.progress()["left"] == 5 and session.progress()["seconds"] is None
+    for item in session.queue()["items"][:3]:
+        session.decide(session.shown(item["part"], item["sample_id"]), "right")
+    told = session.progress()
+    assert told["left"] == 2 and told["seconds"] >= 0
+
+
+def test_the_pace_leaves_out_breaks_and_counts_each_label_of_many():
+    pace = Pace()
+    for at in (0.0, 10.0, 20.0):
+        pace.add(at=at)
+    assert pace.seconds == 10
+    pace.add(at=20.0 + 3600)
+    assert pace.seconds == pytest.approx((20 + BREAK) / 3)
+    pace.add(40, at=20.0 + 3600 + 37)
+    assert pace.seconds == pytest.approx((20 + BREAK + 37) / 43)
 
 
 def test_a_session_for_a_promise_brings_so_many_labels_in_random_order_and_no_more(data):

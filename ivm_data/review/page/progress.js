@@ -1,0 +1,45 @@
+// How far the review is, how fast it goes, and what a promised precision still needs.
+import { $, show2 } from "./dom.js";
+import { ask } from "./server.js";
+
+const EVERY = 10; // verdicts after which a promise is looked at again
+
+export class Progress {
+  #since = EVERY;
+
+  constructor() {
+    $("precision").onchange = () => this.promise();
+  }
+
+  show(told) {
+    $("bar").max = Math.max(told.total, 1);
+    $("bar").value = told.reviewed;
+    $("progress").textContent = `${told.reviewed} of ${told.total} reviewed`;
+    $("pace").textContent = told.seconds === null ? "" : `${shortly(told.seconds)} each, ${shortly(told.seconds * told.left)} left`;
+  }
+
+  judged(told, count) {
+    this.show(told);
+    this.#since += count;
+    if (this.#since >= EVERY) this.promise();
+  }
+
+  async promise() {
+    this.#since = 0;
+    const asked = ask(`/api/promise?precision=${$("precision").value}`);
+    $("promise").textContent = $("promise").title = await asked.then(({ text }) => text, (error) => error.message);
+  }
+}
+
+export function showAgreement(pairs) {
+  const me = $("reviewer").textContent;
+  const mine = pairs.filter((pair) => [pair.first, pair.second].includes(me));
+  const texts = mine.map((pair) => `κ ${show2(pair.kappa)} with ${pair.first === me ? pair.second : pair.first}`);
+  $("agreement").textContent = texts.length ? `agreement: ${texts.join(", ")}` : "agreement";
+}
+
+function shortly(seconds) {
+  if (seconds < 9.5) return `${seconds.toFixed(1)} s`;
+  if (seconds < 99) return `${Math.round(seconds)} s`;
+  return seconds < 5940 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
