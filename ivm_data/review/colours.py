@@ -9,9 +9,9 @@ Colour = tuple[int, int, int]
 """RGB, uint8."""
 
 VIVID: tuple[Colour, ...] = (
-    (255, 43, 214), (0, 229, 255), (255, 230, 0), (57, 255, 20), (255, 90, 0), (70, 90, 255),
+    (255, 43, 214), (0, 229, 255), (255, 230, 0), (57, 255, 20), (255, 90, 0),
 )  # fmt: skip
-"""Magenta, cyan, yellow, green, orange, blue."""
+"""Magenta, cyan, yellow, green, orange; no blue, which is as dark as much of what a photograph shows."""
 
 _NEAR = 5
 """Percentile of the distances that a colour is chosen by: a few pixels of its own colour do not rule it out."""
