@@ -1,7 +1,7 @@
 # `make demo` runs the main job, `make test` the tests; both install what they need first.
 .DEFAULT_GOAL := help
 SHUFFLE := $(if $(SEED),-p randomly --randomly-seed=$(SEED))
-.PHONY: help setup demo up down test test-slow test-all chaos fuzz lint docs dist lock results clean
+.PHONY: help setup demo up down test test-slow test-all chaos fuzz lint docs dist lock results bench-scale clean
 
 BIN := .venv/bin
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
@@ -30,7 +30,7 @@ $(BIN)/python:
 		"'apt-get install python3.12-venv', or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1
 
 # Both start a Prefect of their own, whatever `make up` wrote into .env.
-demo test test-slow chaos fuzz: export PREFECT_API_URL ?=
+demo test test-slow chaos fuzz bench-scale: export PREFECT_API_URL ?=
 
 demo: setup  ## Make a world, label it, question the labels, train, mask a new image
 	$(BIN)/python -m flows.demo $(DEMO)
@@ -73,6 +73,9 @@ lock:  ## Pin the whole dependency tree anew, for every Python and platform
 
 results: setup  ## Reproduce docs/results.md (five minutes on two cores)
 	$(BIN)/python -m benchmarks.results
+
+bench-scale: setup  ## Measure how work grows with the data, as CPU seconds at N, 2N and 4N (half an hour on two cores)
+	$(BIN)/python -m benchmarks.scale --out benchmarks/results/scale.json
 
 clean:  ## Remove what the demo, the documentation and the wheel wrote
 	rm -rf demo build dist

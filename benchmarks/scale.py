@@ -1,0 +1,162 @@
+"""Does work grow as the data does? Each kind at N, 2N and 4N, as CPU seconds and the exponent of their growth.
+
+    python -m benchmarks.scale --out benchmarks/results/scale.json
+    python -m benchmarks.scale --only open-parts commit --times 0.1
+
+An exponent of 1 is linear, of 0 independent of N, of 2 quadratic. Data sets are synthetic and of the real schema. Each
+measurement has a process of its own, which first does the same on a data set of a few parts, so that imports are not
+counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from storage.markdown import markdown_table
+
+FEW = 4
+"""Parts of the data set that is measured first, and not counted."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A kind of work.
+
+    Attributes:
+        sizes: N, 2N and 4N: of parts, or of rows.
+        unit: what a size counts.
+    """
+
+    name: str
+    what: str
+    sizes: tuple[int, int, int]
+    unit: str = "parts"
+
+
+MANY, SOME, FLOW, ROWS = (1250, 2500, 5000), (500, 1000, 2000), (250, 500, 1000), (250_000, 500_000, 1_000_000)
+WORK = (
+    Work("open-parts", "find the open parts, as many as are committed", MANY),
+    Work("plan", "plan a manifest that grew by a part", SOME),
+    Work("commit", "commit a part beside others", MANY),
+    Work("catalog", "open a catalog", MANY),
+    Work("query", "count(*) in an opened catalog", MANY),
+    Work("train", "open, freeze and index for a training", SOME),
+    Work("coco", "ivm export coco", SOME),
+    Work("label-done", "a label flow that finds everything done", FLOW),
+    Work("compact", "compact", SOME),
+    Work("report", "ivm report", ROWS, "rows"),
+    Work("slowest", "the slowest named query or cleaning rule", ROWS, "rows"),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """CPU seconds of all threads, the most memory that the process ever held in MB, and a word about it."""
+
+    seconds: float
+    peak_mb: float
+    note: str = ""
+
+
+def main() -> None:
+    """Measure, print, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--only", nargs="+", choices=[work.name for work in WORK], help="kinds of work; all by default")
+    parser.add_argument("--times", type=float, default=1.0, help="sizes are multiplied by it")
+    parser.add_argument("--scratch", type=Path, help="folder that keeps the data sets, and where they are found again")
+    parser.add_argument("--out", type=Path, help="JSON file for the results; kinds that are not measured stay in it")
+    options = parser.parse_args()
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = options.scratch or Path(temporary)
+        for work in WORK:
+            if not options.only or work.name in options.only:
+                results[work.name] = _measured(work, scratch, options.times)
+                print(_row(results[work.name]), flush=True)
+    print("\n" + table(results))
+    if options.out:
+        _write(options.out, results)
+
+
+def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+    """Slope of the straight line through the logarithms: seconds grow as size to its power."""
+    return float(np.polyfit(np.log(sizes), np.log(np.maximum(seconds, 1e-6)), 1)[0])
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results in Markdown."""
+    rows = [
+        [
+            *(one["what"], one["unit"]),
+            *(f"{n:,}: {s:.3g}" for n, s in zip(one["sizes"], one["cpu_s"], strict=True)),
+            *(f"{one['exponent']:.2f}", f"{max(one['peak_mb']):.0f}"),
+        ]
+        for one in results.values()
+    ]
+    return markdown_table(["work", "of", "N: CPU s", "2N: CPU s", "4N: CPU s", "exponent", "peak MB"], rows)
+
+
+def _measured(work: Work, scratch: Path, times: float) -> dict[str, Any]:
+    sizes = [max(FEW, round(size * times)) for size in work.sizes]
+    found = [_in_a_process(partial(measure, work.name, scratch, size)) for size in sizes]
+    seconds = [one.seconds for one in found]
+    return {
+        "what": work.what,
+        "unit": work.unit,
+        "sizes": sizes,
+        "cpu_s": [round(one, 4) for one in seconds],
+        "exponent": round(exponent(sizes, seconds), 2),
+        "peak_mb": [round(one.peak_mb) for one in found],
+        **({"notes": [one.note for one in found]} if any(one.note for one in found) else {}),
+    }
+
+
+def measure(name: str, scratch: Path, size: int) -> Measured:
+    """Prepare, do it once on little, then on all; in this process."""
+    from benchmarks import scale_work
+
+    prepare = scale_work.WORK[name]
+    prepare(scratch, scale_work.LITTLE.get(name, FEW))()
+    call = prepare(scratch, size)
+    began = time.process_time()
+    found = call()
+    seconds, note = found if isinstance(found, tuple) else (time.process_time() - began, "")
+    return Measured(seconds, _peak_mb(), note)
+
+
+def _peak_mb() -> float:
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
+def _in_a_process(call: Callable[[], Measured]) -> Measured:
+    os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(call).result()
+
+
+def _row(one: dict[str, Any]) -> str:
+    return f"{one['what']}: {one['cpu_s']} s of CPU at {one['sizes']} {one['unit']}, exponent {one['exponent']}"
+
+
+def _write(out: Path, results: dict[str, Any]) -> None:
+    kept = json.loads(out.read_text())["work"] if out.exists() else {}
+    record = {"command": "python -m benchmarks.scale", "cores": os.cpu_count(), "work": kept | results}
+    out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
