@@ -23,7 +23,7 @@ from storage.disk.locks import unused
 from storage.disk.publish import adopt
 from storage.errors import ConfigError, ShardError
 from storage.files import CONTENT, LIGHT_ROWS, alone_in, changed, readable, write_tables
-from storage.part_files import PARTS, CommittedPart, joint_name, listing, parts_of, superseded
+from storage.part_files import PARTS, CommittedPart, announce, joint_name, listing, parts_of, superseded
 from storage.records import image_sha
 from storage.row_hashes import combine, fact_digests, part_digests
 from storage.rows import HEAVY_ROWS, RowDict, share_images
@@ -87,8 +87,9 @@ def _sweep(folder: Path, suffix: str) -> _Files:
             with readable(path):
                 footer = pq.read_metadata(path)
             files[path] = parts_of(path.name.removesuffix(suffix), footer.num_rows, footer.metadata)
-        gone = superseded(files)
-        _remove(gone)
+        if gone := superseded(files):
+            announce(folder)
+            _remove(gone)
         for heavy in set(folder.glob(f"*{layout.HEAVY}")) - {layout.heavy_path(path) for path in files}:
             heavy.unlink()
     return {path: parts for path, parts in files.items() if path not in gone}
@@ -123,6 +124,7 @@ def _join_labels(group: _Files, scratch: Path) -> None:
     with alone_in(folder):
         adopt(layout.heavy_path(folder / written.name), layout.heavy_path(written))
         adopt(folder / written.name, written)
+        announce(folder)
         _remove(group)
 
 
@@ -136,6 +138,7 @@ def _join_tables(group: _Files, scratch: Path, kind: pa.Schema) -> None:
     folder = next(iter(group)).parent
     with alone_in(folder):
         adopt(folder / written.name, written)
+        announce(folder)
         _remove(group)
 
 

@@ -38,7 +38,9 @@ _DICTIONARY = [
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Make the folder, hold its lock, and clear what killed writers left in it.
+    """Make the folder, hold its lock, and clear what killed writers left in it, at least before every n-th time.
+
+    n grows with the folder, so that a commit costs the same beside many files as beside few.
 
     Raises:
         DiskError: it cannot be made or written to.
@@ -54,8 +56,18 @@ def alone_in(folder: Path) -> Iterator[None]:
             release(handle)
 
 
+NAMES_A_TURN = 64
+"""Names in a folder for each time that it is locked without being searched for what killed writers left."""
+
+_TURNS: dict[Path, int] = {}
+"""Folder -> times that it will be locked before it is searched again."""
+
+
 def _sweep(folder: Path) -> None:
-    sweep(folder)
+    if left := _TURNS.get(folder, 0):
+        _TURNS[folder] = left - 1
+        return
+    _TURNS[folder] = sweep(folder) // NAMES_A_TURN
     # Writers of earlier versions named their hidden files so, and hold the folder's lock.
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink()

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import ShardError
-from storage.files import CONTENT
+from storage.files import CONTENT, replace
 
 PARTS = b"ivm_parts"
 """Key of the list of parts in a compacted file's footer."""
+
+MARK = ".compacted"
+"""File of a folder that is another one whenever a compacted file has come; data sets of earlier versions have none."""
 
 _COMPACTED = re.compile(r".+\+[0-9a-f]{16}")
 
@@ -72,15 +77,47 @@ def is_compacted(name: str) -> bool:
     return _COMPACTED.fullmatch(name) is not None
 
 
-def in_compacted(folder: Path, suffix: str) -> Iterator[tuple[Path, CommittedPart]]:
-    """Every part that lies in a compacted file, with that file.
+def announce(folder: Path) -> None:
+    """Say that a compacted file has come; call it inside `alone_in(folder)`, before what the file replaces goes."""
+    token = secrets.token_hex(8).encode()
+    replace(folder / MARK, lambda hidden: hidden.write_bytes(token))
+
+
+def find(folder: Path, suffix: str, part: str) -> tuple[Path, CommittedPart] | None:
+    """The compacted file that holds a part, and how the part was committed; None where none does.
+
+    The folder is listed the first time, and again when a compacted file has come or gone, not for each part.
 
     Raises:
         ShardError: a compacted file cannot be read, so that its parts are unknown.
     """
-    for path in _footers(folder, suffix):
-        for part in _read(path, suffix):
-            yield path, part
+    mark, known = _mark(folder), _KNOWN.get((folder, suffix))
+    if known is None or known[0] != mark or (part in known[1] and not known[1][part][0].exists()):
+        return in_compacted(folder, suffix).get(part)
+    return known[1].get(part)
+
+
+def in_compacted(folder: Path, suffix: str) -> Mapping[str, tuple[Path, CommittedPart]]:
+    """Every part that lies in a compacted file, by name, in one listing of the folder; see `find`."""
+    mark, found = _mark(folder), dict[str, tuple[Path, CommittedPart]]()
+    files = {path: _read(path, suffix) for path in _footers(folder, suffix)}
+    for path, parts in sorted(files.items(), key=lambda item: len(item[1])):
+        found |= {part.name: (path, part) for part in parts}
+    _KNOWN[folder, suffix] = (mark, found)
+    return found
+
+
+def _mark(folder: Path) -> tuple[int, bytes]:
+    """What is another one when the folder, or a compacted file in it, has come."""
+    number, token = 0, b""
+    with suppress(FileNotFoundError):
+        number = folder.stat().st_ino
+        token = (folder / MARK).read_bytes()
+    return number, token
+
+
+_KNOWN: dict[tuple[Path, str], tuple[tuple[int, bytes], Mapping[str, tuple[Path, CommittedPart]]]] = {}
+"""(folder, suffix) -> its mark before it was last listed, and what lay in its compacted files."""
 
 
 def _footers(folder: Path, suffix: str) -> set[Path]:

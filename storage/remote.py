@@ -188,6 +188,8 @@ def _fetch(store: _Store, data: Path, name: str, size: int) -> int | None:
                 _check_same(store, path, name)
             return None
         replace(path, lambda hidden: store.filesystem.get_file(store.path(name), str(hidden)))
+        if part_files.is_compacted(path.name.removesuffix(".parquet").removesuffix(".light")):
+            part_files.announce(path.parent)
     return size
 
 

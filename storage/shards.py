@@ -70,7 +70,7 @@ def is_committed(data: Path, recipe: str, part: str) -> bool:
     """
     path = layout.light_path(data, recipe, part)
     # In this order: a part's own file is removed only after the compacted one is there.
-    return path.exists() or any(one.name == part for _, one in part_files.in_compacted(path.parent, layout.LIGHT))
+    return path.exists() or part_files.find(path.parent, layout.LIGHT, part) is not None
 
 
 def committed_parts(data: Path, recipe: str) -> set[str]:
@@ -78,7 +78,7 @@ def committed_parts(data: Path, recipe: str) -> set[str]:
     folder = data / "labels" / layout.name(recipe)
     own = {path.name.removesuffix(layout.LIGHT) for path in folder.glob(f"*{layout.LIGHT}")}
     # In this order, as there.
-    return own | {part.name for _, part in part_files.in_compacted(folder, layout.LIGHT)}
+    return own | part_files.in_compacted(folder, layout.LIGHT).keys()
 
 
 def write_weights(data: Path, discriminator: str, part: str, weights: Sequence[Weight]) -> Path:
@@ -164,14 +164,13 @@ def _as_committed(data: Path, result: PartResult, lights: list[dict[str, Any]]) 
     Two runs at once may know of different pairs in other parts, and so leave out different ones of this part.
     """
     path = layout.light_path(data, result.recipe, result.part)
-    files = {part.name: (file, part.content) for file, part in part_files.in_compacted(path.parent, layout.LIGHT)}
-    if not result.inputs or not (path.exists() or result.part in files):
+    joint = part_files.find(path.parent, layout.LIGHT, result.part)
+    if not result.inputs or not (path.exists() or joint):
         return ""
-    file, content = files.get(result.part) or (path, _content(path))
+    file, content = (joint[0], joint[1].content) if joint else (path, _content(path))
     folder = data / "inputs" / result.recipe
-    own = folder / f"{result.part}.parquet"
-    several = [one for one, part in part_files.in_compacted(folder, ".parquet") if part.name == result.part]
-    inputs = [one for one in (own, *several) if one.exists()]
+    own, several = folder / f"{result.part}.parquet", part_files.find(folder, ".parquet", result.part)
+    inputs = [one for one in (own, *(several or ())[:1]) if one.exists()]
     this = pc.field("part") == result.part
     records = {
         raw for one in inputs for raw in pq.read_table(one, columns=["record"], filters=this)["record"].to_pylist()
@@ -199,12 +198,12 @@ def _content(path: Path) -> str:
 
 def _in_compacted(path: Path, content: str) -> Path | None:
     """The compacted file that holds the part of this light file, which must have these contents."""
-    name = path.name.removesuffix(layout.LIGHT)
-    for several, part in part_files.in_compacted(path.parent, layout.LIGHT):
-        if part.name == name:
-            _same(several, part.content, content)
-            return several
-    return None
+    found = part_files.find(path.parent, layout.LIGHT, path.name.removesuffix(layout.LIGHT))
+    if found is None:
+        return None
+    several, part = found
+    _same(several, part.content, content)
+    return several
 
 
 def _holds(path: Path, content: str) -> bool:

@@ -13,7 +13,7 @@ from storage.data_set import DataSet
 from storage.ledger import samples_of
 from storage.reader import among
 from storage.records import INPUT_STAGE
-from storage.shards import is_committed
+from storage.shards import committed_parts
 
 _COLUMNS = pa.schema([schema.LIGHT.field(name) for name in ("status", "stage", "reason")])
 
@@ -38,7 +38,8 @@ class ManifestCounts:
 def manifest_counts(run: LabelingRun) -> ManifestCounts:
     """Count what is committed of a run's manifest now; a pair that it names twice counts once."""
     assert run.plan is not None
-    here = [part for part in run.plan.parts if is_committed(run.data, run.recipe_hash, part.name)]
+    there = committed_parts(run.data, run.recipe_hash)
+    here = [part for part in run.plan.parts if part.name in there]
     far = sum(part.records for part in run.plan.parts if part.name in run.elsewhere) - sum(
         part.records for part in here if part.name in run.elsewhere
     )

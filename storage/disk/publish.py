@@ -95,16 +95,21 @@ def adopt(path: Path, whole: Path) -> None:
     sync(path.parent)
 
 
-def sweep(folder: Path) -> None:
-    """Clear what killed writers left in a folder; what living ones are writing stays."""
-    with os.scandir(folder) as entries:
-        found = [(Path(entry), left["name"]) for entry in entries if (left := _LEFT.fullmatch(entry.name))]
+def sweep(folder: Path) -> int:
+    """Clear what killed writers left in a folder; what living ones are writing stays.
+
+    Returns:
+        The number of names in the folder.
+    """
+    seen = os.listdir(folder)
+    found = [(folder / one, left["name"]) for one in seen if (left := _LEFT.fullmatch(one))]
     for remains, name in found:
         with unclaimed(remains) as free, suppress(OSError):  # Another user's remains are theirs to clear away.
             if free and remains.name.endswith(_OLD) and not (folder / name).exists():
                 os.rename(remains, folder / name)
             elif free:
                 _remove(remains)
+    return len(seen)
 
 
 def make_folder(folder: Path) -> None:

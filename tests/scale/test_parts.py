@@ -1,0 +1,83 @@
+"""Looking for parts and committing them: the folder of the labels is not listed for each part."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.scale_parts import lineage, result
+from ivm_data.engine.labeling import LabelingRun, read
+from ivm_data.engine.outcomes import manifest_counts
+from ivm_data.recipes.labeling_recipes import recipe
+from storage import files, layout, part_files
+from storage.compact import compact
+from storage.shards import commit_part, is_committed
+
+
+@pytest.fixture
+def copy(many, tmp_path):
+    """A data set to change."""
+    return replace(many, data=shutil.copytree(many.data, tmp_path / "data"))
+
+
+def run_of(made):
+    return LabelingRun(made.data, tuple(made.plan.parts), recipe("demo"), lineage(), plan=made.plan)
+
+
+def labels_of(made):
+    return made.data / "labels" / lineage().recipe
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_the_folder_is_listed_as_often_for_many_parts_as_for_few(few, many, tmp_path, watched, compacted):
+    listed = []
+    for made in (few, many):
+        made = replace(made, data=shutil.copytree(made.data, tmp_path / str(len(listed))))
+        if compacted:
+            compact(made.data)
+        run, half = run_of(made), len(made.plan.parts) // 2
+        with watched(made.data) as seen:
+            assert len(run.open_parts()) == half
+            assert sum(run.has(part) for part in run.parts) == half
+            assert [read(run, part) for part in run.parts[:half]] == [None] * half
+            assert manifest_counts(run).statuses.total() == half * 10
+        listed.append(seen.folders[labels_of(made)])
+    assert listed[0] == listed[1] <= 8
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_commit_lists_no_folder_beside_many_others(copy, watched, monkeypatch, compacted):
+    monkeypatch.setattr(files, "NAMES_A_TURN", 1)
+    if compacted:
+        compact(copy.data)
+    waiting = [result(copy, part) for part in copy.plan.parts[24:34]]
+    assert [commit_part(copy.data, waiting[0]).fresh for _ in range(2)] == [True, False]
+    with watched(copy.data) as seen:
+        assert all(commit_part(copy.data, one).fresh for one in waiting[1:])
+        assert not any(commit_part(copy.data, one).fresh for one in waiting)
+    assert not seen.folders
+
+
+def test_a_folder_is_searched_for_remains_again_after_as_many_commits_as_it_is_large(copy, monkeypatch):
+    monkeypatch.setattr(files, "NAMES_A_TURN", 24)
+    folder = labels_of(copy)
+    waiting = [result(copy, part) for part in copy.plan.parts[24:30]]
+    commit_part(copy.data, waiting[0])
+    remains = folder / ".x.light.parquet.0123abcd.ivm-tmp"
+    remains.write_text("half")
+    seen = []
+    for one in waiting[1:]:
+        commit_part(copy.data, one)
+        seen.append(remains.exists())
+    assert seen == [True, True, False, False, False]
+
+
+def test_a_part_that_another_process_compacts_is_found_by_one_that_listed_before(copy):
+    name, folder = copy.plan.parts[0].name, labels_of(copy)
+    assert part_files.find(folder, layout.LIGHT, name) is None
+    compact(copy.data)
+    assert not (folder / f"{name}{layout.LIGHT}").exists()
+    path, part = part_files.find(folder, layout.LIGHT, name)
+    assert part.name == name and is_committed(copy.data, lineage().recipe, name)
+    path.unlink()
+    assert not is_committed(copy.data, lineage().recipe, name)
