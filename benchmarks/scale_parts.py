@@ -19,7 +19,8 @@ from ivm_data.experts.registry import name_of
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
 from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
-from storage import layout, schema
+from storage import counting, layout, schema
+from storage.data_set import DataSet
 from storage.files import CONTENT, write_tables
 from storage.inputs import facts, words
 from storage.pixels import rle
@@ -69,7 +70,10 @@ def lineage() -> Lineage:
 
 
 def make(folder: Path, parts: int, planned: int | None = None) -> ManyParts:
-    """A manifest of `planned` parts of `ROWS` pairs, of which the first `parts` are committed; by default all."""
+    """A manifest of `planned` parts of `ROWS` pairs, of which the first `parts` are committed; by default all.
+
+    As a run leaves it, which notes at its end which rows count.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     manifest, data = folder / "m.jsonl", folder / "data"
     lines = (json.dumps({"image": f"{n}.jpg", "instruction": _ask(n)}) for n in range(ROWS * (planned or parts)))
@@ -77,6 +81,9 @@ def make(folder: Path, parts: int, planned: int | None = None) -> ManyParts:
     made = ManyParts(manifest, data, plan_records(manifest, ROWS))
     for part in made.plan.parts[:parts]:
         _write(data, result(made, part))
+    if parts:
+        with DataSet.open(data) as opened:
+            counting.remember(opened)
     return made
 
 

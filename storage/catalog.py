@@ -6,6 +6,7 @@ allowed, and DuckDB itself may open no file but the data set's own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ class Catalog:
             self._connection.execute("INSERT INTO recipes_files VALUES (?, ?)", config)
         for view in VIEWS:
             self._connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
-        self._shut([str(path.resolve()) for paths in opened.by_kind.values() for path in paths])
+        self._shut([path for paths in opened.by_kind.values() for path in paths])
 
     def _define_files(self, opened: DataSet) -> None:
         """A view or table `<kind>_files` of each kind: the rows that count, and that a snapshot lists."""
@@ -182,22 +183,24 @@ class Catalog:
             self._connection.execute(f"CREATE TABLE {empty} AS FROM arrow_rows")
             self._connection.unregister("arrow_rows")
         if files:
-            read = [_parquet(some) for some in (same, lacking) if some]
+            read = [self._parquet(f"{name}_{n}", some) for n, some in enumerate((same, lacking)) if some]
             # Not union_by_name, which reads every footer again in each query.
             rows = " UNION ALL BY NAME ".join([f"FROM {name}_columns", *read]) if lacking else read[0]
             self._connection.execute(f"CREATE VIEW {name} AS FROM ({rows}){only}")
 
-    def _shut(self, files: Sequence[str]) -> None:
+    def _parquet(self, name: str, files: Sequence[Path]) -> str:
+        """Rows of files, whose paths are a variable of that name: as text they would be parsed in each query."""
+        self._set(name, files)
+        return f"FROM read_parquet(getvariable('{name}'))"
+
+    def _set(self, variable: str, files: Sequence[Path]) -> None:
+        self._connection.execute(
+            f"SET VARIABLE {variable} = $files", {"files": [os.path.abspath(one) for one in files]}
+        )
+
+    def _shut(self, files: Sequence[Path]) -> None:
         """From here on SQL reaches these files and nothing else: no other path, no extension, no setting."""
-        self._connection.execute(f"SET allowed_paths = {_literal(files)}")
+        self._set("every", files)
+        self._connection.execute("SET allowed_paths = getvariable('every')")
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET lock_configuration = true")
-
-
-def _parquet(files: Sequence[Path]) -> str:
-    return f"FROM read_parquet({_literal([str(path.resolve()) for path in files])})"
-
-
-def _literal(texts: Sequence[str]) -> str:
-    quoted = ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
-    return f"[{quoted}]"

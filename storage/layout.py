@@ -17,6 +17,7 @@ DATA/manifests/<name>-<hash>.jsonl              what was asked of pictures that 
 DATA/superseded/<recipe>.json                   which rows another one has taken the place of; can be rebuilt
 DATA/trainings/<key>.json                       which labels were trained on, and how
 DATA/checkpoints/<name>/                        trained models, where no other folder is named
+DATA/.footers.json                              what the footers of all these files say; can be rebuilt
 
 A compaction puts many parts of labels, timings, measures and inputs into one file; `storage.part_files` knows which.
 `storage.data_set.DataSet` scans all this once and hands it to every reader.
@@ -28,6 +29,8 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path, PurePath
 
 import pyarrow as pa
@@ -35,6 +38,7 @@ import pyarrow.parquet as pq
 
 from storage import part_files, schema
 from storage.errors import ConfigError, ShardError
+from storage.footers import Footer, Footers
 from storage.part_files import CommittedPart
 
 LIGHT, HEAVY = ".light.parquet", ".heavy.parquet"
@@ -123,7 +127,7 @@ def name(text: str) -> str:
 
 
 def scan(data: Path) -> DataFiles:
-    """Read the footer of every Parquet file and sort the usable from the torn, the foreign and the incomplete.
+    """Know the footer of every Parquet file and sort the usable from the torn, the foreign and the incomplete.
 
     Call it while `in_use` holds the folders of `COMPACTED`: then no file vanishes between the listing and the reading.
 
@@ -132,17 +136,22 @@ def scan(data: Path) -> DataFiles:
     """
     by_kind: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     problems, parts, older = [], {}, set()
-    for path in sorted(_parquet_files(data)):
+    footers = Footers(data, SCHEMAS)
+    for name in sorted(_parquet_files(data), key=lambda name: name.split("/")):
+        kind = _kind(name)
         try:
-            kind, why, parts[path], is_older = _inspect(data, path)
+            why, footer = footers.of(name, partial(_inspect, data, name)) if kind else _FOREIGN
         except FileNotFoundError:
             continue
-        if is_older:
+        path = data / name
+        parts[path] = footer.parts
+        if footer.older:
             older.add(path)
         if why:
-            problems.append(Problem(path.relative_to(data), why))
+            problems.append(Problem(Path(name), why))
         else:
             by_kind[kind].append(path)
+    footers.keep()
     for kind in ("light", "timings", "measures", "inputs"):
         by_kind[kind] = _current(by_kind[kind], parts)
     by_kind, all_problems = _pair(data, by_kind, problems)
@@ -155,13 +164,14 @@ def is_fact(path: PurePath) -> bool:
     return len(path.parts) == 3 and path.suffix == ".parquet" and path.parts[0] in _FACTS
 
 
-def _parquet_files(data: Path) -> Iterator[Path]:
-    """Those that lie in the folders of a data set, at any depth, and those that strayed beside them."""
+def _parquet_files(data: Path) -> Iterator[str]:
+    """Those that lie in the folders of a data set, at any depth, and those that strayed beside them, relative to it."""
     _, _, beside = next(os.walk(data, onerror=_refuse), ("", [], []))
-    yield from (data / name for name in beside if name.endswith(".parquet"))
+    yield from (name for name in beside if name.endswith(".parquet"))
     for folder in ("labels", *_FACTS):
         for below, _, names in os.walk(data / folder, onerror=_refuse):
-            yield from (Path(below, name) for name in names if name.endswith(".parquet"))
+            inside = os.path.relpath(below, data)
+            yield from (f"{inside}/{name}" for name in names if name.endswith(".parquet"))
 
 
 def _refuse(error: OSError) -> None:
@@ -176,38 +186,39 @@ def _refuse(error: OSError) -> None:
 def _current(paths: list[Path], parts: dict[Path, tuple[CommittedPart, ...]]) -> list[Path]:
     """Those files of a kind that no compacted file has superseded."""
     gone: set[Path] = set()
-    for folder in {path.parent for path in paths}:
-        gone |= part_files.superseded({path: parts[path] for path in paths if path.parent == folder})
+    for _, in_folder in groupby(paths, key=lambda path: path.parent):
+        gone |= part_files.superseded({path: parts[path] for path in in_folder})
     return [path for path in paths if path not in gone]
 
 
-def _inspect(data: Path, path: Path) -> tuple[str, str, tuple[CommittedPart, ...], bool]:
-    """(kind, why it cannot be used or "", the parts that it holds, whether it lacks a later column)."""
-    expected = _expected(path.relative_to(data))
-    if expected is None:
-        return "", "foreign: no file of a data set lies here", (), False
+_FOREIGN = ("foreign: no file of a data set lies here", Footer((), False))
+_TORN = Footer((), False)
+
+
+def _inspect(data: Path, name: str) -> tuple[str, Footer]:
+    """(why a file cannot be used or "", what its footer says)."""
+    kind = _kind(name)
+    expected = SCHEMAS[kind]
     try:
-        footer = pq.read_metadata(path)
+        footer = pq.read_metadata(data / name)
         found = footer.schema.to_arrow_schema()
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        return "", f"torn or not Parquet: {str(error).splitlines()[0]}", (), False
-    kind = expected.metadata[b"ivm_schema"].decode()
-    parts = part_files.parts_of(
-        re.sub(r"(\.light|\.heavy)?\.parquet$", "", path.name), footer.num_rows, footer.metadata
-    )
-    return kind, schema.mismatch(found, expected), parts, len(found) < len(expected)
+        return f"torn or not Parquet: {str(error).splitlines()[0]}", _TORN
+    stem = re.sub(r"(\.light|\.heavy)?\.parquet$", "", name.rpartition("/")[2])
+    parts = () if kind == "heavy" else part_files.parts_of(stem, footer.num_rows, footer.metadata)
+    return schema.mismatch(found, expected), Footer(parts, len(found) < len(expected))
 
 
-def _expected(path: Path) -> pa.Schema | None:
-    if len(path.parts) != 3:
-        return None
-    if path.parts[0] != "labels":
-        return _FACTS.get(path.parts[0])
-    if path.name.endswith(LIGHT):
-        return schema.LIGHT
-    return schema.HEAVY if path.name.endswith(HEAVY) else None
+def _kind(name: str) -> str:
+    """The kind of a file, by where it lies; "" for none."""
+    folder, *inside = name.split("/")
+    if len(inside) != 2:
+        return ""
+    if folder != "labels":
+        return folder if folder in _FACTS else ""
+    return next((kind for kind, suffix in (("light", LIGHT), ("heavy", HEAVY)) if name.endswith(suffix)), "")
 
 
 def _pair(
@@ -216,14 +227,13 @@ def _pair(
     """Keep only whole label parts; a heavy file without a light one is a part that is not committed yet."""
     listed = set(by_kind["heavy"])
     # A part that was committed while its folder was listed may show its light file only: look again.
-    whole = [p for p in by_kind["light"] if heavy_path(p) in listed or _usable(data, heavy_path(p))]
-    for path in set(by_kind["light"]) - set(whole):
-        problems.append(
-            Problem(path.relative_to(data), f"incomplete: '{heavy_path(path).name}' is missing or unusable")
-        )
-    paired = {"light": whole, "heavy": [heavy_path(path) for path in whole]}
+    heavies = {path: heavy_path(path) for path in by_kind["light"]}
+    whole = [path for path, heavy in heavies.items() if heavy in listed or _usable(data, heavy)]
+    for path in heavies.keys() - set(whole):
+        problems.append(Problem(path.relative_to(data), f"incomplete: '{heavies[path].name}' is missing or unusable"))
+    paired = {"light": whole, "heavy": [heavies[path] for path in whole]}
     return by_kind | paired, tuple(sorted(problems, key=str))
 
 
 def _usable(data: Path, path: Path) -> bool:
-    return path.exists() and not _inspect(data, path)[1]
+    return path.exists() and not _inspect(data, path.relative_to(data).as_posix())[0]

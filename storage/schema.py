@@ -311,6 +311,8 @@ def mismatch(found: pa.Schema, expected: pa.Schema) -> str:
     for key in (b"ivm_schema", b"ivm_version"):
         if seen.get(key) != expected.metadata[key]:
             return f"{key.decode()} is {seen.get(key, b'').decode()!r}, expected {expected.metadata[key].decode()!r}"
+    if found.equals(expected):
+        return ""
     have, want = ({f.name: (f.type, f.nullable) for f in side} for side in (found, expected))
     wrong = {name for name in have | want if have.get(name) != want.get(name) or found.names.count(name) > 1}
     odd = sorted(name for name in wrong if name in have or name not in LATER)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,15 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> ManyParts:
 def many(tmp_path_factory: pytest.TempPathFactory) -> ManyParts:
     """Eight times as many."""
     return make(tmp_path_factory.mktemp("many"), MANY, 2 * MANY)
+
+
+@pytest.fixture
+def copy(many: ManyParts, tmp_path: Path) -> ManyParts:
+    """The same to change, an hour old."""
+    data = shutil.copytree(many.data, tmp_path / "data")
+    for path in data.rglob("*"):
+        os.utime(path, (time.time() - 3600,) * 2)
+    return replace(many, data=data)
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,6 @@ from storage.compact import compact
 from storage.shards import commit_part, is_committed
 
 
-@pytest.fixture
-def copy(many, tmp_path):
-    """A data set to change."""
-    return replace(many, data=shutil.copytree(many.data, tmp_path / "data"))
-
-
 def run_of(made):
     return LabelingRun(made.data, tuple(made.plan.parts), recipe("demo"), lineage(), plan=made.plan)
 
