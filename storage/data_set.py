@@ -189,7 +189,7 @@ class DataSet:
         parts = self.scanned.parts[path]
         if self.snapshot is None or not path.name.endswith(layout.LIGHT):
             return parts
-        listed = set(self.snapshot.parts(path.parent.name))
+        listed = self.snapshot.parts(path.parent.name)
         return tuple(part for part in parts if part.name in listed)
 
     @cached_property

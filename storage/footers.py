@@ -22,6 +22,7 @@ from storage.disk.publish import write_text
 from storage.part_files import CommittedPart
 
 NAME = ".footers.json"
+_VERSION = 1
 _WORTH = 64
 """Footers that must have been read anew to be written down, and one in `_WORTH_OF` of all."""
 _WORTH_OF = 16
@@ -34,12 +35,14 @@ class Footer:
     """What is known of a usable file.
 
     Attributes:
+        content: hash that the file was written with, or "".
         parts: that it holds.
         older: it lacks a column of `storage.schema.LATER`.
     """
 
-    parts: tuple[CommittedPart, ...]
-    older: bool
+    content: str = ""
+    parts: tuple[CommittedPart, ...] = ()
+    older: bool = False
 
 
 class Footers:
@@ -71,11 +74,12 @@ class Footers:
         known = self._known.get(name)
         if known is not None and known[:3] == seen:
             self._kept[name] = known
-            return "", Footer(tuple(CommittedPart(*part) for part in known[4]), known[3])
+            content, older, parts = known[3:]
+            return "", Footer(content, tuple(CommittedPart(*part) for part in parts), older)
         why, footer = read()
         if not why and stat.st_mtime_ns < self._began - _YOUNG_NS:
             self._read += 1
-            self._kept[name] = [*seen, footer.older, [astuple(part) for part in footer.parts]]
+            self._kept[name] = [*seen, footer.content, footer.older, [astuple(part) for part in footer.parts]]
         return why, footer
 
     def keep(self) -> None:
@@ -88,7 +92,7 @@ class Footers:
 
 def _version(schemas: Mapping[str, pa.Schema]) -> str:
     text = "\n".join(f"{kind}\n{schema.to_string(show_schema_metadata=True)}" for kind, schema in schemas.items())
-    return _digest(text.encode())
+    return _digest(f"{_VERSION}\n{text}".encode())
 
 
 def _load(path: Path, version: str) -> dict[str, list[Any]]:

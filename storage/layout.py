@@ -38,6 +38,7 @@ import pyarrow.parquet as pq
 
 from storage import part_files, schema
 from storage.errors import ConfigError, ShardError
+from storage.files import CONTENT
 from storage.footers import Footer, Footers
 from storage.part_files import CommittedPart
 
@@ -83,12 +84,14 @@ class DataFiles:
 
     Attributes:
         parts: what each trusted file holds; a heavy file holds what its light one does.
+        contents: hash that each of them was written with, or "".
         older: those that were written before `schema.LATER` was.
     """
 
     by_kind: dict[str, list[Path]]
     problems: tuple[Problem, ...]
     parts: dict[Path, tuple[CommittedPart, ...]]
+    contents: dict[Path, str]
     older: frozenset[Path] = frozenset()
 
 
@@ -135,7 +138,7 @@ def scan(data: Path) -> DataFiles:
         ShardError: a folder of the data set cannot be listed, so that its contents are unknown.
     """
     by_kind: dict[str, list[Path]] = {kind: [] for kind in KINDS}
-    problems, parts, older = [], {}, set()
+    problems, parts, contents, older = [], {}, {}, set()
     footers = Footers(data, SCHEMAS)
     for name in sorted(_parquet_files(data), key=lambda name: name.split("/")):
         kind = _kind(name)
@@ -144,7 +147,7 @@ def scan(data: Path) -> DataFiles:
         except FileNotFoundError:
             continue
         path = data / name
-        parts[path] = footer.parts
+        parts[path], contents[path] = footer.parts, footer.content
         if footer.older:
             older.add(path)
         if why:
@@ -155,8 +158,12 @@ def scan(data: Path) -> DataFiles:
     for kind in ("light", "timings", "measures", "inputs"):
         by_kind[kind] = _current(by_kind[kind], parts)
     by_kind, all_problems = _pair(data, by_kind, problems)
-    trusted = (path for kind, paths in by_kind.items() for path in paths if kind != "heavy")
-    return DataFiles(by_kind, all_problems, {path: parts[path] for path in trusted}, frozenset(older))
+    trusted = {path: kind for kind, paths in by_kind.items() for path in paths}
+    held = {path: parts[path] for path, kind in trusted.items() if kind != "heavy"}
+    # Both files of a part are written with one hash.
+    whole = dict(zip(by_kind["heavy"], by_kind["light"], strict=True))
+    written = {path: contents[path if path in contents else whole[path]] for path in trusted}
+    return DataFiles(by_kind, all_problems, held, written, frozenset(older))
 
 
 def is_fact(path: PurePath) -> bool:
@@ -191,8 +198,7 @@ def _current(paths: list[Path], parts: dict[Path, tuple[CommittedPart, ...]]) ->
     return [path for path in paths if path not in gone]
 
 
-_FOREIGN = ("foreign: no file of a data set lies here", Footer((), False))
-_TORN = Footer((), False)
+_FOREIGN = ("foreign: no file of a data set lies here", Footer())
 
 
 def _inspect(data: Path, name: str) -> tuple[str, Footer]:
@@ -205,10 +211,11 @@ def _inspect(data: Path, name: str) -> tuple[str, Footer]:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        return f"torn or not Parquet: {str(error).splitlines()[0]}", _TORN
+        return f"torn or not Parquet: {str(error).splitlines()[0]}", Footer()
     stem = re.sub(r"(\.light|\.heavy)?\.parquet$", "", name.rpartition("/")[2])
     parts = () if kind == "heavy" else part_files.parts_of(stem, footer.num_rows, footer.metadata)
-    return schema.mismatch(found, expected), Footer(parts, len(found) < len(expected))
+    content = (footer.metadata or {}).get(CONTENT, b"").decode()
+    return schema.mismatch(found, expected), Footer(content, parts, len(found) < len(expected))
 
 
 def _kind(name: str) -> str:

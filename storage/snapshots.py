@@ -8,7 +8,7 @@ on any machine. `DataSet.freeze` makes one, `DataSet.open(data, snapshot=name)` 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -60,9 +60,17 @@ class Snapshot:
         """16 hex digits over all entries: what a checkpoint records as the data that it was trained on."""
         return combine(tuple(map(str, astuple(entry))) for entry in self.entries)[:16]
 
-    def parts(self, recipe: str) -> list[str]:
+    def parts(self, recipe: str) -> Set[str]:
         """The parts of a recipe's labels."""
-        return [entry.part for entry in self.entries if entry.kind == "labels" and entry.owner == recipe]
+        return self._parts.get(recipe, {}).keys()
+
+    @cached_property
+    def _parts(self) -> dict[str, dict[str, None]]:
+        found: dict[str, dict[str, None]] = {}
+        for entry in self.entries:
+            if entry.kind == "labels":
+                found.setdefault(entry.owner, {})[entry.part] = None
+        return found
 
     @property
     def gates(self) -> dict[str, str]:

@@ -32,7 +32,7 @@ class RowReader:
 
     def __init__(self, index: TrainingIndex, buffer: int) -> None:
         self.index, self.buffer = index, buffer
-        self._files: dict[int, pq.ParquetFile] = {}
+        self._files: dict[int, tuple[pq.ParquetFile, np.ndarray]] = {}
         self._groups: OrderedDict[tuple[int, int], _Group] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,17 +98,18 @@ class RowReader:
     def _group(self, k: int) -> tuple[_Group, int]:
         """The row group of a row, and its place there."""
         shard, row = int(self.index.shard_K[k]), int(self.index.row_K[k])
-        starts = self.index.shards[shard].starts
+        file, starts = self._file(shard)
         number = int(np.searchsorted(starts, row, side="right")) - 1
         key = (shard, number)
         if key not in self._groups:
-            self._groups[key] = _Group(self._file(shard).read_row_group(number, columns=_HEAVY, use_threads=False))
+            self._groups[key] = _Group(file.read_row_group(number, columns=_HEAVY, use_threads=False))
         self._groups.move_to_end(key)
         while len(self._groups) > self.buffer:
             self._groups.popitem(last=False)
-        return self._groups[key], row - starts[number]
+        return self._groups[key], row - int(starts[number])
 
-    def _file(self, shard: int) -> pq.ParquetFile:
+    def _file(self, shard: int) -> tuple[pq.ParquetFile, np.ndarray]:
+        """A file, and the first row of each of its row groups."""
         if shard not in self._files:
             expected = self.index.shards[shard]
             try:
@@ -116,7 +117,8 @@ class RowReader:
             except (OSError, pa.ArrowException) as error:
                 raise ShardError(f"'{expected.path}' cannot be read any more: {error}; label the part again") from error
             expected.check(file)
-            self._files[shard] = file
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            self._files[shard] = (file, np.cumsum([0, *sizes])[:-1])
         return self._files[shard]
 
 

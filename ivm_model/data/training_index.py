@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,10 @@ from ivm_model.data.assignment import Split, assign, position
 from ivm_model.data.subsets import evenly
 from ivm_model.data.training_rows import RowsConfig
 from storage import counting, layout
+from storage.bulk import light_table
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmWarning, ShardError
-from storage.files import CONTENT
+from storage.files import CONTENT, LIGHT_ROWS
 from storage.gates.in_arrow import EVIDENCE
 from storage.reviews import Adjudication
 from storage.rows import HEAVY_ROWS
@@ -34,15 +35,15 @@ _COLUMNS = [
 
 @dataclass(frozen=True)
 class Shard:
-    """A heavy file as it was when the index was made: its rows' hash, and the first row of each row group."""
+    """A heavy file as it was when the data set was opened, with the hash of its rows."""
 
     path: Path
     content: str
-    starts: tuple[int, ...]
 
     def check(self, file: pq.ParquetFile) -> None:
         """Raise ShardError if the file is another one by now."""
-        if (found := _content(file)) != self.content:
+        metadata: dict[bytes, bytes] = file.metadata.metadata or {}
+        if (found := metadata.get(CONTENT, b"").decode()) != self.content:
             raise ShardError(
                 f"'{self.path}' changed while it was trained on (hash {self.content}, now {found}); "
                 "a training needs a data set that stays: begin again"
@@ -162,12 +163,11 @@ def index_of(data: DataSet, config: RowsConfig) -> TrainingIndex:
     """
     data = data.at(config.recipe or data.recipe, data.snapshot)
     splits = _Splits(config, data)
-    shards, tables, contents = [], [], dict[str, str]()
-    for number, light in enumerate(data.files("light")):
-        shards.append(_shard(layout.heavy_path(light)))
-        contents |= {part.name: part.content for part in data.parts(light)}
-        tables.append(_rows_of(light, number, splits, data))
-    index = _joined(tuple(shards), tables, contents, splits.applied)
+    lights = data.files("light")
+    shards = tuple(Shard(heavy, data.scanned.contents[heavy]) for heavy in map(layout.heavy_path, lights))
+    contents = {part.name: part.content for light in lights for part in data.parts(light)}
+    tables = [_rows_of(lights[block], block.start, splits, data) for block in _blocks(data, lights)]
+    index = _joined(shards, tables, contents, splits.applied)
     if index is None or not np.isin(index.split_K, ("human", "machine")).any():
         seen = ", ".join(f"{count} {status}" for status, count in sorted(splits.seen.items())) or "no labels at all"
         raise ConfigError(
@@ -279,27 +279,31 @@ class _Splits:
         return assigned
 
 
-def _rows_of(light: Path, number: int, splits: _Splits, data: DataSet) -> pa.Table:
-    evidence = EVIDENCE if data.gates else ()
-    there = set(pq.read_schema(light).names)
-    columns = [name for name in dict.fromkeys((*_COLUMNS, "position", *evidence)) if name in there]
-    table = pq.read_table(light, columns=columns, read_dictionary=_REPEATED)
-    labels = data.decided(table.filter(pc.field("outcome") == "label")).select([*_COLUMNS, "position"])
-    labels = labels.drop_columns("outcome")
+def _blocks(data: DataSet, lights: Sequence[Path]) -> Iterator[slice]:
+    """Neighbours that have `LIGHT_ROWS` rows together, or a file that has more."""
+    start, count = 0, 0
+    for number, light in enumerate(lights):
+        rows = sum(part.rows for part in data.scanned.parts[light])
+        if count and count + rows > LIGHT_ROWS:
+            yield slice(start, number)
+            start, count = number, 0
+        count += rows
+    if lights:
+        yield slice(start, len(lights))
+
+
+def _rows_of(lights: Sequence[Path], first: int, splits: _Splits, data: DataSet) -> pa.Table:
+    """The rows of some files, of which the first has that number."""
+    columns = list(dict.fromkeys((*_COLUMNS, "position", *(EVIDENCE if data.gates else ()))))
+    table = light_table(lights, columns, data.scanned.older, where="outcome = 'label'")
+    file_N = table["file"].to_numpy()
+    labels = data.decided(table).select([*_COLUMNS, "position"]).drop_columns("outcome")
     counting_N = counting.counts(labels, data.superseded)
     split_N = splits.of(labels)
-    labels = labels.append_column("shard", pa.array(np.full(len(labels), number), pa.int64()))
-    labels = labels.append_column("row", pa.array(np.arange(len(labels)), pa.int64()))
+    for name in _REPEATED:
+        labels = labels.set_column(labels.column_names.index(name), name, labels[name].dictionary_encode())
+    labels = labels.append_column("shard", pa.array(first + file_N, pa.int64()))
+    row_N = np.arange(len(labels)) - np.searchsorted(file_N, file_N)
+    labels = labels.append_column("row", pa.array(row_N, pa.int64()))
     labels = labels.append_column("split", pa.array(split_N, pa.string())).drop_columns("position")
     return labels.filter(pa.array((split_N != "") & counting_N))
-
-
-def _shard(heavy: Path) -> Shard:
-    with pq.ParquetFile(heavy) as file:
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        return Shard(heavy, _content(file), tuple(np.cumsum([0, *sizes])[:-1].tolist()))
-
-
-def _content(file: pq.ParquetFile) -> str:
-    metadata: dict[bytes, bytes] = file.metadata.metadata or {}
-    return metadata.get(CONTENT, b"").decode()
