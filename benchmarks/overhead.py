@@ -119,7 +119,7 @@ def model_forwards() -> Iterator[list[float]]:
 
 def record(chosen: Recipe, run: Callable[[], Any]) -> list[Call]:
     """The calls of a run to the recipe's experts, without those that an expert makes to another."""
-    specs = (chosen.rewriter, chosen.grounder, chosen.segmenter, chosen.verifier, *chosen.proposers)
+    specs = (chosen.rewriter, *chosen.grounders, chosen.segmenter, chosen.verifier, *chosen.proposers)
     experts = {id(expert): expert for expert in map(get, specs)}.values()
     calls: list[Call] = []
     depth = [0]
