@@ -10,7 +10,7 @@ from typing import Any, Literal
 from prefect import flow, get_run_logger
 from prefect.events import emit_event
 from prefect.runtime import flow_run
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from flows.artifacts import ProgressBoard
 from flows.assets import report_labels
@@ -21,11 +21,13 @@ from flows.logs import log_to_runs
 from flows.progress import LabelingProgress
 from flows.runtime import in_flight, retried
 from ivm_data.config import override
+from ivm_data.engine.forecast import forecast
 from ivm_data.engine.guard import GuardConfig, guarded
 from ivm_data.engine.labeling import LabelingRun, PartsFailedError, commit, prepare, settle, try_part
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.engine.ray_engine import label_parts
+from ivm_data.experts.answers.place import place
 from ivm_data.quality.little_accepted import advice
 from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 from ivm_data.sources.fetch import FetchConfig
@@ -67,6 +69,8 @@ def label(
     again: list[str] | None = None,
     allow_rejections: bool = False,
     guard: dict[str, Any] | None = None,
+    answers: str = "",
+    answers_gib: PositiveFloat = 2.0,
 ) -> str:
     """Label every pair of a manifest. A run that was killed or failed goes on where it stopped when it is run again.
 
@@ -86,6 +90,8 @@ def label(
         token_price: Price of a million tokens of the LMM endpoint; the progress then shows what the run costs.
         allow_rejections: Commit parts although one stage rejects nearly all of them for one reason.
         guard: Fields of the guard to replace that stops a run otherwise, for example {"rows": 30}.
+        answers: Folder where experts' answers are kept and read again; "" for one in the data set, "none" for nowhere.
+        answers_gib: GiB that they take at most.
 
     Returns:
         The hash of the recipe, under which the labels lie.
@@ -97,9 +103,20 @@ def label(
     chosen = named_recipe(recipe, overrides)
     stops = None if allow_rejections else override(GuardConfig(), guard or {})
     run = prepare(
-        manifest, data, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops, again=again or ()
+        manifest,
+        data,
+        chosen,
+        part_size,
+        image_root,
+        fetch=fetching,
+        remote=remote,
+        guard=stops,
+        again=again or (),
+        answers=place(data, answers, answers_gib),
     )
     log.info("%d of %d pairs are %s", run.known, run.pairs, "not asked for again" if again else "labeled already")
+    if expected := forecast(run):
+        log.info("%s", "\n".join(expected.lines()))
     show_recipe(run.recipe, run.recipe_hash)
     progress, failed = LabelingProgress.of(run, token_price), dict[str, str]()
     board = ProgressBoard("label-progress", progress.counts())

@@ -14,6 +14,7 @@ DATA/gates/<recipe>/<hash>.json                 how labels are decided; log/ say
 DATA/snapshots/<name>.json                      which of all this there was at a moment
 DATA/recipes/<hash>.json                        whole configurations
 DATA/manifests/<name>-<hash>.jsonl              what was asked of pictures that were labeled without a manifest
+DATA/answers/answers.sqlite                     what experts answered, to be read again; may be deleted
 DATA/superseded/<recipe>.json                   which rows another one has taken the place of; can be rebuilt
 DATA/trainings/<key>.json                       which labels were trained on, and how
 DATA/checkpoints/<name>/                        trained models, where no other folder is named

@@ -162,11 +162,13 @@ class Ended:
     Attributes:
         attempt: of the part that holds the outcome.
         sampled: a sample could be made of it.
+        stage: that rejected it; "" of a label.
     """
 
     sample_id: str
     attempt: int
     sampled: bool
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ class EndedRecords:
 
 
 _ENDED = f"""
-    SELECT part, position, sample_id, {ATTEMPT} AS attempt, outcome = 'label' OR stage <> 'ingest' AS sampled
+    SELECT part, position, sample_id, {ATTEMPT} AS attempt, outcome = 'label' OR stage <> 'ingest' AS sampled,
+        coalesce(stage, '') AS stage
     FROM read_parquet($lights) ANTI JOIN superseded USING (recipe, part, position)
     WHERE (list_contains($reasons, reason) OR list_contains($stages, stage)) AND NOT list_contains($others, reason)"""
 
@@ -193,10 +196,10 @@ def ended(
         options = {"lights": _lights(data, recipe), "reasons": list(reasons), "stages": list(stages)}
         options["others"] = sorted(OF_OTHER_RECORDS)
         connection.execute(f"CREATE TABLE ended AS {_ENDED}", options)
-        by_place = connection.execute("SELECT part, position, sample_id, attempt, sampled FROM ended").fetchall()
+        by_place = connection.execute("SELECT part, position, sample_id, attempt, sampled, stage FROM ended").fetchall()
         _add_pairs(connection, data, recipe, record_N)
         by_record = connection.execute(
-            "SELECT record, sample_id, attempt, sampled FROM matching JOIN ended USING (sample_id)"
+            "SELECT record, sample_id, attempt, sampled, stage FROM matching JOIN ended USING (sample_id)"
         ).fetchall()
     return EndedRecords(
         {record: Ended(*what) for record, *what in by_record},

@@ -432,6 +432,8 @@ class Timing:
         seconds: wall clock.
         rows: that entered the stage.
         requests, prompt_tokens, completion_tokens: asked of LMM endpoints; answers from a cache cost nothing.
+        answers_read, answers_asked: of experts whose answers are kept: those that were, and those that had to be asked
+            for.
     """
 
     part: str
@@ -442,6 +444,8 @@ class Timing:
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    answers_read: int = 0
+    answers_asked: int = 0
 
 
 UNKNOWN, UNSTATED = 0, 1

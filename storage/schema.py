@@ -12,7 +12,10 @@ import pyarrow as pa
 VERSION = 1
 """Raised when a column changes its name, type or meaning."""
 
-LATER = ("scope", "things", "answer", "answer_notes", "witnessed", "in_context", "evidence", "incomplete", "drawn")
+LATER = (
+    *("scope", "things", "answer", "answer_notes", "witnessed", "in_context", "evidence", "incomplete", "drawn"),
+    *("answers_read", "answers_asked"),
+)
 """Columns that files from before them lack: they read as NULL, and a NULL in them is no part of a row's hash."""
 
 SCORES = {
@@ -223,6 +226,8 @@ TIMINGS = _schema(
     _field("requests", pa.int64(), "requests that LMM endpoints answered; answers from a cache are none"),
     _field("prompt_tokens", pa.int64(), "tokens that the endpoints counted in the prompts"),
     _field("completion_tokens", pa.int64(), "tokens that the endpoints counted in the answers"),
+    _field("answers_read", pa.int64(), "answers of experts that were kept from an earlier time", nullable=True),
+    _field("answers_asked", pa.int64(), "answers of experts that had to be asked for", nullable=True),
 )
 
 _DRAWN = pa.struct(

@@ -93,12 +93,20 @@ def label(
         bool, typer.Option("--allow-rejections", help="Commit although one stage rejects nearly all for one reason.")
     ] = False,
     guard: Annotated[list[str], typer.Option("--guard", help="When that stops a run: rows=30")] = [],  # noqa: B006
+    answers: Annotated[
+        str,
+        typer.Option(
+            help="Folder where experts' answers are kept and read again; 'none' keeps none.", show_default="OUT/answers"
+        ),
+    ] = "",
+    answers_gib: Annotated[float, typer.Option(help="GiB that they take at most.")] = 2.0,
 ) -> None:
     """Label a manifest, or pictures: `ivm label --images photos --instruction "Find the cup." --out data`."""
     from ivm_data.config import override
     from ivm_data.engine.guard import GuardConfig
     from ivm_data.engine.labeling import prepare
     from ivm_data.engine.outcomes import manifest_counts
+    from ivm_data.experts.answers.place import place
     from ivm_data.outputs import check
     from ivm_data.quality.little_accepted import advice
     from ivm_data.quality.regate import same_evidence
@@ -113,7 +121,18 @@ def label(
     label_manifest = _engine(engine, parse_changes(ray))
     stops = None if allow_rejections else override(GuardConfig(), parse_changes(guard))
     named = tuple(name.strip() for name in again.split(",") if name.strip())
-    run = prepare(manifest, out, chosen, part_size, image_root, fetch=fetching, remote=remote, guard=stops, again=named)
+    run = prepare(
+        manifest,
+        out,
+        chosen,
+        part_size,
+        image_root,
+        fetch=fetching,
+        remote=remote,
+        guard=stops,
+        again=named,
+        answers=place(out, answers, answers_gib),
+    )
     if run.known or named:
         say(_beginning(run, named))
     if run.open_parts() and (other := same_evidence(out, run.recipe_hash)):
@@ -122,12 +141,16 @@ def label(
             f"'ivm gate --data {out} --recipe {other}' with --accept, --reject or --calibration decides anew "
             "without running an expert"
         )
+    _say_what_is_read(run)
     with progress_bar() as bar:
         task = bar.add_task(f"recipe {run.recipe_hash}", total=sum(part.records for part in run.parts))
         summaries = label_manifest(run, lambda summary: bar.advance(task, summary.rows))
     skipped, counts = sum(not summary.fresh for summary in summaries), manifest_counts(run)
     show(["outcome", "pairs"], sorted(counts.statuses.items()), title=f"{out}, recipe {run.recipe_hash}")
     say(f"{len(summaries)} parts, {skipped} of them committed before.")
+    read, asked = (sum(getattr(one, name) for one in summaries) for name in ("answers_read", "answers_asked"))
+    if read:
+        say(f"Of {read + asked} answers of experts {read} were kept from earlier; {asked} were asked for.")
     if counts.elsewhere:
         say(f"{counts.elsewhere} more pairs are in the object store only; fetch them: ivm pull {remote} --out {out}")
     if little := advice(run.recipe.to_dict(), counts.reasons):
@@ -135,6 +158,18 @@ def label(
     if counts.bad_inputs:
         warn(f"{counts.bad_inputs} inputs could not be used; see: ivm query --data {out} rejections")
         raise typer.Exit(BAD_INPUT_STATUS)
+
+
+def _say_what_is_read(run: LabelingRun) -> None:
+    """What of earlier runs this one reads, and what that leaves to pay, before it starts."""
+    from ivm_data.engine.forecast import forecast
+
+    found = forecast(run)
+    if found is None:
+        return
+    rows = [(one.stage, one.use, one.why, f"{one.seconds:.1f}") for one in found.stages]
+    show(["stage", "this run", "why", "seconds at most"], rows, title=found.title)
+    say(found.price + (f" Answers are kept in '{run.answers.folder}'." if run.answers else " No answers are kept."))
 
 
 class _Asked(NamedTuple):

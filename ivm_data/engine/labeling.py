@@ -16,6 +16,7 @@ from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Sus
 from ivm_data.engine.pipeline import Pipeline, lineage_of
 from ivm_data.engine.planning import Chosen, choose, choose_again, choose_twins
 from ivm_data.engine.reading import Reading, sift
+from ivm_data.experts.answers.store import AnswersConfig
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.registry import name_of
 from ivm_data.recipes.labeling_recipes import Recipe
@@ -50,6 +51,8 @@ class LabelingRun:
         pairs: of the manifest.
         known: how many of them are labeled already, or not asked for, when the run begins.
         outcomes: what is known of all labeled pairs then.
+        answers: where the answers of experts are kept; None for nowhere.
+        anew: stages whose experts are asked again, whatever is kept.
     """
 
     data: Path
@@ -65,6 +68,8 @@ class LabelingRun:
     pairs: int = 0
     known: int = 0
     outcomes: KnownPairs = field(default_factory=KnownPairs, repr=False, compare=False)
+    answers: AnswersConfig | None = None
+    anew: frozenset[str] = frozenset()
 
     @property
     def recipe_hash(self) -> str:
@@ -122,14 +127,16 @@ def prepare(
     remote: str = "",
     guard: GuardConfig | None = DEFAULT_GUARD,
     again: Sequence[str] = (),
+    answers: AnswersConfig | None = None,
 ) -> LabelingRun:
     """Plan the parts, load the experts and write down the recipe: whatever is wrong with either shows up here.
 
-    Experts are loaded if there is a part to label. With an object store, what earlier runs left here is sent there
-    first.
+    Experts are loaded if there is a part to label; one whose answers are kept, once it is asked what is not known. With
+    an object store, what earlier runs left here is sent there first.
 
     Args:
         again: reason codes, and stages as "STAGE:NAME"; then only pairs are labeled, again, that ended so.
+        answers: where the answers of experts are kept; None for nowhere.
 
     Raises:
         ConfigError, WeightsError: before any work starts.
@@ -143,12 +150,15 @@ def prepare(
     data.mkdir(parents=True, exist_ok=True)
     if remote:
         push(data, remote)
-    run = LabelingRun(data, (), recipe, lineage_of(recipe, name_of), image_root, fetch, remote, guard=guard, plan=plan)
+    lineage = lineage_of(recipe, name_of)
+    run = LabelingRun(
+        data, (), recipe, lineage, image_root, fetch, remote, guard=guard, plan=plan, answers=answers
+    )  # fmt: skip
     chosen = with_parts(run, again)
     if chosen.open_parts():
         if not recipe.calibration:
             warnings.warn(UNCALIBRATED.format(recipe=recipe.name), IvmWarning, stacklevel=2)
-        lineage = Pipeline(recipe).lineage
+        lineage = Pipeline(recipe, answers).lineage
         if lineage != run.lineage:  # A checkpoint was downloaded, and is named by its commit now.
             chosen = with_parts(replace(run, lineage=lineage), again)
     experts = {"experts": [{"role": role, "name": name} for role, name in chosen.lineage.experts]}
@@ -175,7 +185,9 @@ def with_parts(run: LabelingRun, again: Sequence[str]) -> LabelingRun:
             there = known(data, run.recipe_hash, plan.record_N)
             chosen = choose(plan, there.records, has)
         _check_pulled(run, chosen, {part for _, part in data.light_of}, again)
-    return replace(run, parts=chosen.parts, pairs=chosen.pairs, known=chosen.known, outcomes=there.pairs)
+    return replace(
+        run, parts=chosen.parts, pairs=chosen.pairs, known=chosen.known, outcomes=there.pairs, anew=chosen.anew
+    )
 
 
 def _check_pulled(run: LabelingRun, chosen: Chosen, here: Collection[str], again: Sequence[str]) -> None:
@@ -257,7 +269,7 @@ TURNS = 3
 
 
 def _result(run: LabelingRun, reading: Reading) -> PartResult:
-    return replace(Pipeline(run.recipe).run(reading.part, reading.items), inputs=reading.inputs)
+    return replace(Pipeline(run.recipe, run.answers, run.anew).run(reading.part, reading.items), inputs=reading.inputs)
 
 
 def settle(run: LabelingRun, result: Callable[[LabelingRun, Reading], PartResult] = _result) -> None:
@@ -332,5 +344,7 @@ def _summary(result: PartResult, fresh: bool) -> PartSummary:
     statuses = Counter(label.status.value for label in labels) + Counter(f"failed: {r.reason}" for r in rejections)
     seconds = sum(timing.seconds for timing in result.timings)
     tokens = sum(timing.prompt_tokens + timing.completion_tokens for timing in result.timings)
+    read = sum(timing.answers_read for timing in result.timings)
+    asked = sum(timing.answers_asked for timing in result.timings)
     rows = len(result.inputs) or len(result.outcomes)
-    return PartSummary(result.part, rows, fresh, statuses, seconds, tokens)
+    return PartSummary(result.part, rows, fresh, statuses, seconds, tokens, read, asked)

@@ -18,6 +18,7 @@ class PartSummary:
         fresh: this call labeled it; False where it was committed before.
         statuses: count of labels by status, and of rejections by reason; empty where not fresh.
         tokens: that LMM endpoints counted, prompts and answers together.
+        answers_read, answers_asked: of experts whose answers are kept.
     """
 
     part: str
@@ -26,6 +27,8 @@ class PartSummary:
     statuses: Counter[str]
     seconds: float = 0.0
     tokens: int = 0
+    answers_read: int = 0
+    answers_asked: int = 0
 
 
 @dataclass(frozen=True)

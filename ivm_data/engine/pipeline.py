@@ -6,16 +6,17 @@ import hashlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.common.usage import Usage, metered
-from ivm_data.experts.registry import ExpertSpec, embedded, get
+from ivm_data.experts.registry import ExpertSpec, embedded, kept
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.recipes.labeling_recipes import Recipe, recipe_hash
 from ivm_data.stages.fuse import FuseStage
@@ -30,31 +31,48 @@ from storage.errors import InputError, IvmError
 from storage.pixels.images import bounded, decode
 from storage.records import Label, Lineage, PartResult, Rejection, Sample, Timing
 
+if TYPE_CHECKING:
+    from ivm_data.experts.answers.store import AnswersConfig
+
 _LOG = logging.getLogger(__name__)
 
-STAGES: dict[str, Callable[[Recipe], Stage]] = {
-    "rewrite": lambda recipe: RewriteStage(get(recipe.rewriter), recipe.rewrite),
-    "ground": lambda recipe: GroundStage([get(spec) for spec in recipe.grounders], recipe.ground),
-    "resolve": lambda recipe: ResolveStage(get(recipe.verifier), recipe.resolve, len(recipe.grounders)),
-    "segment": lambda recipe: SegmentStage(get(recipe.segmenter), [get(spec) for spec in recipe.proposers]),
-    "fuse": lambda recipe: FuseStage(calibration(recipe), recipe.fuse),
-    "verify": lambda recipe: VerifyStage(get(recipe.verifier), recipe.verify),
+Experts = Callable[[ExpertSpec], Any]
+"""Gives the expert that a recipe names."""
+
+STAGES: dict[str, Callable[[Recipe, Experts], Stage]] = {
+    "rewrite": lambda recipe, get: RewriteStage(get(recipe.rewriter), recipe.rewrite),
+    "ground": lambda recipe, get: GroundStage([get(spec) for spec in recipe.grounders], recipe.ground),
+    "resolve": lambda recipe, get: ResolveStage(get(recipe.verifier), recipe.resolve, len(recipe.grounders)),
+    "segment": lambda recipe, get: SegmentStage(get(recipe.segmenter), [get(spec) for spec in recipe.proposers]),
+    "fuse": lambda recipe, _: FuseStage(calibration(recipe), recipe.fuse),
+    "verify": lambda recipe, get: VerifyStage(get(recipe.verifier), recipe.verify),
 }
 """How each stage is made, in the order in which a batch passes them; making one loads its own experts only."""
 
 
+def make_stage(name: str, recipe: Recipe, answers: AnswersConfig | None, anew: Collection[str] = ()) -> Stage:
+    """A stage of a recipe.
+
+    Args:
+        answers: where the answers of its experts are kept; None for nowhere.
+        anew: stages whose experts are asked again, whatever is kept.
+    """
+    return STAGES[name](recipe, lambda spec: kept(spec, answers, anew=name in anew))
+
+
 class Pipeline:
-    """A recipe with its experts loaded: every sample given to `run` comes back exactly once.
+    """A recipe with its experts: every sample given to `run` comes back exactly once.
 
     Attributes:
         recipe: the configuration it was made from.
         lineage: the recipe's hash and each expert's `model@revision`, as written into every label.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, answers: AnswersConfig | None = None, anew: Collection[str] = ()) -> None:
+        """Args: answers, anew: see `make_stage`."""
         self.recipe = recipe
-        self.lineage = lineage_of(recipe, lambda spec: get(spec).name)
-        self.stages: tuple[Stage, ...] = tuple(make(recipe) for make in STAGES.values())
+        self.stages: tuple[Stage, ...] = tuple(make_stage(name, recipe, answers, anew) for name in STAGES)
+        self.lineage = lineage_of(recipe, lambda spec: kept(spec, answers).name)
         self.gate = make_gate(recipe, self.lineage)
 
     def run(self, part: str, items: Sequence[Sample | Rejection]) -> PartResult:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 
 import numpy as np
 
 from ivm_data.engine.guard import ORDER
+from ivm_data.engine.pipeline import STAGES
 from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
 from storage.data_set import DataSet
 from storage.errors import ConfigError
@@ -29,11 +31,13 @@ class Chosen:
     Attributes:
         pairs: records of the manifest.
         known: of them those that are labeled already.
+        anew: stages whose experts are asked once more, whatever they answered before.
     """
 
     parts: tuple[ManifestPart, ...]
     pairs: int
     known: int
+    anew: frozenset[str] = frozenset()
 
 
 def choose(plan: ManifestPlan, known: KnownRecords, has: Callable[[str], bool]) -> Chosen:
@@ -94,7 +98,8 @@ def choose_again(plan: ManifestPlan, data: DataSet, recipe: str, again: Sequence
     """The records whose outcome has one of some reasons, or is a rejection by one of some stages.
 
     Of these the ones that were labeled least often: so a run that was killed goes on where it stopped, and the same
-    asked again after its end labels them once more.
+    asked again after its end labels them once more. The first stage that rejected one of them, and those after it, ask
+    anew: what ended a pair is not read again.
 
     Args:
         again: reason codes, and stages as "STAGE:NAME".
@@ -113,7 +118,9 @@ def choose_again(plan: ManifestPlan, data: DataSet, recipe: str, again: Sequence
         if outcome.attempt == attempt:
             of_part.setdefault(index, []).append((position, outcome))
     parts = tuple(_again(plan.parts[index], records, attempt + 1) for index, records in of_part.items())
-    return Chosen(parts, plan.pairs, plan.pairs - sum(part.records for part in parts))
+    ended_by = {outcome.stage for records in of_part.values() for _, outcome in records}
+    anew = frozenset(dropwhile(lambda stage: stage not in ended_by, STAGES))
+    return Chosen(parts, plan.pairs, plan.pairs - sum(part.records for part in parts), anew)
 
 
 def _found(plan: ManifestPlan, found: EndedRecords) -> Iterator[tuple[int, int, Ended]]:

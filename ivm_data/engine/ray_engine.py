@@ -26,7 +26,7 @@ import pyarrow as pa
 from ivm_data.engine.guard import guarded
 from ivm_data.engine.labeling import LabelingRun, collect, commit, commit_unless_suspect, read, skipped
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
-from ivm_data.engine.pipeline import STAGES, Ledger, batches, decoded, make_gate
+from ivm_data.engine.pipeline import STAGES, Ledger, batches, decoded, make_gate, make_stage
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.engine.reading import Reading
 from ivm_data.experts.common.prefetch import ahead
@@ -214,7 +214,7 @@ class StageActor:
         # As many as the local engine has, for the same last digits; Ray sets one. Read when an expert imports torch.
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._name, self._run = name, run
-        self._stage = STAGES[name](run.recipe)
+        self._stage = make_stage(name, run.recipe, run.answers, run.anew)
         self._gate = make_gate(run.recipe, run.lineage)
 
     def __call__(self, block: pa.Table) -> pa.Table:

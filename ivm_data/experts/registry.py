@@ -8,15 +8,18 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from ivm_data.config import build
 from storage.errors import ConfigError
 from storage.plugins import Registry
 from storage.validation import Checked
+
+if TYPE_CHECKING:
+    from ivm_data.experts.answers.store import AnswersConfig, AnswerStore
 
 EMBEDDED = Path(__file__).parents[1] / "zoo" / "weights"
 """Where the embedded experts' weights lie; `zoo:NAME` in a recipe means a folder in here."""
@@ -105,24 +108,27 @@ def _arguments(expert_class: Any, name: str) -> dict[str, Any]:
     return hints
 
 
-def create(spec: ExpertSpec) -> Any:
+def create(spec: ExpertSpec, part: Callable[[ExpertSpec], Any] | None = None) -> Any:
     """A new expert, not loaded, of parts that are.
+
+    Args:
+        part: gives the parts; None for `get`.
 
     Raises:
         ConfigError: see `configured`.
     """
     expert_class, config = configured(spec)
-    return expert_class(**{role: get(part) for role, part in spec.uses.items()}, config=config)
+    return expert_class(**{role: (part or get)(one) for role, one in spec.uses.items()}, config=config)
 
 
 def name_of(spec: ExpertSpec) -> str:
     """`model@revision` of an expert, which nothing is loaded for; see `create` for the errors."""
-    return str(_unloaded(spec).name)
+    return str(unloaded(spec).name)
 
 
-def _unloaded(spec: ExpertSpec) -> Any:
-    expert_class, config = configured(spec)
-    return expert_class(**{role: _unloaded(part) for role, part in spec.uses.items()}, config=config)
+def unloaded(spec: ExpertSpec) -> Any:
+    """A new expert of new parts, none of them loaded; see `create` for the errors."""
+    return create(spec, unloaded)
 
 
 _LOG = logging.getLogger(__name__)
@@ -132,14 +138,75 @@ _lock = threading.RLock()
 
 def get(spec: ExpertSpec) -> Any:
     """The loaded expert for this spec: one copy in a process, for all callers and threads."""
-    key = json.dumps(asdict(spec), sort_keys=True)
+    return _once(_key(spec), lambda: _ready(spec, get))
+
+
+def kept(spec: ExpertSpec, answers: AnswersConfig | None, anew: bool = False) -> Any:
+    """The expert for this spec, whose answers are kept: it is loaded when it is asked what is not known yet.
+
+    One that is made of others and does not say what it asks `together` is those others' answers, and no more.
+
+    Args:
+        answers: where they are kept; None for `get`, which keeps none.
+        anew: ask again whatever is asked.
+    """
+    if answers is None:
+        return get(spec)
+    from ivm_data.experts.answers.kept import KeptExpert
+
+    def part(one: ExpertSpec) -> Any:
+        return kept(one, answers, anew)
+
+    def load() -> Any:
+        return _once(f"{_key(spec)} of {key}", lambda: _ready(spec, part)) if spec.uses else get(spec)
+
+    def make() -> Any:
+        plain = unloaded(spec)
+        if spec.uses and not hasattr(plain, "together"):
+            return load()
+        return KeptExpert(asdict(spec), plain, load, _store(answers), anew=anew)
+
+    key = json.dumps([asdict(answers), anew])
+    return _once(f"{_key(spec)} kept in {key}", make)
+
+
+def answers_of(spec: ExpertSpec, answers: AnswersConfig | None) -> int:
+    """Questions whose answer is kept, of an expert and of those that it is made of."""
+    if answers is None:
+        return 0
+    from ivm_data.experts.answers.identity import identity
+
+    found = sum(answers_of(part, answers) for part in spec.uses.values())
+    plain = unloaded(spec)
+    if spec.uses and not hasattr(plain, "together"):
+        return found
+    return found + sum(_store(answers).rows_of([identity(asdict(spec), plain)]).values())
+
+
+def _store(answers: AnswersConfig) -> AnswerStore:
+    from ivm_data.experts.answers.store import AnswerStore
+
+    store: AnswerStore = _once(json.dumps(asdict(answers)), lambda: AnswerStore(answers))
+    return store
+
+
+def _key(spec: ExpertSpec) -> str:
+    return json.dumps(asdict(spec), sort_keys=True)
+
+
+def _ready(spec: ExpertSpec, part: Callable[[ExpertSpec], Any]) -> Any:
+    """A new expert, loaded."""
+    began = time.perf_counter()
+    expert = create(spec, part)
+    expert.load()
+    _LOG.info("loaded expert %s in %.1f s", spec.expert, time.perf_counter() - began)
+    return expert
+
+
+def _once(key: str, make: Callable[[], Any]) -> Any:
     with _lock:
         if key not in _loaded:
-            began = time.perf_counter()
-            expert = create(spec)
-            expert.load()
-            _loaded[key] = expert
-            _LOG.info("loaded expert %s in %.1f s", spec.expert, time.perf_counter() - began)
+            _loaded[key] = make()
         return _loaded[key]
 
 

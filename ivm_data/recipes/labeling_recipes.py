@@ -124,7 +124,7 @@ def small() -> Recipe:
         name="small",
         rewriter=lmm,
         grounders=(_placed("mm-grounding-dino", path=grounder, images_per_batch=2),),
-        segmenter=_placed("sam2", path="facebook/sam2.1-hiera-small", images_per_batch=2),
+        segmenter=_placed("sam2", path="facebook/sam2.1-hiera-small"),
         verifier=lmm,
         proposers=(_placed("clipseg", path="CIDAS/clipseg-rd64-refined", images_per_batch=4),),
         calibration="",

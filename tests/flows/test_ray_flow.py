@@ -22,14 +22,22 @@ def test_ray_under_the_flow_leaves_the_files_of_the_plain_loop(prefect_server, t
     state = label(manifest, tmp_path / "ray", part_size=4, engine="ray", ray=RAY, return_state=True)
     assert state.is_completed(), state.message
     assert digests(tmp_path / "ray") == digests(tmp_path / "plain")
+    changes = {"verify.dim": 0.9}
+    label_manifest(prepare(manifest, tmp_path / "plain", recipe("demo", changes), part_size=4))
+    state = label(
+        manifest, tmp_path / "ray", part_size=4, engine="ray", ray=RAY, overrides=changes, return_state=True
+    )  # fmt: skip
+    assert state.is_completed(), state.message
+    assert digests(tmp_path / "ray") == digests(tmp_path / "plain")
+    assert stages_that_asked(tmp_path / "ray", state.result()) == {"verify"}
     edited(manifest)
     label_manifest(prepare(manifest, tmp_path / "plain", recipe("demo"), part_size=4))
     state = label(manifest, tmp_path / "ray", part_size=4, engine="ray", ray=RAY, return_state=True)
     assert state.is_completed(), state.message
     assert digests(tmp_path / "ray") == digests(tmp_path / "plain")
-    query = "SELECT count(*) AS n, count(*) FILTER (reason = 'conflicting_targets') AS bad FROM outcomes"
+    query = "SELECT count(*) AS n, count(*) FILTER (reason = 'conflicting_targets') AS bad FROM outcomes WHERE recipe = $recipe"
     with Catalog(tmp_path / "ray") as catalog:
-        assert catalog.sql(query).to_pylist() == [{"n": 8 - 1 + 2 + 1, "bad": 2}]
+        assert catalog.sql(query, recipe=state.result()).to_pylist() == [{"n": 8 - 1 + 2 + 1, "bad": 2}]
     refused = label(manifest, tmp_path / "none", engine="ray", ray=RAY | {"segment.gpus": 0.5}, return_state=True)
     assert refused.is_failed()
     assert "the actors want 0.5 GPUs in all and the cluster has 0" in refused.message
@@ -45,4 +53,12 @@ def edited(manifest):
 
 def digests(data):
     """Of every label file."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (data / "labels").rglob("*.parquet")}
+    files = (data / "labels").rglob("*.parquet")
+    return {f"{path.parent.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def stages_that_asked(data, recipe_hash):
+    """Stages in which an expert was asked what was not known."""
+    with Catalog(data) as catalog:
+        asked = "SELECT DISTINCT stage FROM timings WHERE recipe = $recipe AND answers_asked > 0"
+        return {row["stage"] for row in catalog.sql(asked, recipe=recipe_hash).to_pylist()}

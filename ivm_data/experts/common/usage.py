@@ -6,23 +6,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What was asked of a server: answered requests and the tokens it counted."""
+    """What was asked of a server: answered requests and the tokens it counted; and of experts whose answers are kept.
+
+    Attributes:
+        answers_read: that the store of answers had.
+        answers_asked: that it had not, so that the expert was asked.
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    answers_read: int = 0
+    answers_asked: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.requests + other.requests,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-        )
+        return Usage(*map(add, astuple(self), astuple(other)))
 
 
 class Meter:

@@ -81,6 +81,13 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         self._yes_ids, self._no_ids = (_single_tokens(self._tokenizer, words, config.path) for words in (YES, NO))
         return model
 
+    def together(self, verb: str, rows: Sequence[tuple[Any, ...]]) -> list[list[int]]:
+        """Questions that pass through the model together (`KeptExpert`); a rewriter may ask about a call once more."""
+        if verb not in ("p_yes", "reply"):
+            return [list(range(len(rows)))]
+        order = by_image([row[0] for row in rows]) if verb == "p_yes" else list(range(len(rows)))
+        return [order[start : start + self.config.batch] for start in range(0, len(order), self.config.batch)]
+
     def rewrite(self, instructions: Sequence[str], images: Sequence[np.ndarray] | None = None) -> list[Request]:
         """See `Rewriter`; an instructed model is asked again where its answer cannot be read."""
         instructed = self.config.instructed

@@ -69,6 +69,16 @@ class OpenAiLmm:
         """Requests and tokens so far; answers from the cache add nothing."""
         return self._client.usage
 
+    @property
+    def answer_options(self) -> dict[str, Any]:
+        """What of the config decides an answer."""
+        names = ("votes", "answer_tokens", "image_format", "jpeg_quality", "max_pixels", "square", "instructed")
+        return {"model": self.config.model} | {name: getattr(self.config, name) for name in names}
+
+    def together(self, verb: str, rows: Sequence[tuple[Any, ...]]) -> list[list[int]]:
+        """Each question goes alone (`KeptExpert`)."""
+        return [[i] for i in range(len(rows))]
+
     def load(self) -> None:
         """Check that the server answers and offers the model; does nothing the second time."""
         self._client.load()
@@ -165,17 +175,8 @@ class OpenAiLmm:
         return [answers[question.key] for question in asked]
 
     def _question(self, system: str, text: str, image_HWC: np.ndarray | None, tokens: int) -> _Question:
-        config = self.config
-        parameters = {
-            "votes": config.votes,
-            "answer_tokens": tokens,
-            "image_format": config.image_format,
-            "jpeg_quality": config.jpeg_quality,
-            "max_pixels": config.max_pixels,
-            "square": config.square,
-            "instructed": config.instructed,
-        }
-        whole_name = f"{config.model} of {self.name}"
+        parameters = {**self.answer_options, "answer_tokens": tokens}
+        whole_name = f"{parameters.pop('model')} of {self.name}"
         key = response_key(whole_name, parameters, [system, text], image_HWC)
         return _Question(system, text, image_HWC, tokens, key)
 

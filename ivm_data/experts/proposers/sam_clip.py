@@ -95,6 +95,11 @@ class SamClip(CheckpointExpert[SamClipConfig]):
 
         return self._from_pretrained(CLIPModel, CLIPImageProcessorPil, dtype=self.config.dtype)
 
+    def together(self, verb: str, rows: Sequence[tuple[Any, ...]]) -> list[list[int]] | None:
+        """The whole call (`KeptExpert`), where the segmenter's masks depend on it alone."""
+        parted = getattr(self.segmenter, "together", None)
+        return None if parted is not None and parted(verb, rows) is None else [list(range(len(rows)))]
+
     def propose(self, images: Sequence[np.ndarray], requests: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         """The pixels whose heat reaches the threshold for any target phrase; the score is their mean heat."""
         return propose_on_small(self._propose, images, requests)

@@ -7,10 +7,14 @@ each point of the grid, the sure and stable ones kept, the best of those that ov
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
+from typing import Any
 
 import numpy as np
 
+from ivm_data.experts.answers import codecs
+from ivm_data.experts.answers.codecs import Codec
+from ivm_data.experts.answers.kept import KeptExpert
 from ivm_data.experts.common.protocols import Segmentation, Segmenter
 from storage.pixels import rle
 from storage.records import Box
@@ -49,9 +53,34 @@ class AutomaticMask:
 def things_in(
     images: Sequence[np.ndarray], segmenter: Segmenter, config: AutomaticMaskConfig
 ) -> list[list[AutomaticMask]]:
-    """Distinct, sure, bounded masks of each image, best first."""
+    """Distinct, sure, bounded masks of each image, best first.
+
+    Of a segmenter whose answers are kept these are, and not the mask of every point.
+    """
+    if not isinstance(segmenter, KeptExpert):
+        return _things_in(images, segmenter, config)
+
+    def ask(expert: Segmenter, rows: Sequence[int]) -> list[list[AutomaticMask]]:
+        return _things_in([images[i] for i in rows], expert, config)
+
+    rows = [(image, *(getattr(config, field.name) for field in fields(AutomaticMaskConfig))) for image in images]
+    return segmenter.answers("things", rows, _THINGS, ask)
+
+
+def _things_in(
+    images: Sequence[np.ndarray], segmenter: Segmenter, config: AutomaticMaskConfig
+) -> list[list[AutomaticMask]]:
     found = segmenter.segment_points(images, [_grid(image, config.grid) for image in images])
     return [_things(result, config) for result in found]
+
+
+def _plain(things: Sequence[AutomaticMask]) -> list[Any]:
+    return [[codecs.mask_plain(thing.mask_HW), astuple(thing.box), thing.predicted_iou] for thing in things]
+
+
+_THINGS: Codec[list[AutomaticMask]] = Codec(
+    _plain, lambda plain: [AutomaticMask(codecs.mask_of(mask), Box(*sides), iou) for mask, sides, iou in plain]
+)
 
 
 def _grid(image_HWC: np.ndarray, side: int) -> np.ndarray:

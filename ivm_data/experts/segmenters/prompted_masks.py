@@ -40,7 +40,8 @@ class MaskConfig(Checked):
         revision: of the hub, or what the lineage says of a file; "" means the content hash, or "main".
         device: torch device.
         dtype: in which the image encoder computes; prompts and masks are float32.
-        images_per_batch: images that pass through the image encoder together.
+        images_per_batch: images that pass through the image encoder together. More than one changes the last digits of
+            an image's masks with the others, so that its answers are not kept (`KeptExpert`).
         prompts_per_batch: prompts that pass through the mask decoder together.
         stability_offset: d of the stability score, in logits.
     """
@@ -49,7 +50,7 @@ class MaskConfig(Checked):
     revision: str = ""
     device: str = "cpu"
     dtype: Dtype = "float32"
-    images_per_batch: Count = 8
+    images_per_batch: Count = 1
     prompts_per_batch: Count = 64
     stability_offset: Positive = 1.0
 
@@ -82,6 +83,10 @@ class PromptedSegmenter(CheckpointExpert[SomeMaskConfig]):
         self.images = Batches(config.images_per_batch)
         self.prompts = Batches(config.prompts_per_batch)
         self._seen: SeenImages[tuple[Any, tuple[int, int]]] = SeenImages()
+
+    def together(self, verb: str, rows: Sequence[tuple[Any, ...]]) -> list[list[int]] | None:
+        """Each image with its prompts alone (`KeptExpert`), unless images are encoded together."""
+        return [[i] for i in range(len(rows))] if self.config.images_per_batch == 1 else None
 
     def segment(self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]]) -> list[Segmentation]:
         """A mask for each box of each image, from the single-mask token."""

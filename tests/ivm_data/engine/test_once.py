@@ -12,7 +12,7 @@ import pytest
 
 from ivm_data.engine.labeling import LabelingRun, commit, prepare, read, with_parts
 from ivm_data.engine.outcomes import manifest_counts
-from ivm_data.engine.pipeline import lineage_of
+from ivm_data.engine.pipeline import STAGES, lineage_of
 from ivm_data.experts import registry
 from ivm_data.experts.registry import name_of
 from ivm_data.exports.run import Selection, export
@@ -252,6 +252,14 @@ def test_again_labels_what_was_rejected_so_and_nothing_else(photos, labelers, la
     assert sql(labeler.data, "SELECT count(*) AS n FROM rejections") == [{"n": 0}]
     compact(labeler.data)
     assert labelers.counted(labeler.data) == ended
+
+
+def test_again_asks_anew_from_the_stage_on_that_rejected(photos, labelers, labeler, records):
+    manifest = silent(labelers, labeler, photos, records)
+    assert labeler.prepare(manifest, again=("not_rewritten",)).anew == {*STAGES}
+    assert labeler.prepare(manifest, again=("ok",)).anew == set()
+    assert labeler.prepare(manifest, again=("ok", "not_rewritten")).anew == {*STAGES}
+    assert labeler.prepare(manifest).anew == set()
 
 
 def test_again_goes_on_where_it_was_killed_and_may_be_asked_for_again(photos, labelers, labeler, records):

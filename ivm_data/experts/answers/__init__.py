@@ -1,0 +1,1 @@
+"""What experts answered, bought once and read again by every run that asks the same."""
