@@ -35,7 +35,8 @@ def test_ray_under_the_flow_leaves_the_files_of_the_plain_loop(prefect_server, t
     state = label(manifest, tmp_path / "ray", part_size=4, engine="ray", ray=RAY, return_state=True)
     assert state.is_completed(), state.message
     assert digests(tmp_path / "ray") == digests(tmp_path / "plain")
-    query = "SELECT count(*) AS n, count(*) FILTER (reason = 'conflicting_targets') AS bad FROM outcomes WHERE recipe = $recipe"
+    bad = "count(*) FILTER (reason = 'conflicting_targets')"
+    query = f"SELECT count(*) AS n, {bad} AS bad FROM outcomes WHERE recipe = $recipe"
     with Catalog(tmp_path / "ray") as catalog:
         assert catalog.sql(query, recipe=state.result()).to_pylist() == [{"n": 8 - 1 + 2 + 1, "bad": 2}]
     refused = label(manifest, tmp_path / "none", engine="ray", ray=RAY | {"segment.gpus": 0.5}, return_state=True)
