@@ -25,7 +25,9 @@ CHECKPOINTS = "checkpoints"
 _OF_FILES = {".csv", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".md", ".parquet", ".pdf", ".png", ".svg", ".tsv"}
 """Endings of files that are read or written here; a folder may have any other, as `run.2` has."""
 
-_OF_A_DATA_SET = {"labels", *layout.KINDS[2:], "manifests", "recipes", "snapshots", "trainings", ".compacting"}
+_OF_A_DATA_SET = {
+    *("labels", *layout.KINDS[2:], "answers", "gates", "manifests", "recipes", "snapshots", "trainings", ".compacting")
+}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -83,6 +84,23 @@ def test_a_run_with_unusable_inputs_finishes_and_says_so_in_its_exit_status(ivm,
     status, out, _ = ivm("query", "--data", data, "--format", "csv", "summary")
     assert out.splitlines()[0].startswith("recipe,inputs")
     Image.open(tmp_path / "world" / "images" / "000000.png").verify()
+
+
+def test_another_recipe_is_told_before_it_starts_what_it_reads_and_asks_for_the_rest(ivm, tmp_path):
+    manifest = write_world(tmp_path / "world", "val", scenes=2, pairs_per_scene=2, human_share=0.5)
+    data, label = tmp_path / "data", ("label", "--manifest", manifest, "--out", tmp_path / "data")
+    status, first, _ = ivm(*label)
+    assert status == 0 and "beside recipe" not in first
+    assert (data / "answers" / "answers.sqlite").is_file()
+    status, changed, _ = ivm(*label, "--set", "verify.dim=0.9")
+    assert status == 0 and "4 of the 4 pairs in the same parts" in " ".join(changed.split())
+    assert re.search(r"segment +reads\n?.*0\.0", changed) and "other experts or settings" in changed
+    assert re.search(r"At most \d+ s of \d+ s for everything", changed)
+    assert re.search(r"Of \d+ answers of experts \d+ were kept from earlier; 8 were asked for", changed)
+    status, alone, _ = ivm(*label, "--set", "verify.dim=0.8", "--answers", "none")
+    assert status == 0 and "No answers are kept." in alone and "were kept from earlier" not in alone
+    status, _, err = ivm(*label, "--answers-gib", "0")
+    assert status == 2 and "'gib' must be above 0" in err
 
 
 def test_ivm_help_does_not_import_torch():
