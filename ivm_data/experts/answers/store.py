@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ivm_data.experts.common.sqlite_file import SqliteFile
+from storage.errors import ConfigError, TransientError
 from storage.validation import Checked, Positive
 
 FILE = "answers.sqlite"
@@ -57,9 +59,10 @@ class AnswerStore:
 
     Where there is no room, what no run has read since this process began goes first, the longest unread before others;
     where everything was read, nothing more is kept: a run larger than the store finds the same part of it each time.
+    A file that turns out to be damaged, on a full disk or held by others costs no label: it is left alone from then on.
 
     Raises:
-        TransientError, ConfigError: when it is read or written, as `SqliteFile`.
+        TransientError, ConfigError: when it is measured, as `SqliteFile`.
     """
 
     def __init__(self, config: AnswersConfig) -> None:
@@ -67,10 +70,33 @@ class AnswerStore:
         self._most_bytes = int(config.gib * 2**30)
         self._file = SqliteFile(self.path, "store of answers", _TABLES)
         self._began = time.time_ns()
-        self._is_full = False
+        self._is_full = self._is_left = False
 
     def find(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """The values of those keys that are known."""
+        found: dict[bytes, bytes] = {}
+        with self._or_leave():
+            found = self._find(keys)
+        return found
+
+    def keep(self, answers: Mapping[bytes, Stored]) -> None:
+        """Write answers, the last one of a key in the place of earlier ones."""
+        if answers and not self._is_full:
+            with self._or_leave():
+                self._keep(answers)
+
+    @contextmanager
+    def _or_leave(self) -> Iterator[None]:
+        """Do what is in the block, or nothing more with the file."""
+        try:
+            yield
+        except (ConfigError, TransientError) as error:
+            self._is_left = True
+            _LOG.warning("%s; this run goes on without it", error)
+
+    def _find(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        if self._is_left:
+            return {}
         found: dict[bytes, bytes] = {}
         distinct = list(dict.fromkeys(keys))
         with self._file.opened() as database:
@@ -83,9 +109,8 @@ class AnswerStore:
                     database.execute(f"UPDATE answers SET used = ? WHERE {among}", (self._began, *some))
         return found
 
-    def keep(self, answers: Mapping[bytes, Stored]) -> None:
-        """Write answers, the last one of a key in the place of earlier ones."""
-        if self._is_full or not answers:
+    def _keep(self, answers: Mapping[bytes, Stored]) -> None:
+        if self._is_left:
             return
         rows = [(key, one.expert, one.rows, self._began, one.value) for key, one in answers.items()]
         with self._file.opened() as database, database:
@@ -99,8 +124,10 @@ class AnswerStore:
     def rows_of(self, experts: Iterable[str]) -> dict[str, int]:
         """How many questions of each expert are answered here; none of one that is not known."""
         counted = "SELECT coalesce(sum(rows), 0) FROM answers WHERE expert = ?"
-        with self._file.opened() as database:
-            return {one: int(database.execute(counted, (one,)).fetchone()[0]) for one in dict.fromkeys(experts)}
+        found = dict.fromkeys(experts, 0)
+        with self._or_leave(), self._file.opened() as database:
+            found = {one: int(database.execute(counted, (one,)).fetchone()[0]) for one in found}
+        return found
 
     def size(self) -> int:
         """Bytes that its answers take."""

@@ -35,7 +35,9 @@ def on_a_full_disk(*arguments):
         resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, LARGEST))
 
     command = [*IVM, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=small_files)
+    # Python would leave torn bytecode, too.
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=small_files, env=environment)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_pictures_are_labeled_first_some_then_all_and_then_no_expert_is_loaded(i
     assert len(list((data / "manifests").glob("*.jsonl"))) == 2
 
     monkeypatch.setattr(registry, "get", lambda *_, **__: pytest.fail("an expert was loaded"))
-    monkeypatch.setattr(registry, "create", lambda *_, **__: pytest.fail("an expert was loaded"))
+    monkeypatch.setattr(registry, "_ready", lambda *_, **__: pytest.fail("an expert was loaded"))
     status, again, _ = ivm(*asked)
     assert status == 0 and "3 of 3 pairs are labeled already." in again
     summary = [line for line in out.splitlines() if line.split()[-1:] and line.split()[-1].isdigit()]

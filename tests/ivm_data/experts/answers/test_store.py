@@ -91,11 +91,14 @@ def test_processes_that_write_at_once_and_one_that_is_killed_lose_nothing_they_k
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_file_that_is_no_store_is_named(tmp_path):
+def test_a_file_that_is_no_store_is_named_and_a_run_goes_on_without_it(tmp_path, caplog):
     store = opened(tmp_path)
     store.path.write_bytes(b"not a database" * 100)
-    with pytest.raises(ConfigError, match=r"answers\.sqlite.*delete the file"):
-        store.find([b"a"])
+    assert store.rows_of(["one"]) == {"one": 0}
+    assert store.find([b"a"]) == {}
+    store.keep({b"a": Stored("one", 1, b"x")})
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "delete the file" in line and "goes on without it" in line
 
 
 @pytest.mark.parametrize("gib", [0, -1.0, float("nan")])
