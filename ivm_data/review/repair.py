@@ -31,6 +31,7 @@ class Repair:
     def __init__(self, make: Callable[[], Segmenter]) -> None:
         self._make = make
         self._segmenter: Segmenter | None = None
+        self._latest: ShownLabel | None = None
         self._seen: OrderedDict[tuple[str, Step], Rle] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -46,16 +47,20 @@ class Repair:
     def look(self, shown: ShownLabel) -> bool:
         """Let the segmenter look at an image, so that its first prompt is answered at once.
 
+        It does not look where another image was asked for while it was busy: the person went on.
+
         Returns:
             Whether it joins prompts.
 
         Raises:
             IvmError: its weights cannot be used.
         """
+        self._latest = shown
         with self._lock:
             segmenter = self._loaded()
-            segmenter.segment_points([shown.image_HWC], [np.zeros((1, 2), np.float32)])
-        return joins(segmenter)
+            if self._latest is shown:
+                segmenter.segment_points([shown.image_HWC], [np.zeros((1, 2), np.float32)])
+            return joins(segmenter)
 
     def mask(self, shown: ShownLabel, edits: Sequence[Edit], start: Start) -> Rle:
         """What is repaired, changed by the edits.

@@ -3,9 +3,11 @@ import { $, show2 } from "./dom.js";
 import { ask } from "./server.js";
 
 const EVERY = 10; // verdicts after which a promise is looked at again
+const REST = 20; // and so many times as long as it took last time, which for many labels is long
 
 export class Progress {
-  #since = EVERY;
+  #since = 0;
+  #rested = 0;
 
   constructor() {
     $("precision").onchange = () => this.promise();
@@ -21,13 +23,16 @@ export class Progress {
   judged(told, count) {
     this.show(told);
     this.#since += count;
-    if (this.#since >= EVERY) this.promise();
+    if (this.#since >= EVERY && performance.now() > this.#rested) this.promise();
   }
 
   async promise() {
     this.#since = 0;
+    const began = performance.now();
+    this.#rested = Infinity;
     const asked = ask(`/api/promise?precision=${$("precision").value}`);
     $("promise").textContent = $("promise").title = await asked.then(({ text }) => text, (error) => error.message);
+    this.#rested = performance.now() + REST * (performance.now() - began);
   }
 }
 

@@ -1,5 +1,8 @@
 """Clicks that mean one thing, with a segmenter that joins them and with one that does not."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -81,3 +84,18 @@ def test_a_segmenter_that_learned_single_prompts_is_asked_click_by_click(data):
     assert not session.repair.look(shown)
     joined, apart = (clicks("add", "remove", "add", joined=each) for each in (True, False))
     np.testing.assert_array_equal(made(session, shown, joined), made(session, shown, apart))
+
+
+def test_an_image_that_was_left_meanwhile_is_not_looked_at(session):
+    items = session.queue()["items"]
+    first, second = (session.shown(item["part"], item["sample_id"]) for item in items[:2])
+    seen = session.repair._loaded()._seen
+    with session.repair._lock:
+        looking = [threading.Thread(target=session.repair.look, args=(shown,)) for shown in (first, second)]
+        for thread in looking:
+            thread.start()
+            while session.repair._latest is None or (thread is looking[1] and session.repair._latest is first):
+                time.sleep(0.01)
+    for thread in looking:
+        thread.join()
+    assert seen.get(second.image_HWC) is not None and seen.get(first.image_HWC) is None

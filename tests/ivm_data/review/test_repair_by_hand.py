@@ -165,6 +165,27 @@ def test_one_finger_uses_the_tool_and_two_enlarge_the_picture(reviewing, written
     assert rle.area(written()[-1].mask) == painted
 
 
+def test_the_segmenter_looks_ahead_and_the_page_says_when_it_is_busy(reviewing):
+    with reviewing() as screen:
+        screen.with_proposals()
+        screen.page.wait_for_selector(f"body[data-looked='{screen.label}']", timeout=60_000)
+        assert screen.session.repair._segmenter is not None  # before any click
+        held = []
+        screen.page.route("**/edits", lambda route: held.append(route))
+        screen.mouse.click(*screen.at(*screen.target()))
+        screen.page.wait_for_selector("#busy:visible:has-text('segmenting')")
+        screen.press("e")  # an edit meanwhile waits for its turn, and the keys go on
+        assert screen.idle()
+        held[0].continue_()
+        screen.page.wait_for_timeout(200)
+        while len(held) < 2:
+            screen.page.wait_for_timeout(50)
+        assert screen.page.locator("#busy").is_visible()
+        held[1].continue_()
+        screen.page.wait_for_selector("#busy", state="hidden")
+        assert screen.area() == 0
+
+
 def test_a_drag_is_a_box_for_the_segmenter(reviewing, written):
     with reviewing() as screen:
         empty(screen)
