@@ -28,7 +28,8 @@ def image_jpeg(image_HWC: np.ndarray) -> bytes:
 
 def mask_png(mask: Rle) -> bytes:
     """A mask as a white PNG, transparent where nothing is kept; the page colours it."""
-    return _png(np.full((mask.height, mask.width, 3), 255, np.uint8), decode_gray(mask))
+    alpha_HW = _shrink(decode_gray(mask))
+    return _png(np.full((*alpha_HW.shape, 3), 255, np.uint8), alpha_HW)
 
 
 def thumbnail_jpeg(image_HWC: np.ndarray, mask_HW: np.ndarray) -> bytes:
@@ -53,13 +54,13 @@ def inline(png: bytes) -> str:
 
 def heatmap_png(heatmap_HW: np.ndarray) -> bytes:
     """A vote in [0, 1] as a PNG in the colours of inferno, the more transparent the less was voted."""
-    byte_HW = (np.clip(heatmap_HW, 0, 1) * 255).astype(np.uint8)
-    return _png(cv2.applyColorMap(byte_HW, cv2.COLORMAP_INFERNO)[..., ::-1], byte_HW)
+    byte_HW = _shrink((np.clip(heatmap_HW, 0, 1) * 255).astype(np.uint8))
+    return _png(cv2.applyColorMap(byte_HW, cv2.COLORMAP_INFERNO), byte_HW)
 
 
-def _png(colour_HWC: np.ndarray, alpha_HW: np.ndarray) -> bytes:
-    layers = _shrink(np.dstack([colour_HWC[..., ::-1], alpha_HW]))
-    return cv2.imencode(".png", layers, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
+def _png(bgr_HWC: np.ndarray, alpha_HW: np.ndarray) -> bytes:
+    layers = cv2.merge([*cv2.split(bgr_HWC), alpha_HW])
+    return cv2.imencode(".png", layers, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
 def _shrink(image_HWC: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from storage.pixels.images import BATCH_PIXELS, decode
 from storage.records import Label
 
-_KEPT = 8
+_KEPT = 12
 """Labels kept decoded; fewer where their images are huge."""
 
 Key = tuple[str, str]
