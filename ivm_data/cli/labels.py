@@ -167,7 +167,7 @@ def _say_what_is_read(run: LabelingRun) -> None:
     found = forecast(run)
     if found is None:
         return
-    rows = [(one.stage, one.use, one.why, f"{one.seconds:.1f}") for one in found.stages]
+    rows = [(one.stage, one.use, one.why, f"{one.most.seconds:.1f}") for one in found.stages]
     show(["stage", "this run", "why", "seconds at most"], rows, title=found.title)
     say(found.price + (f" Answers are kept in '{run.answers.folder}'." if run.answers else " No answers are kept."))
 

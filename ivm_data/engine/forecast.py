@@ -30,9 +30,25 @@ _EXPERTS: dict[str, tuple[str, ...]] = {
     "verify": ("verifier",),
 }
 """Roles whose experts decide a stage's outcome, whose answers it needs, and whose settings have the stage's name."""
-_SECONDS = """
-    SELECT recipe, stage, sum(seconds) / sum(rows) AS seconds
+_A_ROW = """
+    SELECT
+        recipe, stage, sum(seconds) / sum(rows) AS seconds,
+        CAST(sum(prompt_tokens + completion_tokens) AS DOUBLE) / sum(rows) AS tokens
     FROM timings WHERE rows > 0 GROUP BY ALL"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds, and tokens of LMM endpoints."""
+
+    seconds: float = 0.0
+    tokens: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.seconds + other.seconds, self.tokens + other.tokens)
+
+    def __mul__(self, times: float) -> Cost:
+        return Cost(self.seconds * times, self.tokens * times)
 
 
 @dataclass(frozen=True)
@@ -41,14 +57,14 @@ class StageForecast:
 
     Attributes:
         why: what differs from the other recipe, or is not kept.
-        seconds: what it costs at most, as the timings of the data set say; of experts that never ran here, what others
+        most: what it costs at most, as the timings of the data set say; of experts that never ran here, what others
             cost in their place.
     """
 
     stage: str
     use: Use
     why: str
-    seconds: float
+    most: Cost
 
 
 @dataclass(frozen=True)
@@ -59,19 +75,19 @@ class Forecast:
         recipe: hash of the other recipe.
         covered: pairs of the run in parts that it has too: there the same pairs went through its experts together.
         pairs: of the run.
-        whole_s: what the run would cost if nothing could be read.
+        whole: what the run would cost if nothing could be read.
     """
 
     recipe: str
     covered: int
     pairs: int
     stages: tuple[StageForecast, ...]
-    whole_s: float
+    whole: Cost
 
     @property
-    def seconds(self) -> float:
+    def most(self) -> Cost:
         """What the run costs at most."""
-        return sum(stage.seconds for stage in self.stages)
+        return sum((stage.most for stage in self.stages), Cost())
 
     @property
     def title(self) -> str:
@@ -81,7 +97,9 @@ class Forecast:
     @property
     def price(self) -> str:
         """What it comes to."""
-        return f"At most {self.seconds:.0f} s of {self.whole_s:.0f} s for everything."
+        most, whole = self.most, self.whole
+        tokens = f" and {most.tokens:,.0f} of {whole.tokens:,.0f} tokens" if whole.tokens else ""
+        return f"At most {most.seconds:,.0f} of {whole.seconds:,.0f} s{tokens}, as earlier runs took them."
 
     def lines(self) -> list[str]:
         """All of it, for a log."""
@@ -103,17 +121,17 @@ def forecast(run: LabelingRun) -> Forecast | None:
             return None
         best = max(others, key=lambda other: _shared(mine, others[other]))
         with Catalog(data) as catalog:
-            rows = catalog.sql(_SECONDS).to_pylist()
+            rows = catalog.sql(_A_ROW).to_pylist()
     there = committed_parts(run.data, best)
     covered = sum(part.records for part in run.open_parts() if part.name in there)
-    cost = {stage: pairs * _dearest(rows, stage, mine, others) for stage in STAGES}
+    cost = {stage: _dearest(rows, stage, mine, others) * pairs for stage in STAGES}
     differs = [stage for stage in STAGES if mine[stage] != others[best][stage]]
     used = {stage: _use(run, stage, differs) for stage in STAGES}
     stages = (
         StageForecast(stage, use, why, cost[stage] * (1 - covered / pairs if use == "reads" else 1))
         for stage, (use, why) in used.items()
     )
-    return Forecast(best, covered, pairs, tuple(stages), sum(cost.values()))
+    return Forecast(best, covered, pairs, tuple(stages), sum(cost.values(), Cost()))
 
 
 def _experts(run: LabelingRun) -> list[dict[str, str]]:
@@ -138,11 +156,11 @@ def _shared(mine: Mapping[str, str], other: Mapping[str, str]) -> tuple[int, int
 
 def _dearest(
     rows: Iterable[Mapping[str, Any]], stage: str, mine: Mapping[str, str], others: Mapping[str, Mapping[str, str]]
-) -> float:
-    """Seconds a row of a stage; a run that could read was cheaper than the experts are."""
-    seconds = {row["recipe"]: row["seconds"] for row in rows if row["stage"] == stage}
-    same = [s for recipe, s in seconds.items() if recipe in others and others[recipe][stage] == mine[stage]]
-    return max(same or seconds.values(), default=0.0)
+) -> Cost:
+    """What a row of a stage costs; a run that could read was cheaper than the experts are."""
+    costs = {row["recipe"]: Cost(row["seconds"], row["tokens"]) for row in rows if row["stage"] == stage}
+    same = [cost for recipe, cost in costs.items() if recipe in others and others[recipe][stage] == mine[stage]]
+    return max(same or costs.values(), key=lambda cost: (cost.seconds, cost.tokens), default=Cost())
 
 
 def _use(run: LabelingRun, name: str, differs: Sequence[str]) -> tuple[Use, str]:

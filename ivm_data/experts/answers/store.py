@@ -59,7 +59,8 @@ class AnswerStore:
 
     Where there is no room, what no run has read since this process began goes first, the longest unread before others;
     where everything was read, nothing more is kept: a run larger than the store finds the same part of it each time.
-    A file that turns out to be damaged, on a full disk or held by others costs no label: it is left alone from then on.
+    No trouble with the file costs a label: on a full disk nothing more is kept either, and a file that turns out to be
+    damaged, or held by others for long, is left alone.
 
     Raises:
         TransientError, ConfigError: when it is measured, as `SqliteFile`.
@@ -87,12 +88,16 @@ class AnswerStore:
 
     @contextmanager
     def _or_leave(self) -> Iterator[None]:
-        """Do what is in the block, or nothing more with the file."""
+        """Do what is in the block, or nothing more of its kind."""
         try:
             yield
         except (ConfigError, TransientError) as error:
-            self._is_left = True
-            _LOG.warning("%s; this run goes on without it", error)
+            if getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                self._is_full = True
+                _LOG.warning("the disk of '%s' is full: no more answers are kept in this run", self.path)
+            else:
+                self._is_left = True
+                _LOG.warning("%s; this run goes on without it", error)
 
     def _find(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         if self._is_left:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from safetensors.torch import load_file, save_file
 
-from ivm_data.engine.forecast import forecast
+from ivm_data.engine.forecast import Cost, forecast
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.engine.pipeline import STAGES, Pipeline
 from ivm_data.experts.answers.place import place
@@ -157,7 +157,7 @@ def test_before_it_starts_a_run_says_what_it_will_read(manifest, known, other_lm
 
     gate = said(base(**{"gate.accept": 0.99}))
     assert {one.use for one in gate.stages} == {"reads"}
-    assert (gate.covered, gate.pairs, gate.seconds) == (10, 10, 0) and gate.whole_s > 0
+    assert (gate.covered, gate.pairs, gate.most) == (10, 10, Cost()) and gate.whole.seconds > 0
     verifier = {one.stage: one.use for one in said(replace(base(), verifier=other_lmm)).stages}
     assert verifier == {
         "rewrite": "reads", "ground": "reads", "resolve": "runs", "segment": "reads what is equal",
@@ -167,6 +167,8 @@ def test_before_it_starts_a_run_says_what_it_will_read(manifest, known, other_lm
     assert [one.use for one in second][:3] == ["reads"] * 3
     assert second[3].use == "reads what is equal"
     nothing = said(base(**{"gate.accept": 0.98}), "none")
-    assert nothing.seconds == pytest.approx(nothing.whole_s - nothing.stages[4].seconds, rel=0.2)
+    assert 0.8 * nothing.whole.seconds < nothing.most.seconds <= nothing.whole.seconds
     assert said(base(), data=tmp_path / "new") is None
-    assert "At most 0 s" in gate.lines()[-1]
+    assert gate.price.startswith("At most 0 of ") and gate.lines()[-1] == gate.price and "tokens" not in gate.price
+    paid = replace(gate, whole=Cost(60, 2000), stages=(replace(gate.stages[0], most=Cost(6, 500)),))
+    assert paid.price.startswith("At most 6 of 60 s and 500 of 2,000 tokens")

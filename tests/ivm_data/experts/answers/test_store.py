@@ -82,6 +82,19 @@ def test_a_run_that_is_larger_than_the_store_keeps_what_fits_and_finds_that_part
     assert run() == run()
 
 
+def test_a_full_disk_stops_the_keeping_and_nothing_else(tmp_path, caplog):
+    store = opened(tmp_path)
+    store.keep({b"a": stored(b"1")})
+    with store._file.opened() as database:
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        database.execute(f"PRAGMA max_page_count = {pages}")
+    store.keep({b"b": stored(os.urandom(MIB))})
+    assert "is full: no more answers are kept" in caplog.text
+    assert store.find([b"a", b"b"]) == {b"a": b"1"}
+    opened(tmp_path).keep({b"b": stored(b"2")})
+    assert store.find([b"b"]) == {b"b": b"2"}
+
+
 def test_processes_that_write_at_once_and_one_that_is_killed_lose_nothing_they_kept(tmp_path):
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name]) for name in ("a", "killed")]
     assert [writer.wait(timeout=60) for writer in writers] == [0, -signal.SIGKILL]
