@@ -64,6 +64,7 @@ def _render(
     catalog: Catalog, recipe: str, title: str, pictures: int, *, config: Mapping[str, Any], promise: str
 ) -> str:
     facts = Facts(catalog, recipe)
+    reasons = facts.reasons()
     totals, calibration = facts.totals(), facts.named("calibration", held_out=facts.held_out)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -77,12 +78,12 @@ def _render(
         problems=catalog.problems,
         held_out=facts.held_out,
         totals=totals,
-        advice=_advice(config, facts.reasons()),
+        advice=_advice(config, reasons),
         ece=calibration[0]["ece"] if calibration else None,
         groups=[(name, facts.by(name)) for name in GROUPS],
         experts=facts.named("expert_reliability"),
         scores=[row for row in facts.named("score_auc") if row["auc"] is not None],
-        reasons=facts.reasons(),
+        reasons=reasons,
         reviews=facts.named("reviews_by_status"),
         agreements=agreements(catalog, recipe),
         stages=facts.named("stage_seconds"),
@@ -90,7 +91,7 @@ def _render(
         curve=_curve(facts, totals),
         calibration=_calibration(calibration),
         areas=_areas(facts),
-        sections=[(section, thumbnails(catalog, recipe, section, pictures)) for section in SECTIONS],
+        sections=list(zip(SECTIONS, thumbnails(catalog, recipe, SECTIONS, pictures), strict=True)),
     )
 
 

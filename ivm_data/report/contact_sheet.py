@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ COLUMNS = 2
 def contact_sheet(catalog: Catalog, recipe: str, each: int = 3) -> np.ndarray | None:
     """Up to `each` labels of every status, chosen at random but always the same; HWC uint8 RGB, None without labels."""
     sections = [Section(status, "", f"status = '{status}'", "md5(instruction)") for status in Status]
-    shown = [thumbnail for section in sections for thumbnail in thumbnails(catalog, recipe, section, each)]
+    shown = list(chain(*thumbnails(catalog, recipe, sections, each)))
     return draw(shown) if shown else None
 
 
@@ -34,7 +35,7 @@ def changes_sheet(catalog: Catalog, recipe: str, changed: Mapping[str, str]) -> 
         changed: sample id -> "accepted -> review".
     """
     section = Section("", "", "list_contains($ids, sample_id)", "image_uri")
-    shown = thumbnails(catalog, recipe, section, len(changed), ids=list(changed))
+    (shown,) = thumbnails(catalog, recipe, [section], len(changed), ids=list(changed))
     told = [replace(one, label=one.label | {"status": changed[one.label["sample_id"]]}) for one in shown]
     return draw(told) if told else None
 

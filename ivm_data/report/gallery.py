@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import cv2
@@ -45,7 +46,7 @@ SECTIONS = (
         f"status = 'accepted' AND human_iou < {RIGHT_IOU}",
         "quality DESC",
     ),
-    Section("Most disputed", "the experts' masks overlap least", "len(proposals) > 1", "agreement"),
+    Section("Most disputed", "the experts' masks overlap least", "len(pairs) > 0", "agreement"),
     Section("Worst", "kept out by the gate, lowest quality first", "status = 'rejected'", "quality"),
 )
 
@@ -63,15 +64,28 @@ class Thumbnail:
         return tuple(map(data_uri, self.images))
 
 
-def thumbnails(catalog: Catalog, recipe: str, section: Section, limit: int, **values: Any) -> list[Thumbnail]:
-    """The first labels of a section, one for each image.
+def thumbnails(
+    catalog: Catalog, recipe: str, sections: Sequence[Section], limit: int, **values: Any
+) -> list[list[Thumbnail]]:
+    """For each section its first labels, one for each image.
 
     Args:
-        **values: of the `$name` in the section's condition.
+        **values: of the `$name` in the sections' conditions.
     """
-    sql = fill(load("ivm_data.report", "sql")["gallery"], {"where": section.where, "order": section.order})
-    rows = catalog.sql(sql, recipe=recipe, limit=limit, **values)
-    return [Thumbnail(row, _images(row)) for row in rows.to_pylist()]
+    sql = load("ivm_data.report", "sql")
+    picked = [
+        catalog.sql(
+            fill(sql["gallery"], {"where": one.where, "order": one.order}), recipe=recipe, limit=limit, **values
+        )
+        for one in sections
+    ]
+    keys = [[(row["part"], row["position"]) for row in rows.to_pylist()] for rows in picked]
+    # In one query: looking for a few pictures means a pass over the names of all.
+    wanted = sorted(set(chain(*keys)))
+    parts, positions = [part for part, _ in wanted], [position for _, position in wanted]
+    found = catalog.sql(sql["shown"], recipe=recipe, parts=parts, positions=positions).to_pylist() if wanted else []
+    shown = {(row["part"], row["position"]): Thumbnail(row, _images(row)) for row in found}
+    return [[shown[key] for key in of_section if key in shown] for of_section in keys]
 
 
 def data_uri(image_HWC: np.ndarray) -> str:

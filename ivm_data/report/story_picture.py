@@ -40,7 +40,7 @@ def picture(catalog: Catalog, told: dict[str, Any]) -> np.ndarray:
         ConfigError: the pair ended without a label, so that its image was not kept.
     """
     where = f"sample_id = '{told['sample_id']}'"
-    shown = thumbnails(catalog, told["recipe"]["hash"], Section("", "", where, "sample_id"), 1)
+    (shown,) = thumbnails(catalog, told["recipe"]["hash"], [Section("", "", where, "sample_id")], 1)
     if not shown:
         raise ConfigError(
             f"pair {told['sample_id']} ended without a label, and no image of it was kept; it is '{told['image_uri']}'"

@@ -1,6 +1,3 @@
--- Is the mask right, for the known masks from the highest score down.
+-- Is the mask right, and what do scores say of it, for the known masks.
 WITH {judged}
-SELECT is_right
-FROM judged
-WHERE known AND has_mask AND {score} IS NOT NULL
-ORDER BY {score} DESC, sample_id
+SELECT is_right, sample_id, {scores} FROM judged WHERE known AND has_mask

@@ -18,7 +18,7 @@ def pixels(data_uri: str) -> np.ndarray:
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.title)
 def test_a_section_shows_different_images_in_its_order(labeled, section):
     with Catalog(labeled) as catalog:
-        shown = thumbnails(catalog, RECIPE, section, 4)
+        (shown,) = thumbnails(catalog, RECIPE, [section], 4)
         first = f"{section.where} ORDER BY {section.order}, sample_id LIMIT 1"
         best = catalog.sql(f"SELECT sample_id FROM labels WHERE {first}")
     assert [thumbnail.label["sample_id"] for thumbnail in shown[:1]] == best["sample_id"].to_pylist()
@@ -27,7 +27,7 @@ def test_a_section_shows_different_images_in_its_order(labeled, section):
 
 def test_the_panels_show_the_image_and_whiten_what_is_not_kept(labeled):
     with Catalog(labeled) as catalog:
-        shown = thumbnails(catalog, RECIPE, SECTIONS[0], 3)
+        shown, _ = thumbnails(catalog, RECIPE, SECTIONS[:2], 3)
     assert shown
     for thumbnail in shown:
         image, heatmap, kept = map(pixels, thumbnail.panels)

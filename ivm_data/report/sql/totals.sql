@@ -1,6 +1,0 @@
--- Counts, coverage, precision and IoU over all inputs.
-WITH {judged}
-SELECT
-    {counts},
-    count(DISTINCT part) AS parts
-FROM judged

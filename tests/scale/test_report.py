@@ -1,0 +1,33 @@
+"""What a report reads of the pixels: those that it draws, in one go for all of its sections."""
+
+from dataclasses import replace
+
+from benchmarks.scale_parts import result
+from ivm_data.report.build import write_report
+from ivm_data.report.gallery import Section, thumbnails
+from storage.catalog import Catalog
+from storage.compact import compact
+from storage.shards import commit_part
+
+
+def test_heavy_files_are_gone_through_once_for_all_sections(few, many, watched, tmp_path):
+    opened = []
+    for made in (few, many):
+        with watched(made.data) as seen:
+            write_report(made.data, tmp_path / f"{len(opened)}.html", pictures=3)
+        opened.append(seen.of(".heavy.parquet") / (len(made.plan.parts) // 2))
+    # Once to open the data set, then for masks, images, and images that were not found: DuckDB opens a file twice.
+    assert opened[1] <= opened[0] < 1 + 2 * 4
+
+
+def test_an_image_that_lies_with_a_label_of_another_part_is_found(few, tmp_path):
+    first, second = (result(few, part) for part in few.plan.parts[:2])
+    image = first.outcomes[0].sample.image
+    twin = replace(second.outcomes[0], sample=replace(second.outcomes[0].sample, image=image))
+    for part in (first, replace(second, outcomes=(twin, *second.outcomes[1:]))):
+        commit_part(tmp_path, part)
+    compact(tmp_path)
+    section = Section("", "", f"part = '{second.part}' AND position = 0", "sample_id")
+    with Catalog(tmp_path) as catalog:
+        (shown,) = thumbnails(catalog, first.recipe, [section], 1)
+    assert [thumbnail.label["image"] for thumbnail in shown] == [image]
