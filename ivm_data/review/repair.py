@@ -20,6 +20,9 @@ from storage.records import Box, Rle
 _KEPT = 500
 """Answers of the segmenter that are kept, as run lengths: an edit that follows does not ask for them again."""
 
+_GLANCE = 0.1
+"""Seconds after which a look that waits sees whether it is still wanted."""
+
 
 class Repair:
     """Answers one request after the other, each from whichever thread.
@@ -47,20 +50,24 @@ class Repair:
     def look(self, shown: ShownLabel) -> bool:
         """Let the segmenter look at an image, so that its first prompt is answered at once.
 
-        It does not look where another image was asked for while it was busy: the person went on.
+        It does not where another image is asked for before it is free: the person went on, and nothing waits for it.
 
         Returns:
-            Whether it joins prompts.
+            Whether it looked and joins prompts.
 
         Raises:
             IvmError: its weights cannot be used.
         """
         self._latest = shown
-        with self._lock:
-            segmenter = self._loaded()
-            if self._latest is shown:
-                segmenter.segment_points([shown.image_HWC], [np.zeros((1, 2), np.float32)])
-            return joins(segmenter)
+        while self._latest is shown:
+            if self._lock.acquire(timeout=_GLANCE):
+                try:
+                    segmenter = self._loaded()
+                    segmenter.segment_points([shown.image_HWC], [np.zeros((1, 2), np.float32)])
+                    return joins(segmenter)
+                finally:
+                    self._lock.release()
+        return False
 
     def mask(self, shown: ShownLabel, edits: Sequence[Edit], start: Start) -> Rle:
         """What is repaired, changed by the edits.

@@ -46,7 +46,7 @@ export class Grid {
       throw new Error("A picture cannot be shown, so nothing is accepted.");
     })));
     const labels = chosen.map(({ part, sample_id }) => ({ part, sample_id }));
-    this.#page.judged(await ask("/api/accept", { labels }), chosen);
+    this.#page.judged(await ask("/api/accept", { labels }), chosen, "right");
     const gone = new Set(chosen);
     this.#page.items = this.#page.items.filter((item) => !gone.has(item));
     this.#at += this.#items.length - chosen.length;

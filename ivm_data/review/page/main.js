@@ -20,6 +20,7 @@ class Page {
   at = 0;
   #ahead = new Ahead();
   #soon = 0;
+  #looking = null;
   #proposal = -1;
   #batches = []; // how many verdicts each command gave
 
@@ -63,6 +64,7 @@ class Page {
     this.#proposal = -1;
     $("note").value = "";
     clearTimeout(this.#soon);
+    this.#looking?.abort();
     if (label) {
       showLabel(label, at, this.items.length);
       showProposals(label, (number) => this.line.add(() => this.toggleProposal(number)));
@@ -73,29 +75,31 @@ class Page {
     document.body.dataset.label = item?.sample_id ?? "";
   }
 
-  // The segmenter looks at the picture before the first click needs it to.
+  // The segmenter looks at the picture before the first click needs it to; no longer once the person goes on.
   async #look(label) {
     $("segmenter").textContent = "The segmenter is loading …";
+    this.#looking = new AbortController();
     try {
-      $("joined").hidden = !(await ask(labelPath(label.item, "/look"), {})).joins;
+      const { joins } = await ask(labelPath(label.item, "/look"), {}, this.#looking.signal);
+      $("joined").hidden = !joins;
       $("segmenter").textContent = "";
+      document.body.dataset.looked = label.item.sample_id;
     } catch (error) {
-      $("segmenter").textContent = `No segmenter: ${error.message} Brush and polygon work without it.`;
+      if (label === this.label) $("segmenter").textContent = `No segmenter: ${error.message} Brush and polygon work without it.`;
     }
-    document.body.dataset.looked = label.item.sample_id;
   }
 
   async judge(verdict, fix = {}) {
     if (!this.label || this.isChanged(fix)) return;
     const { item } = this.label;
-    this.judged(await ask(labelPath(item, "/review"), { verdict, note: $("note").value, ...fix }), [item]);
+    this.judged(await ask(labelPath(item, "/review"), { verdict, note: $("note").value, ...fix }), [item], verdict);
     await this.move(1);
   }
 
   // Some labels have a verdict now, of one command.
-  judged(told, items) {
+  judged(told, items, verdict) {
     this.#batches.push(items.length);
-    for (const item of items) this.#ahead.forget(item);
+    for (const item of items) this.#ahead.mark(item, verdict);
     this.progress.judged(told, items.length);
   }
 
@@ -137,7 +141,7 @@ class Page {
     const told = await ask("/api/undo", { count });
     this.progress.judged(told, 1);
     if (!told.undone) { tell("There is nothing to undo."); return; }
-    this.#ahead.forget(told.undone);
+    await this.#ahead.mark(told.undone, null);
     if (count > 1 || this.grid.isOpen) { await this.load(); return; }
     const known = this.items.findIndex((item) => item.sample_id === told.undone.sample_id);
     if (known < 0) this.items.splice(this.at, 0, told.undone);

@@ -1,8 +1,8 @@
 // Asks the server. What changes something brings the page's secret along.
 const SECRET = document.querySelector("meta[name=review-secret]").content;
 
-export async function ask(path, body) {
-  return (await answer(path, body)).json();
+export async function ask(path, body, signal) {
+  return (await answer(path, body, signal)).json();
 }
 
 export async function picture(path) {
@@ -20,9 +20,9 @@ export function labelPath(item, end = "") {
   return `/api/labels/${encodeURIComponent(item.part)}/${encodeURIComponent(item.sample_id)}${end}`;
 }
 
-async function answer(path, body) {
-  const options = body === undefined ? {} : {
-    method: "POST", body: JSON.stringify(body),
+async function answer(path, body, signal) {
+  const options = body === undefined ? { signal } : {
+    method: "POST", body: JSON.stringify(body), signal,
     headers: { "Content-Type": "application/json", "X-Review-Secret": SECRET },
   };
   const response = await fetch(path, options).catch(() => {

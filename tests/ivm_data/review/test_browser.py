@@ -113,6 +113,26 @@ def test_a_verdict_that_is_not_saved_holds_back_the_keys_after_it(written, revie
     assert [(r.sample_id, r.verdict) for r in written()] == list(zip(order, ("right", "unsure", "wrong"), strict=False))
 
 
+def test_a_segmenter_that_takes_long_to_load_holds_back_no_verdict(written, reviewing):
+    with reviewing() as screen:
+        with screen.session.repair._lock:  # as while its weights are read
+            for _ in range(9):  # more than a browser has connections to one server
+                screen.page.wait_for_selector("#segmenter:has-text('loading')")
+                screen.page.wait_for_timeout(400)
+                screen.next_by("a")
+        assert len(written()) == 9
+        screen.page.wait_for_selector(f"body[data-looked='{screen.label}']", timeout=60_000)
+
+
+def test_what_was_said_of_a_label_is_shown_on_the_way_back(reviewing):
+    with reviewing() as screen:
+        screen.next_by("w")
+        screen.next_by("k")
+        assert screen.page.locator("#said").inner_text() == "You said: wrong instruction"
+        screen.press("z")
+        screen.page.wait_for_selector("#said", state="hidden")
+
+
 def test_nothing_and_everything_have_a_key(written, reviewing):
     with reviewing() as screen:
         screen.with_proposals()
