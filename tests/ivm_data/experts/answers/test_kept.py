@@ -62,6 +62,48 @@ def test_an_answer_is_asked_for_once_and_read_from_then_on_bit_for_bit(answers, 
     assert plain.tobytes() == bought.tobytes() == read.tobytes()
 
 
+ASK = {
+    "rewrite": (LMM, lambda expert, images: expert.rewrite(["Find the red ring.", "What is left of it?"])),
+    "rewrite seen": (LMM, lambda expert, images: expert.rewrite(["Find it."] * 2, images[:2])),
+    "reply": (LMM, lambda expert, images: expert.reply(images[:2], ["Where is it?", "What is it?"], tokens=4)),
+    "reply in words": (LMM, lambda expert, images: expert.reply(None, ["Where is it?"])),
+    "ground": (
+        DEMO.grounders[0],
+        lambda expert, images: expert.ground(images, [["red ring", "star"], []] * 2 + [["a"]]),
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", ASK)
+def test_every_verb_gives_what_the_expert_gives_whether_or_not_it_was_kept(answers, images, verb):
+    spec, ask = ASK[verb]
+    bought, read, asked = used(lambda: ask(kept(spec, answers), images))
+    again, read_then, asked_then = used(lambda: ask(reopened(spec, answers), images))
+    assert bought == again == ask(get(spec), images)
+    assert (read, asked_then) == (0, 0) and read_then == asked > 0
+
+
+def test_a_proposer_in_miniature_is_known_by_its_whole_call(answers, images, tiny, tmp_path):
+    folder = tmp_path / "clipseg"
+    folder.mkdir()
+    tiny.clipseg(folder)
+    spec, requests = ExpertSpec("clipseg", {"path": str(folder)}), [Request.of(("star",)), Request.of(("ring",))]
+    bought, *first = used(lambda: kept(spec, answers).propose(images[:2], requests))
+    again, *second = used(lambda: reopened(spec, answers).propose(images[:2], requests))
+    _, *alone = used(lambda: reopened(spec, answers).propose(images[:1], requests[:1]))
+    assert (first, second, alone) == ([0, 2], [2, 0], [0, 1])
+    assert [(mask_HW.tobytes(), score) for mask_HW, score in bought] == [(m.tobytes(), score) for m, score in again]
+
+
+def test_an_expert_over_a_segmenter_is_kept_where_the_segmenter_is():
+    def together(segmenter):
+        spec = ExpertSpec("sam-clip", {"path": "no/such"}, {"segmenter": segmenter})
+        return registry.unloaded(spec).together("propose", [(1,), (2,)])
+
+    assert together(SEGMENTER) == [[0, 1]]
+    assert together(replace(SEGMENTER, options={**SEGMENTER.options, "images_per_batch": 2})) is None
+
+
 def test_what_passes_through_a_model_together_is_known_together(answers, images):
     """The same question in other company has other last digits, and is asked again."""
     spec = replace(LMM, options={**LMM.options, "batch": 2})
