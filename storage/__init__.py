@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .errors import ShardError as ShardError
     from .errors import TransientError as TransientError
     from .errors import WeightsError as WeightsError
+    from .pixels import rle as rle
     from .records import Box as Box
     from .records import Label as Label
     from .records import PartResult as PartResult
@@ -45,6 +46,7 @@ else:
                 "TransientError",
                 "WeightsError",
             ],
+            "pixels": ["rle"],
             "records": ["Box", "Label", "PartResult", "Rejection", "Rle", "Sample", "Scores", "Status"],
             "shards": ["commit_part"],
         },

@@ -15,14 +15,15 @@ def lazily(
 
     Args:
         package: its name.
-        names: module, relative to the package -> the names that it gives.
+        names: module, relative to the package -> the names that it gives; of a package also its modules.
     """
     module_of = {name: f"{package}.{module}" for module, given in names.items() for name in given}
 
     def get(name: str) -> Any:
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(module_of[name]), name)
+        module = import_module(module_of[name])
+        value = getattr(module, name) if hasattr(module, name) else import_module(f"{module_of[name]}.{name}")
         setattr(sys.modules[package], name, value)
         return value
 

@@ -1,1 +1,1 @@
-"""Labeling experts: one model family a file, behind the protocols of `base`."""
+"""Labeling experts: one model family a file, behind `common.protocols`."""
