@@ -45,7 +45,8 @@ test: setup  ## Run the fast tests; SEED=1 shuffles them
 	$(BIN)/pytest -n 2 -m "not slow" $(SHUFFLE)
 
 test-slow: setup  ## Run the slow tests: docs, servers, Ray, wheels, chaos, trainings
-	$(BIN)/pytest -n 3 --maxschedchunk 1 -m slow $(SHUFFLE)
+	$(BIN)/pytest -n 3 --maxschedchunk 1 -m "slow and not alone" $(SHUFFLE)
+	$(BIN)/pytest -n 0 -m "slow and alone" $(SHUFFLE)
 
 test-all: test test-slow  ## Run all tests
 

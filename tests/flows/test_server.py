@@ -32,7 +32,7 @@ ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 TRAINING = {"at_least": 1, "weighting": "uniform", "overrides": {"generator.steps": 2, "generator.batch": 2}}
 """Defaults of the deployment that decides on trainings: one new label is enough, and a training as short as can be."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 def part_names(data: Path) -> list[str]:
