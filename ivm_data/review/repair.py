@@ -62,12 +62,17 @@ class Repair:
         while self._latest is shown:
             if self._lock.acquire(timeout=_GLANCE):
                 try:
-                    segmenter = self._loaded()
-                    segmenter.segment_points([shown.image_HWC], [np.zeros((1, 2), np.float32)])
-                    return joins(segmenter)
+                    return self._look(shown)
                 finally:
                     self._lock.release()
         return False
+
+    def _look(self, shown: ShownLabel) -> bool:
+        if self._latest is not shown:
+            return False
+        segmenter = self._loaded()
+        segmenter.segment_points([shown.image_HWC], [np.zeros((1, 2), np.float32)])
+        return joins(segmenter)
 
     def mask(self, shown: ShownLabel, edits: Sequence[Edit], start: Start) -> Rle:
         """What is repaired, changed by the edits.

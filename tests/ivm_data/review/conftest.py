@@ -109,6 +109,8 @@ def weigh():
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE = 180_000
+"""ms after which what a test waits for will not come: a busy machine takes long."""
 MARGIN = 10
 """Of the page's own: pixels of the screen around an image that is shown as a whole."""
 
@@ -194,6 +196,7 @@ def on_screen(browser, data, size=(1366, 768), **options):
     foreign, failures = [], []
     with serving(data) as (access, session):
         page = browser.new_page(viewport={"width": size[0], "height": size[1]}, **options)
+        page.set_default_timeout(PATIENCE)
         page.on("request", lambda r: foreign.append(r.url) if not r.url.startswith((access.url, "data:")) else None)
         page.on("pageerror", lambda error: failures.append(str(error)))
         page.goto(access.url)

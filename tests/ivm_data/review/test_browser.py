@@ -117,11 +117,11 @@ def test_a_segmenter_that_takes_long_to_load_holds_back_no_verdict(written, revi
     with reviewing() as screen:
         with screen.session.repair._lock:  # as while its weights are read
             for _ in range(9):  # more than a browser has connections to one server
-                screen.page.wait_for_selector("#segmenter:has-text('loading')")
-                screen.page.wait_for_timeout(400)
                 screen.next_by("a")
+                screen.page.wait_for_timeout(400)  # until it looks at this label
+                screen.page.wait_for_selector("#segmenter:has-text('loading')")
         assert len(written()) == 9
-        screen.page.wait_for_selector(f"body[data-looked='{screen.label}']", timeout=60_000)
+        screen.page.wait_for_selector(f"body[data-looked='{screen.label}']")
 
 
 def test_what_was_said_of_a_label_is_shown_on_the_way_back(reviewing):

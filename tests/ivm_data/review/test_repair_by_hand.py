@@ -168,7 +168,7 @@ def test_one_finger_uses_the_tool_and_two_enlarge_the_picture(reviewing, written
 def test_the_segmenter_looks_ahead_and_the_page_says_when_it_is_busy(reviewing):
     with reviewing() as screen:
         screen.with_proposals()
-        screen.page.wait_for_selector(f"body[data-looked='{screen.label}']", timeout=60_000)
+        screen.page.wait_for_selector(f"body[data-looked='{screen.label}']")
         assert screen.session.repair._segmenter is not None  # before any click
         held = []
         screen.page.route("**/edits", lambda route: held.append(route))

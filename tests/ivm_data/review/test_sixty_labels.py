@@ -20,7 +20,7 @@ def test_sixty_labels_are_judged_by_keys_alone_at_ten_a_second_and_none_is_lost(
         for key in keys:
             screen.press(key)
             screen.page.wait_for_timeout(PRESS)
-        screen.page.wait_for_selector("body[data-waiting='0'][data-label='']", timeout=120_000)
+        screen.page.wait_for_selector("body[data-waiting='0'][data-label='']")
         assert screen.page.locator("#progress").inner_text() == "60 of 60 reviewed"
     expected = [(sample_id, VERDICTS[key]) for sample_id, key in zip(order, keys, strict=True)]
     assert [(r.sample_id, r.verdict) for r in written(many)] == expected
@@ -44,7 +44,7 @@ def test_masks_are_repaired_by_brush_and_clicks_among_sixty_fast_verdicts(many, 
             screen.mouse.click(*screen.at(*screen.target()))
             fixed[sample_id] = (tool, screen.area(changed_from=0))
             screen.press("f")
-        screen.page.wait_for_selector("body[data-waiting='0'][data-label='']", timeout=120_000)
+        screen.page.wait_for_selector("body[data-waiting='0'][data-label='']")
     given = reviews.current(written(many))
     assert sorted(r.sample_id for r in given) == sorted(order)
     saved = {r.sample_id: rle.area(r.mask) for r in given if r.mask is not None}
