@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -240,6 +240,7 @@ FLOATS = st.floats(allow_nan=False)
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(), st.tuples(FLOATS, FLOATS, FLOATS, FLOATS), FLOATS)))
 def test_detections_come_back_number_for_number(rows):
     found = [Detection(phrase, Box(*sides), score) for phrase, sides, score in rows]
@@ -254,6 +255,7 @@ def test_numbers_of_numpy_are_kept_as_the_same_numbers():
         codecs.DETECTIONS.encode([[Detection("a", Box(0, 0, 1, 1), {1})]])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0, 3), st.integers(0, 2**31), NUMBERS)))
 def test_masks_and_their_scores_come_back_bit_for_bit(rows):
     made = []
