@@ -7,6 +7,8 @@ import pytest
 from storage import reviews
 from storage.pixels import rle
 
+pytestmark = pytest.mark.slow
+
 SIZES = [(1366, 768), (1920, 1080)]
 
 

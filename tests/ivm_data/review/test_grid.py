@@ -4,6 +4,8 @@ import pytest
 
 from storage import reviews
 
+pytestmark = pytest.mark.slow
+
 SIZES = [(1366, 768), (1920, 1080)]
 
 

@@ -11,6 +11,8 @@ from ivm_data.review.colours import distinct
 from storage.pixels import rle
 from storage.pixels.images import decode
 
+pytestmark = pytest.mark.slow
+
 
 def empty(screen):
     """A label with a mask, to be fixed from nothing."""

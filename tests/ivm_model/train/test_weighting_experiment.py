@@ -31,6 +31,7 @@ def _run(arm: str, seed: int, iou_N: np.ndarray) -> SeedResult:
     return SeedResult(arm, seed, Evaluation(score_masks(overlaps), {}, {}, tuple(iou_N)))
 
 
+@pytest.mark.slow
 def test_every_arm_runs_under_every_seed_and_nothing_is_written(config):
     comparison = compare(prepare(config), seeds=(0, 1))
     assert [(run.arm, run.seed) for run in comparison.runs] == [(arm, seed) for seed in (0, 1) for arm in ARMS]
