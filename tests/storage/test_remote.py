@@ -75,6 +75,7 @@ def test_a_data_set_comes_back_the_same_and_nothing_travels_twice(s3, bucket, sm
     assert DataSet.open(back).freeze().name == snapshot.name
 
 
+@pytest.mark.slow
 def test_a_push_that_is_killed_leaves_no_part_without_its_heavy_file_and_the_next_one_ends_it(
     s3, bucket, tmp_path, build
 ):

@@ -53,6 +53,7 @@ def test_the_page_answers_this_machine_only_under_its_own_name_and_to_its_own_pa
         page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_in_a_browser_the_page_masks_an_image_asks_nobody_else_and_the_slider_masks_anew(tmp_path):
     from playwright.sync_api import expect, sync_playwright

@@ -150,6 +150,7 @@ def test_a_base_model_that_is_not_here_is_one_clean_line(ivm, tmp_path):
     assert status == 2 and "has no option 'llm' here; choose from sam, lmm, dtype" in error
 
 
+@pytest.mark.slow
 def test_a_file_with_the_base_models_in_it_costs_no_memory_for_them(tmp_path):
     """The file is mapped: 300 MB of frozen weights beside the trained ones are never read."""
     peaks = {}

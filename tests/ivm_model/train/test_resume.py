@@ -101,6 +101,7 @@ def kill_at(stage: str, done: int):
     return at(stage, done, kill)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_with_the_same_parameters(config, start, uninterrupted):
     whole = uninterrupted(config)
     child = start(config)
