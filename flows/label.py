@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -140,9 +140,9 @@ def label(
     if little := advice(run.recipe.to_dict(), progress.reasons):
         log.warning("%s", little)
     with Catalog(data) as catalog:
-        show_quality(catalog, data, run.recipe_hash)
+        shown = show_quality(catalog, data, run.recipe_hash)
         show_contact_sheet(catalog, run.recipe_hash)
-        counts = label_counts(catalog, run.recipe_hash)
+    counts = label_counts(shown["summary"])
     if counts["inputs"]:
         report_labels(run, counts)
     if failed:
@@ -160,11 +160,14 @@ def _by_tasks(run: LabelingRun, concurrency: int) -> Generator[PartOutcome | Sus
         yield outcome
 
 
-def label_counts(catalog: Catalog, recipe_hash: str) -> dict[str, int]:
-    """The whole data set's counts for this recipe; zeros where nothing is committed."""
-    found = catalog.query("summary", recipe=recipe_hash).to_pylist()
+def label_counts(summary: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """The whole data set's counts for one recipe; zeros where nothing is committed.
+
+    Args:
+        summary: rows of the query of that name.
+    """
     names = ("inputs", "rejections", "labels", "accepted", "review", "rejected", "no_target", "whole_image")
-    return {name: found[0][name] if found else 0 for name in names}
+    return {name: summary[0][name] if summary else 0 for name in names}
 
 
 def announce(run: LabelingRun, counts: Mapping[str, int], accepted_new: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -55,14 +56,16 @@ def show_recipe(recipe: Recipe, recipe_hash: str) -> None:
     )
 
 
-def show_quality(catalog: Catalog, data: Path, recipe_hash: str) -> None:
-    """One table for each of `QUALITY_QUERIES`, over all labels of the recipe."""
-    for name in QUALITY_QUERIES:
+def show_quality(catalog: Catalog, data: Path, recipe_hash: str) -> dict[str, list[dict[str, Any]]]:
+    """One table for each of `QUALITY_QUERIES`, over all labels of the recipe; gives their rows by name."""
+    answers = {name: catalog.query(name, recipe=recipe_hash).to_pylist() for name in QUALITY_QUERIES}
+    for name, rows in answers.items():
         create_table_artifact(
-            as_cells(catalog.query(name, recipe=recipe_hash).to_pylist()),
+            as_cells(rows),
             key=f"label-{name.replace('_', '-')}",
             description=markdown(f"ivm query --data {data} {name}"),
         )
+    return answers
 
 
 def show_contact_sheet(catalog: Catalog, recipe_hash: str) -> None:

@@ -54,7 +54,7 @@ class LabelingProgress:
         left = sum(part.records for part in waiting)
         return cls(
             len(run.parts), run.pairs, len(run.parts) - len(waiting), run.pairs - left,
-            statuses=counts.statuses, elsewhere=counts.elsewhere, price=price,
+            statuses=counts.statuses, reasons=counts.reasons, elsewhere=counts.elsewhere, price=price,
         )  # fmt: skip
 
     def add(self, summary: PartSummary) -> None:
@@ -66,7 +66,12 @@ class LabelingProgress:
         self.tokens += summary.tokens
 
     def settle(self, run: LabelingRun) -> None:
-        """Count at the end what the data set holds of the manifest: another run may have labeled some of it too."""
+        """Count at the end what the data set holds of the manifest: another run may have labeled some of it too.
+
+        Where all of it was done at the start, that is known.
+        """
+        if self.parts_before == self.parts:
+            return
         counts = manifest_counts(run)
         self.statuses, self.reasons, self.elsewhere = counts.statuses, counts.reasons, counts.elsewhere
 

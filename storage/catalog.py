@@ -97,6 +97,10 @@ class Catalog:
                 f"a file of the data set is damaged or gone ({error}); storage.verify.verify finds out which"
             ) from error
 
+    def lend(self, name: str, rows: pa.Table) -> None:
+        """Let queries see a table beside the views."""
+        self._connection.register(name, rows)
+
     def query(self, name: str, **parameters: Any) -> pa.Table:
         """Run a named query of `storage.queries`; values may be text and are turned into the parameter's type.
 

@@ -145,14 +145,36 @@ def known(data: DataSet, recipe: str, record_N: np.ndarray) -> Known:
     return Known(_known_records(records), _known_pairs(pairs, contested))
 
 
-def samples_of(data: DataSet, recipe: str, record_N: np.ndarray) -> list[str]:
-    """The sample ids that N records stand for, each once."""
-    with _tables(data, recipe) as connection:
-        if connection is None:
-            return []
-        connection.register("wanted", pa.table({"record": _blobs(record_N)}))
-        found = connection.execute("SELECT DISTINCT sample_id FROM ledger SEMI JOIN wanted USING (record)")
-        return [sample_id for (sample_id,) in found.fetchall()]
+_ENDED_AS = """
+    SELECT status, stage, reason, count(*) AS inputs
+    FROM outcomes
+    WHERE recipe = $recipe AND (
+        part IN (SELECT part FROM named_parts)
+        OR sample_id IN (
+            SELECT sample_id
+            FROM inputs SEMI JOIN committed_parts USING (part) SEMI JOIN named_records USING (record)
+            WHERE recipe = $recipe
+        )
+    )
+    GROUP BY ALL"""
+
+
+def ended_as(data: DataSet, recipe: str, record_N: np.ndarray, parts: Sequence[str]) -> pa.Table:
+    """What N records, and all records of some parts, ended as: status, stage, reason, and the number of inputs.
+
+    Raises:
+        ShardError: a file of labels cannot be used.
+    """
+    # Imported here: it imports DuckDB.
+    from storage.catalog import Catalog
+
+    data.files("light")
+    names = [part for owner, part in data.light_of if owner == recipe]
+    with Catalog(data) as catalog:
+        catalog.lend("named_parts", pa.table({"part": pa.array(parts, pa.string())}))
+        catalog.lend("committed_parts", pa.table({"part": pa.array(names, pa.string())}))
+        catalog.lend("named_records", pa.table({"record": _blobs(record_N)}))
+        return catalog.sql(_ENDED_AS, recipe=recipe)
 
 
 @dataclass(frozen=True, slots=True)

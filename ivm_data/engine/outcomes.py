@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
 from ivm_data.engine.labeling import LabelingRun
-from storage import schema
 from storage.data_set import DataSet
-from storage.ledger import samples_of
-from storage.reader import among
+from storage.ledger import ended_as
 from storage.records import INPUT_STAGE
 from storage.shards import committed_parts
-
-_COLUMNS = pa.schema([schema.LIGHT.field(name) for name in ("status", "stage", "reason")])
 
 
 @dataclass(frozen=True)
@@ -44,18 +38,14 @@ def manifest_counts(run: LabelingRun) -> ManifestCounts:
         part.records for part in here if part.name in run.elsewhere
     )
     with DataSet.open(run.data) as data:
-        samples = samples_of(data, run.recipe_hash, run.plan.record_N)
-        named = among("sample_id", samples) | among("part", [part.name for part in here])
-        batches = data.light_batches(_COLUMNS.names, among("recipe", [run.recipe_hash]) & named)
-        rows = pa.Table.from_batches(batches, _COLUMNS.remove_metadata())
-        ended = rows.group_by(_COLUMNS.names).aggregate([([], "count_all")])
+        ended = ended_as(data, run.recipe_hash, run.plan.record_N, [part.name for part in here])
     statuses: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     bad_inputs = 0
     for row in ended.to_pylist():
-        statuses[row["status"] or f"failed: {row['reason']}"] += row["count_all"]
+        statuses[row["status"] or f"failed: {row['reason']}"] += row["inputs"]
         if row["stage"] == INPUT_STAGE:
-            bad_inputs += row["count_all"]
+            bad_inputs += row["inputs"]
         else:
-            reasons[row["reason"]] += row["count_all"]
+            reasons[row["reason"]] += row["inputs"]
     return ManifestCounts(statuses, reasons, bad_inputs, far)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import cv2
 import numpy as np
 
-from ivm_data.report.gallery import Section, Thumbnail, thumbnails
+from ivm_data.report.gallery import Section, Thumbnail, drawn, thumbnails
 from storage.catalog import Catalog
 from storage.records import Status
+from storage.sql_files import load
 
 SIDE = 160
 """Pixels of a panel's side."""
@@ -23,8 +23,10 @@ COLUMNS = 2
 
 def contact_sheet(catalog: Catalog, recipe: str, each: int = 3) -> np.ndarray | None:
     """Up to `each` labels of every status, chosen at random but always the same; HWC uint8 RGB, None without labels."""
-    sections = [Section(status, "", f"status = '{status}'", "md5(instruction)") for status in Status]
-    shown = list(chain(*thumbnails(catalog, recipe, sections, each)))
+    picked = catalog.sql(
+        load("ivm_data.report", "sql")["contact_sheet"], recipe=recipe, each=each, statuses=[*map(str, Status)]
+    )
+    shown = [thumbnail for thumbnail in drawn(catalog, recipe, picked) if thumbnail]
     return draw(shown) if shown else None
 
 

@@ -6,11 +6,12 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import islice
 from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from ivm_model.masking import keep_only
@@ -72,20 +73,26 @@ def thumbnails(
     Args:
         **values: of the `$name` in the sections' conditions.
     """
-    sql = load("ivm_data.report", "sql")
+    sql = load("ivm_data.report", "sql")["gallery"]
     picked = [
-        catalog.sql(
-            fill(sql["gallery"], {"where": one.where, "order": one.order}), recipe=recipe, limit=limit, **values
-        )
+        catalog.sql(fill(sql, {"where": one.where, "order": one.order}), recipe=recipe, limit=limit, **values)
         for one in sections
     ]
-    keys = [[(row["part"], row["position"]) for row in rows.to_pylist()] for rows in picked]
-    # In one query: looking for a few pictures means a pass over the names of all.
-    wanted = sorted(set(chain(*keys)))
-    parts, positions = [part for part, _ in wanted], [position for _, position in wanted]
-    found = catalog.sql(sql["shown"], recipe=recipe, parts=parts, positions=positions).to_pylist() if wanted else []
-    shown = {(row["part"], row["position"]): Thumbnail(row, _images(row)) for row in found}
-    return [[shown[key] for key in of_section if key in shown] for of_section in keys]
+    # Drawn in one go: looking for a few pictures means a pass over the names of all.
+    shown = iter(drawn(catalog, recipe, pa.concat_tables(picked)))
+    return [[one for one in islice(shown, len(rows)) if one] for rows in picked]
+
+
+def drawn(catalog: Catalog, recipe: str, picked: pa.Table) -> list[Thumbnail | None]:
+    """Each label of some rows with columns part and position; None where its pixels are not there."""
+    keys = list(zip(picked["part"].to_pylist(), picked["position"].to_pylist(), strict=True))
+    if not keys:
+        return []
+    sql = load("ivm_data.report", "sql")["shown"]
+    parts, positions = zip(*sorted(set(keys)), strict=True)
+    rows = catalog.sql(sql, recipe=recipe, parts=list(parts), positions=list(positions)).to_pylist()
+    shown = {(row["part"], row["position"]): Thumbnail(row, _images(row)) for row in rows}
+    return [shown.get(key) for key in keys]
 
 
 def data_uri(image_HWC: np.ndarray) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.scale_parts import lineage, result
+from flows import progress
 from ivm_data.engine.labeling import LabelingRun, read
 from ivm_data.engine.outcomes import manifest_counts
 from ivm_data.recipes.labeling_recipes import recipe
@@ -37,6 +38,30 @@ def test_the_folder_is_listed_as_often_for_many_parts_as_for_few(few, many, tmp_
             assert manifest_counts(run).statuses.total() == half * 10
         listed.append(seen.folders[labels_of(made)])
     assert listed[0] == listed[1] <= 8
+
+
+def test_what_a_manifest_ended_as_is_counted_in_one_pass(few, many, watched):
+    opened = []
+    for made in (few, many):
+        run = run_of(made)
+        with watched(made.data) as seen:
+            manifest_counts(run)
+        opened.append([seen.of(f".{kind}.parquet") for kind in ("light", "heavy")])
+    # Footers, and two openings for the pass; of one file more, whose columns the views are made of.
+    light, heavy = (high - low for low, high in zip(*opened, strict=True))
+    assert light <= 3 * (24 - 3) and heavy <= 24 - 3
+
+
+@pytest.mark.parametrize(("parts", "times"), [(3, 1), (6, 2)])
+def test_a_run_that_finds_everything_done_does_not_count_it_twice(few, monkeypatch, parts, times):
+    calls = []
+    monkeypatch.setattr(progress, "manifest_counts", lambda run: (calls.append(run), manifest_counts(run))[1])
+    run = replace(run_of(few), parts=tuple(few.plan.parts[:parts]), pairs=10 * parts)
+    shown = progress.LabelingProgress.of(run)
+    first = (shown.statuses, shown.reasons)
+    shown.settle(run)
+    assert len(calls) == times and (shown.statuses, shown.reasons) == first
+    assert shown.reasons.total() == 30
 
 
 @pytest.mark.parametrize("compacted", [False, True])
