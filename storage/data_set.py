@@ -9,15 +9,16 @@ the next opening.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
+from itertools import chain
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage import counting, decisions, layout, reader, reviews, snapshots
+from storage import counting, decisions, layout, reader, reviews, snapshots, whole_labels
 from storage.disk.locks import in_use
 from storage.errors import ConfigError, ShardError
 from storage.gates import in_arrow
@@ -213,8 +214,35 @@ class DataSet:
         Args:
             where: keeps matching rows of `storage.schema.LIGHT`; row groups without a match are not read.
         """
-        for light in self.files("light"):
-            yield from reader.labels(light, where, self._counting, self.gates)
+        yield from self._labels(self.files("light"), lambda _: where)
+
+    def labels_of(self, keys: pa.Table) -> Iterator[Label]:
+        """Stream some whole labels, in the same order; files that hold none of them are not opened.
+
+        Args:
+            keys: `part` and `sample_id` of each.
+
+        Raises:
+            ConfigError: see `recipe`.
+        """
+        ids: dict[Path, list[str]] = {}
+        recipe = self.recipe
+        light_of = {part: light for (owner, part), light in self.light_of.items() if owner == recipe}
+        for part, sample_id in zip(keys["part"].to_pylist(), keys["sample_id"].to_pylist(), strict=True):
+            ids.setdefault(light_of[part], []).append(sample_id)
+        lights = [light for light in self.files("light") if light in ids]
+        # For each file its own: a condition is made anew, with all its values, for every batch of rows.
+        yield from self._labels(lights, lambda some: reader.among("sample_id", chain(*(ids[light] for light in some))))
+
+    def _labels(
+        self, lights: Sequence[Path], where: Callable[[Sequence[Path]], pc.Expression | None]
+    ) -> Iterator[Label]:
+        sizes = {light: self.rows(light) for light in lights}
+        return whole_labels.stream(sizes, where, self._counting, self.gates, self.scanned.older)
+
+    def rows(self, light: Path) -> int:
+        """Rows of a light file."""
+        return sum(part.rows for part in self.scanned.parts[light])
 
     def light_batches(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -241,7 +269,7 @@ class DataSet:
         if light is None:
             return None
         where = reader.among("part", [part]) & reader.among("sample_id", [sample_id])
-        return next(reader.labels(light, where, self._current, self.gates), None)
+        return next(whole_labels.labels(light, where, self._current, self.gates), None)
 
     def decisions(self) -> list[Decision]:
         """The cleaning decisions in effect: for each rule and label the latest one."""

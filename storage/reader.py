@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from storage import layout, schema
-from storage.errors import ConfigError, ShardError
+from storage import schema
+from storage.errors import ConfigError
 from storage.files import readable
 from storage.gates import in_arrow
 from storage.gates.gate import Gate
 from storage.gates.in_arrow import mentions
-from storage.records import Label, Rle
-from storage.rows import to_label
+from storage.records import Rle
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
@@ -54,7 +52,7 @@ def light_batches(
     # Little readahead: the default holds up to 64 batches in memory.
     options = {"columns": read, "filter": pushed, "batch_readahead": 1, "fragment_readahead": 1}
     with _readable(lights):
-        batches = _opened(lights, schema.LIGHT).to_batches(**options)
+        batches = opened(lights, schema.LIGHT).to_batches(**options)
         yield from _decided(batches, wanted, where, gates or {}) if decides else batches
 
 
@@ -66,32 +64,10 @@ def _decided(
         yield from (rows if where is None else rows.filter(where)).select(wanted).to_batches()
 
 
-def labels(
-    light: Path,
-    where: pc.Expression | None = None,
-    counting: pc.Expression | None = None,
-    gates: Mapping[str, Gate] | None = None,
-) -> Iterator[Label]:
-    """Stream the labels of a light file and the heavy file beside it, in their order; see `light_batches`.
-
-    A heavy row group of which no row passes is not read.
-
-    Raises:
-        ShardError: the two files do not belong together.
-    """
-    # Counting reads only the columns that the condition names, so a file without a match costs little.
-    with readable(light):
-        decides = bool(gates) and not in_arrow.DECIDED_SET.isdisjoint(mentions(where))
-        written = counting if decides else both(where, counting)
-        if written is None or _opened([light], schema.LIGHT).count_rows(filter=written & _is_label()):
-            kept = both(where, counting)
-            yield from (to_label(*row) for row in _label_rows(light, kept, gates or {}))
-
-
 def masks(heavies: Sequence[Path], where: pc.Expression) -> dict[str, Rle]:
     """The label masks of matching rows by sample id, without reading an image."""
     with _readable(heavies):
-        table = _opened(heavies, schema.HEAVY).to_table(columns=["sample_id", "height", "width", "mask"], filter=where)
+        table = opened(heavies, schema.HEAVY).to_table(columns=["sample_id", "height", "width", "mask"], filter=where)
     return {row["sample_id"]: Rle(row["height"], row["width"], row["mask"]) for row in table.to_pylist()}
 
 
@@ -122,14 +98,15 @@ def _readable(files: Sequence[Path]) -> AbstractContextManager[None]:
     return readable(files[0].parents[1]) if files else nullcontext()
 
 
-def _opened(files: Sequence[Path], columns: pa.Schema | None = None) -> ds.Dataset:
+def opened(files: Sequence[Path], columns: pa.Schema | None = None) -> ds.Dataset:
+    """Files as one Arrow data set."""
     # Imported here: it imports pandas, a second of CPU.
     import pyarrow.dataset as ds
 
     return ds.dataset([str(path) for path in files], schema=columns, format="parquet")
 
 
-def _is_label() -> pc.Expression:
+def is_label() -> pc.Expression:
     """Keeps labels. A function, as comparing with a value imports pandas too."""
     return _field("outcome") == "label"
 
@@ -139,43 +116,3 @@ def _field(name: str) -> pc.Expression:
     import pyarrow.compute as pc
 
     return pc.field(name)
-
-
-def _label_rows(
-    path: Path, where: pc.Expression | None, gates: Mapping[str, Gate]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Light and heavy row of each label of a file pair; its n-th label row and its n-th heavy row belong together."""
-    with pq.ParquetFile(path) as light, pq.ParquetFile(layout.heavy_path(path)) as heavy:
-        rows = _light_rows(light, where, gates)
-        for group in range(heavy.num_row_groups):
-            wanted = [next(rows) for _ in range(heavy.metadata.row_group(group).num_rows)]
-            if any(row is not None for row in wanted):
-                yield from _join(path, wanted, heavy.read_row_group(group).to_pylist())
-
-
-def _light_rows(
-    light: pq.ParquetFile, where: pc.Expression | None, gates: Mapping[str, Gate]
-) -> Iterator[dict[str, Any] | None]:
-    """Each label row of the file; None for one that `where` leaves out."""
-    for batch in light.iter_batches(batch_size=1024):
-        labels = in_arrow.decided(pa.Table.from_batches([batch]).filter(_is_label()), gates)
-        numbered = labels.append_column("row", pa.array(range(len(labels)), pa.int64()))
-        kept = numbered if where is None else numbered.filter(where)
-        by_row = {row.pop("row"): row for row in kept.to_pylist()}
-        yield from (by_row.get(row) for row in range(len(labels)))
-
-
-def _join(
-    path: Path, lights: list[dict[str, Any] | None], heavies: list[dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    images: dict[str, bytes] = {}
-    for light, heavy in zip(lights, heavies, strict=True):
-        if heavy["image"] is not None:
-            images[heavy["image_sha"]] = heavy["image"]
-        if light is None:
-            continue
-        if light["sample_id"] != heavy["sample_id"] or heavy["image_sha"] not in images:
-            raise ShardError(
-                f"'{path}' and its heavy file do not belong together; remove both and label the part again"
-            )
-        yield light, heavy | {"image": images[heavy["image_sha"]]}

@@ -20,7 +20,6 @@ from storage.data_set import DataSet
 from storage.disk.publish import whole_folder
 from storage.errors import ConfigError
 from storage.outputs import Output
-from storage.reader import among
 from storage.records import Status
 from storage.validation import Checked
 
@@ -105,13 +104,13 @@ def _files(folder: Path) -> int:
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
-def _choose(data: DataSet, selection: Selection) -> pa.ChunkedArray:
-    """Sample ids."""
-    query = "SELECT sample_id FROM clean_labels WHERE recipe = $recipe AND list_contains($statuses, status)"
+def _choose(data: DataSet, selection: Selection) -> pa.Table:
+    """Part and sample id of each label."""
+    query = "SELECT part, sample_id FROM clean_labels WHERE recipe = $recipe AND list_contains($statuses, status)"
     if selection.where:
         query = f"{query} AND {condition(selection.where)}"
     with Catalog(data) as catalog:
-        found = catalog.sql(query, recipe=selection.recipe, statuses=list(selection.statuses))["sample_id"]
+        found = catalog.sql(query, recipe=selection.recipe, statuses=list(selection.statuses))
     if not len(found):
         meets = f" and meets '{selection.where}'" if selection.where else ""
         raise ConfigError(
@@ -121,7 +120,7 @@ def _choose(data: DataSet, selection: Selection) -> pa.ChunkedArray:
     return found
 
 
-def _items(data: DataSet, chosen: pa.ChunkedArray, selection: Selection) -> Iterator[Item]:
-    for label in data.labels(among("sample_id", chosen)):
+def _items(data: DataSet, chosen: pa.Table, selection: Selection) -> Iterator[Item]:
+    for label in data.labels_of(chosen):
         human = label.sample.human_mask if selection.human else None
         yield Item(label, label.mask) if human is None else Item(label, human, "human")

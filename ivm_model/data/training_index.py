@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from ivm_model.data.assignment import Split, assign, position
 from ivm_model.data.subsets import evenly
 from ivm_model.data.training_rows import RowsConfig
 from storage import counting, layout
-from storage.bulk import light_table
+from storage.bulk import blocks, light_table
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmWarning, ShardError
 from storage.files import CONTENT, LIGHT_ROWS
@@ -166,7 +166,9 @@ def index_of(data: DataSet, config: RowsConfig) -> TrainingIndex:
     lights = data.files("light")
     shards = tuple(Shard(heavy, data.scanned.contents[heavy]) for heavy in map(layout.heavy_path, lights))
     contents = {part.name: part.content for light in lights for part in data.parts(light)}
-    tables = [_rows_of(lights[block], block.start, splits, data) for block in _blocks(data, lights)]
+    tables = [
+        _rows_of(lights[block], block.start, splits, data) for block in blocks(list(map(data.rows, lights)), LIGHT_ROWS)
+    ]
     index = _joined(shards, tables, contents, splits.applied)
     if index is None or not np.isin(index.split_K, ("human", "machine")).any():
         seen = ", ".join(f"{count} {status}" for status, count in sorted(splits.seen.items())) or "no labels at all"
@@ -279,23 +281,10 @@ class _Splits:
         return assigned
 
 
-def _blocks(data: DataSet, lights: Sequence[Path]) -> Iterator[slice]:
-    """Neighbours that have `LIGHT_ROWS` rows together, or a file that has more."""
-    start, count = 0, 0
-    for number, light in enumerate(lights):
-        rows = sum(part.rows for part in data.scanned.parts[light])
-        if count and count + rows > LIGHT_ROWS:
-            yield slice(start, number)
-            start, count = number, 0
-        count += rows
-    if lights:
-        yield slice(start, len(lights))
-
-
 def _rows_of(lights: Sequence[Path], first: int, splits: _Splits, data: DataSet) -> pa.Table:
     """The rows of some files, of which the first has that number."""
     columns = list(dict.fromkeys((*_COLUMNS, "position", *(EVIDENCE if data.gates else ()))))
-    table = light_table(lights, columns, data.scanned.older, where="outcome = 'label'")
+    table = light_table(lights, columns, not data.scanned.older.isdisjoint(lights), "outcome = 'label'")
     file_N = table["file"].to_numpy()
     labels = data.decided(table).select([*_COLUMNS, "position"]).drop_columns("outcome")
     counting_N = counting.counts(labels, data.superseded)
