@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from ivm_data.engine.pipeline import STAGES
 from storage.catalog import Catalog
+from storage.compact import full_file
 from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.files import LIGHT_ROWS
 from storage.markdown import markdown_table
 
 HOUR_S = 3600
@@ -119,7 +119,7 @@ def tables(measured: Measured, options: argparse.Namespace) -> list[str]:
     on_gpu = {stage: value for stage, value in seconds.items() if stage != "fuse"}
     sizes = (measured.light, measured.masks, measured.images, measured.size)
     plans = [(pairs, gpus, plan(on_gpu, gpus, options.slices)) for pairs in options.pairs for gpus in options.gpus]
-    compacted = f"files of {LIGHT_ROWS:,} after compaction"
+    compacted = "files after compaction"
     return [
         f"Measured on {measured.pairs} pairs:",
         markdown_table(("stage", "seconds a pair", "origin"), [*stages, ("all", sum(seconds.values()), "")]),
@@ -150,7 +150,7 @@ def _hours(pairs: int, made: Plan, gpus: int, measured: Measured) -> Sequence[ob
 
 def _files(pairs: int, measured: Measured, part_size: int) -> Sequence[object]:
     sizes = (f"{pairs * size / 1e9:,.1f}" for size in (measured.light, measured.size))
-    return f"{pairs:,}", f"{ceil(pairs / part_size):,}", f"{ceil(pairs / LIGHT_ROWS):,}", *sizes
+    return f"{pairs:,}", f"{ceil(pairs / part_size):,}", f"{ceil(pairs / full_file(pairs)):,}", *sizes
 
 
 def _image_bytes(heavy: Path) -> int:

@@ -13,17 +13,16 @@ from pydantic import PositiveInt
 from flows.artifacts import as_cells
 from storage import compact as compaction
 from storage.display import markdown, one_line
-from storage.files import LIGHT_ROWS
 
 
 @flow(name="compact", flow_run_name=lambda: f"compact {one_line(Path(flow_run.parameters['data']).name)}")
-def compact(data: Path, *, recipe: str = "", target_rows: PositiveInt = LIGHT_ROWS) -> int:
+def compact(data: Path, *, recipe: str = "", target_rows: PositiveInt | None = None) -> int:
     """Join the label files of a data set, so that questions about it stay quick. Labeling may go on meanwhile.
 
     Args:
         data: Folder of a labeled data set.
         recipe: Hash of the recipe whose files are joined; every recipe's by default.
-        target_rows: Most inputs in one file.
+        target_rows: Most inputs in one file; by default 16,384, and more from two million inputs on.
 
     Returns:
         The number of label files now.

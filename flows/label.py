@@ -23,7 +23,7 @@ from flows.runtime import in_flight, retried
 from ivm_data.config import override
 from ivm_data.engine.forecast import forecast
 from ivm_data.engine.guard import GuardConfig, guarded
-from ivm_data.engine.labeling import LabelingRun, PartsFailedError, commit, prepare, settle, try_part
+from ivm_data.engine.labeling import LabelingRun, PartsFailedError, commit, prepare, settle, tidy, try_part
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.engine.ray_engine import label_parts
@@ -71,6 +71,7 @@ def label(
     guard: dict[str, Any] | None = None,
     answers: str = "",
     answers_gib: PositiveFloat = 2.0,
+    compact: bool = True,
 ) -> str:
     """Label every pair of a manifest. A run that was killed or failed goes on where it stopped when it is run again.
 
@@ -92,6 +93,7 @@ def label(
         guard: Fields of the guard to replace that stops a run otherwise, for example {"rows": 30}.
         answers: Folder where experts' answers are kept and read again; "" for one in the data set, "none" for nowhere.
         answers_gib: GiB that they take at most.
+        compact: Join the files of the parts where there are many; not for a run on several machines or with `remote`.
 
     Returns:
         The hash of the recipe, under which the labels lie.
@@ -113,12 +115,13 @@ def label(
         guard=stops,
         again=again or (),
         answers=place(data, answers, answers_gib),
+        compact=compact and (engine == "local" or config.here),
     )
     log.info("%d of %d pairs are %s", run.known, run.pairs, "not asked for again" if again else "labeled already")
     if expected := forecast(run):
         log.info("%s", "\n".join(expected.lines()))
     show_recipe(run.recipe, run.recipe_hash)
-    progress, failed = LabelingProgress.of(run, token_price), dict[str, str]()
+    progress, failed, files = LabelingProgress.of(run, token_price), dict[str, str](), tidy(run)
     board = ProgressBoard("label-progress", progress.counts())
     outcomes = label_parts(run, config) if engine == "ray" else _by_tasks(run, concurrency)
     for outcome in guarded(outcomes, run.guard, partial(commit, run)):
@@ -132,6 +135,7 @@ def label(
             log.error("part %s failed: %s", outcome.part, escaped(outcome.why))
         board.show(progress.percent, progress.counts())
         log.info(progress.line())
+        files.committed(isinstance(outcome, PartSummary) and outcome.fresh)
     outcomes.close()  # After a stop, the parts under way are waited for.
     settle(run)
     progress.settle(run)

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from storage import layout, schema
 from storage.data_set import DataSet
-from storage.disk.locks import unused
-from storage.disk.publish import adopt
+from storage.disk.locks import unclaimed, unused
+from storage.disk.publish import adopt, make_folder, written
 from storage.errors import ConfigError, ShardError
 from storage.files import CONTENT, LIGHT_ROWS, alone_in, changed, readable, write_tables
 from storage.part_files import PARTS, CommittedPart, announce, joint_name, listing, parts_of, superseded
@@ -30,6 +30,11 @@ from storage.rows import HEAVY_ROWS, RowDict, share_images
 
 SCRATCH = ".compacting"
 """Folder of a data set where new files are written; nothing reads it."""
+
+FULL = 128
+"""Full files of a recipe beyond which files are made larger."""
+LARGEST = 8
+"""How much larger: the heavy file of 131,072 photographs has some 8 GB, and a row is joined again three times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +47,20 @@ class Compaction:
     rows: int
 
 
-def compact(data: Path, recipe: str | None = None, target_rows: int = LIGHT_ROWS) -> list[Compaction]:
+def compact(data: Path, recipe: str | None = None, target_rows: int | None = None) -> list[Compaction]:
     """Join a recipe's label, timing, measure and input files, or every recipe's, into files of `target_rows` outcomes.
 
     Files that are half full are left as they are. Labeling, training and queries may go on meanwhile, and killing is
     safe at any moment.
 
+    Args:
+        target_rows: by default what `full_file` says.
+
     Raises:
         ConfigError: no labels of that recipe, or `target_rows` is not positive.
         ShardError: a file is damaged or not as committed; nothing of it is replaced.
     """
-    if target_rows < 1:
+    if target_rows is not None and target_rows < 1:
         raise ConfigError(f"'target_rows' must be at least 1, got {target_rows}")
     with DataSet.open(data, recipe) as opened:
         recipes = sorted({path.parent.name for path in opened.files("light")})
@@ -60,20 +68,53 @@ def compact(data: Path, recipe: str | None = None, target_rows: int = LIGHT_ROWS
     return [_compact(data, name, target_rows) for name in recipes]
 
 
-def _compact(data: Path, recipe: str, target_rows: int) -> Compaction:
+def full_file(rows: int) -> int:
+    """Rows of a full file of a recipe that has so many: more than `LIGHT_ROWS` where that would make `FULL` files."""
+    full = LIGHT_ROWS
+    while rows > FULL * full and full < LARGEST * LIGHT_ROWS:
+        full *= 2
+    return full
+
+
+def compact_unless_busy(data: Path, recipe: str) -> bool:
+    """The same for one recipe that has labels, unless another process compacts it now; whether it was done."""
+    scratch = data / SCRATCH / recipe
+    with written(scratch):
+        make_folder(scratch)
+    with unclaimed(scratch) as free:
+        if free:
+            _join(data, recipe, scratch)
+    return free
+
+
+def _compact(data: Path, recipe: str, target_rows: int | None) -> Compaction:
     scratch = data / SCRATCH / recipe
     with alone_in(scratch):
-        for leftover in scratch.iterdir():
-            leftover.unlink()
+        before = _join(data, recipe, scratch, target_rows)
+    with DataSet.open(data, recipe) as opened:
+        after = opened.files("light")
+        return Compaction(recipe, before, len(after), sum(map(opened.rows, after)))
+
+
+def _join(data: Path, recipe: str, scratch: Path, target_rows: int | None = None) -> int:
+    """The number of light files before; call it with the lock of the scratch folder."""
+    _clear(scratch)
+    try:
         before = _sweep(data / "labels" / recipe, layout.LIGHT)
+        target_rows = target_rows or full_file(sum(part.rows for parts in before.values() for part in parts))
         for group in _groups(before, target_rows):
             _join_labels(group, scratch)
         for kind in ("timings", "measures", "inputs"):
             for group in _groups(_sweep(data / kind / recipe, ".parquet"), target_rows):
                 _join_tables(group, scratch, layout.SCHEMAS[kind])
-    with DataSet.open(data, recipe) as opened:
-        after = opened.files("light")
-        return Compaction(recipe, len(before), len(after), sum(p.rows for path in after for p in opened.parts(path)))
+    finally:
+        _clear(scratch)
+    return len(before)
+
+
+def _clear(scratch: Path) -> None:
+    for leftover in scratch.iterdir():
+        leftover.unlink()
 
 
 _Files = dict[Path, tuple[CommittedPart, ...]]
@@ -115,29 +156,29 @@ def _groups(files: _Files, target_rows: int) -> Iterator[_Files]:
 def _join_labels(group: _Files, scratch: Path) -> None:
     parts = [part for held in group.values() for part in held]
     footer = {CONTENT: _check(group).encode(), PARTS: listing(parts)}
-    written = scratch / f"{joint_name(parts)}{layout.LIGHT}"
+    made = scratch / f"{joint_name(parts)}{layout.LIGHT}"
     lights = (_read(path, schema.LIGHT) for path in group)
-    write_tables(written, schema.LIGHT, _blocks(lights, LIGHT_ROWS), sum(part.rows for part in parts), footer)
+    write_tables(made, schema.LIGHT, _blocks(lights, LIGHT_ROWS), sum(part.rows for part in parts), footer)
     heavies = _heavy_tables(map(layout.heavy_path, group))
-    write_tables(layout.heavy_path(written), schema.HEAVY, heavies, 0, {CONTENT: footer[CONTENT]})
+    write_tables(layout.heavy_path(made), schema.HEAVY, heavies, 0, {CONTENT: footer[CONTENT]})
     folder = next(iter(group)).parent
     with alone_in(folder):
-        adopt(layout.heavy_path(folder / written.name), layout.heavy_path(written))
-        adopt(folder / written.name, written)
+        adopt(layout.heavy_path(folder / made.name), layout.heavy_path(made))
+        adopt(folder / made.name, made)
         announce(folder)
         _remove(group)
 
 
 def _join_tables(group: _Files, scratch: Path, kind: pa.Schema) -> None:
     parts = [part for held in group.values() for part in held]
-    written = scratch / f"{joint_name(parts)}.parquet"
+    made = scratch / f"{joint_name(parts)}.parquet"
     tables = [_read(path, kind) for path in group]
     digests = [digest for path, table in zip(group, tables, strict=True) for digest in _check_facts(path, table)]
     footer = {CONTENT: combine(digests).encode(), PARTS: listing(parts)}
-    write_tables(written, kind, _blocks(tables, LIGHT_ROWS), sum(part.rows for part in parts), footer)
+    write_tables(made, kind, _blocks(tables, LIGHT_ROWS), sum(part.rows for part in parts), footer)
     folder = next(iter(group)).parent
     with alone_in(folder):
-        adopt(folder / written.name, written)
+        adopt(folder / made.name, made)
         announce(folder)
         _remove(group)
 

@@ -100,6 +100,7 @@ def label(
         ),
     ] = "",
     answers_gib: Annotated[float, typer.Option(help="GiB that they take at most.")] = 2.0,
+    compact: Annotated[bool, typer.Option(help="Join the files of the parts where there are many.")] = True,
 ) -> None:
     """Label a manifest, or pictures: `ivm label --images photos --instruction "Find the cup." --out data`."""
     from ivm_data.config import override
@@ -132,6 +133,7 @@ def label(
         guard=stops,
         again=named,
         answers=place(out, answers, answers_gib),
+        compact=compact,
     )
     if run.known or named:
         say(_beginning(run, named))

@@ -19,7 +19,10 @@ app = typer.Typer(help="Freeze, list, compare and verify what a data set holds."
 def compact(
     data: DataFolder,
     recipe: Annotated[str | None, typer.Option(help="Hash of one recipe.", show_default="every recipe")] = None,
-    target_rows: Annotated[int, typer.Option(help="Most outcomes in a file.")] = 16_384,
+    target_rows: Annotated[
+        int | None,
+        typer.Option(help="Most outcomes in a file.", show_default="16384, more from two million on"),
+    ] = None,
 ) -> None:
     """Join many small files into few large ones, with the same rows: `ivm compact --data data`."""
     from storage.compact import compact as join

@@ -32,6 +32,7 @@ from storage.recipes import write_recipe
 from storage.records import Label, Lineage, PartResult, Rejection
 from storage.remote import committed, push, push_part, taken_in
 from storage.shards import commit_part, committed_parts, is_committed
+from storage.tidy import Tidy
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class LabelingRun:
         outcomes: what is known of all labeled pairs then.
         answers: where the answers of experts are kept; None for nowhere.
         anew: stages whose experts are asked again, whatever is kept.
+        compact: the files of its parts are joined where there are many.
     """
 
     data: Path
@@ -70,6 +72,7 @@ class LabelingRun:
     outcomes: KnownPairs = field(default_factory=KnownPairs, repr=False, compare=False)
     answers: AnswersConfig | None = None
     anew: frozenset[str] = frozenset()
+    compact: bool = True
 
     @property
     def recipe_hash(self) -> str:
@@ -128,6 +131,7 @@ def prepare(
     guard: GuardConfig | None = DEFAULT_GUARD,
     again: Sequence[str] = (),
     answers: AnswersConfig | None = None,
+    compact: bool = True,
 ) -> LabelingRun:
     """Plan the parts, load the experts and write down the recipe: whatever is wrong with either shows up here.
 
@@ -137,6 +141,7 @@ def prepare(
     Args:
         again: reason codes, and stages as "STAGE:NAME"; then only pairs are labeled, again, that ended so.
         answers: where the answers of experts are kept; None for nowhere.
+        compact: join the files of the parts where there are many.
 
     Raises:
         ConfigError, WeightsError: before any work starts.
@@ -152,7 +157,7 @@ def prepare(
         push(data, remote)
     lineage = lineage_of(recipe, name_of)
     run = LabelingRun(
-        data, (), recipe, lineage, image_root, fetch, remote, guard=guard, plan=plan, answers=answers
+        data, (), recipe, lineage, image_root, fetch, remote, guard=guard, plan=plan, answers=answers, compact=compact
     )  # fmt: skip
     chosen = with_parts(run, again)
     if chosen.open_parts():
@@ -211,6 +216,11 @@ def _check_pulled(run: LabelingRun, chosen: Chosen, here: Collection[str], again
         )
 
 
+def tidy(run: LabelingRun) -> Tidy:
+    """What joins the files of a run's parts. Those of a run with an object store stay: it has them one by one."""
+    return Tidy(run.data, run.recipe_hash, run.compact and not run.remote)
+
+
 def label_part(run: LabelingRun, part: ManifestPart) -> PartSummary:
     """Label and commit one part; a committed part is skipped. Calling it again after any crash is safe.
 
@@ -251,13 +261,14 @@ def collect(
     Raises:
         PartsFailedError: after the last, with all parts that failed.
     """
-    summaries, failed = [], {}
+    summaries, failed, files = [], {}, tidy(run)
     for outcome in outcomes:
         if isinstance(outcome, Failure):
             failed[outcome.part] = outcome.why
         else:
             summaries.append(outcome)
             progress(outcome)
+            files.committed(outcome.fresh)
     settle(run)
     if failed:
         raise PartsFailedError(failed, len(run.parts), len(run.parts) - len(summaries) - len(failed))
@@ -275,12 +286,15 @@ def _result(run: LabelingRun, reading: Reading) -> PartResult:
 def settle(run: LabelingRun, result: Callable[[LabelingRun, Reading], PartResult] = _result) -> None:
     """Note at the end of a run which rows count, so that the data set is opened without a search for them.
 
+    Before that, the files of many parts are joined.
+
     Two parts of one run may have labeled a pair each, as two records of it whose images have different names: these
     records are read again, and those that do not count are ended.
 
     Args:
         result: what labels a record of these that counts and has no label of its own.
     """
+    tidy(run).ended()
     for _ in range(TURNS):
         with DataSet.open(run.data) as data:
             counting.remember(data)

@@ -54,6 +54,11 @@ class RayConfig(Checked):
     fuse: Pool = field(default_factory=Pool)
     verify: Pool = field(default_factory=Pool)
 
+    @property
+    def here(self) -> bool:
+        """All of it runs on this machine. Elsewhere files are not joined: locks may not hold between machines."""
+        return self.address == "local"
+
     def pools(self) -> dict[str, Pool]:
         """The pool of each stage, in order."""
         return {name: getattr(self, name) for name in STAGES}

@@ -65,6 +65,7 @@ def label_manifest(
     Raises:
         PartsFailedError: with all parts that failed, after all others are committed.
     """
+    run = replace(run, compact=run.compact and config.here)
     done = (skipped(part) for part in run.parts if run.has(part))
     with closing(label_parts(run, config)) as outcomes:
         return collect(run, guarded(chain(done, outcomes), run.guard, partial(commit, run)), progress)
