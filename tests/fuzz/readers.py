@@ -6,6 +6,7 @@ import importlib.util
 import io
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -121,8 +122,8 @@ def choose(where: str, folder: Path) -> None:
     """Whatever the condition, only accepted labels that a choice without it has."""
     selection = Selection(("accepted",), RECIPE)
     with DataSet.open(labeled(folder)) as data:
-        every = set(_choose(data, selection).to_pylist())
-        assert set(_choose(data, Selection(("accepted",), RECIPE, where)).to_pylist()) <= every
+        every = _choose(data, selection)["sample_id"].to_pylist()
+        assert set(_choose(data, replace(selection, where=where))["sample_id"].to_pylist()) <= set(every)
 
 
 def change(changes: list[tuple[str, Any]], folder: Path) -> None:
