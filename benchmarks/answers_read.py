@@ -16,7 +16,7 @@ import typer
 
 from ivm_data.cli.rewrite import in_short
 from ivm_data.experts.lmms.request_reader import read
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 
 
 def main(file: Annotated[Path, typer.Argument(help="JSONL with answers and what they mean.")]) -> None:

@@ -19,7 +19,7 @@ from ivm_model.data.training_rows import truth_iou
 from ivm_model.discriminator.audit import Audit
 from ivm_model.metrics.evaluation import Evaluation
 from ivm_model.metrics.mask_scores import MaskScores
-from storage import files
+from storage.parts import files
 from storage.pixels import rle
 
 JUDGED_SEED = 0

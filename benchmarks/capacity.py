@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 from ivm_data.engine.pipeline import STAGES
 from storage.catalog import Catalog
-from storage.compact import full_file
+from storage.common.markdown import markdown_table
 from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.markdown import markdown_table
+from storage.upkeep.compact import full_file
 
 HOUR_S = 3600
 SECONDS = "select stage, sum(seconds) as seconds from timings group by stage"

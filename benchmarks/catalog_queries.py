@@ -22,11 +22,11 @@ import numpy as np
 import pyarrow as pa
 
 from ivm_data.quality.rules import RULES
-from storage import layout, schema
 from storage.catalog import Catalog
-from storage.files import alone_in, write_table
-from storage.markdown import markdown_table
-from storage.queries import named_queries
+from storage.common.markdown import markdown_table
+from storage.parts import layout, schema
+from storage.parts.files import alone_in, write_table
+from storage.sql.queries import named_queries
 
 _CLEAN = "SELECT source, status, count(*), avg(quality) FROM clean_labels GROUP BY ALL"
 RECIPE = "benchmark"

@@ -33,7 +33,7 @@ from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from ivm_model.metrics import bootstrap
 from storage.catalog import Catalog
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 from storage.pixels.overlap import RIGHT_IOU
 
 Measure = Callable[[np.ndarray, np.ndarray], float]

@@ -25,8 +25,8 @@ from ivm_data.sources.manifest import read_part
 from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.worlds.world import write_world
 from ivm_model.metrics import bootstrap
+from storage.common.markdown import markdown_table
 from storage.data_set import DataSet
-from storage.markdown import markdown_table
 from storage.pixels import rle
 from storage.records import Label, Rle, Sample
 

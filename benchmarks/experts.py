@@ -31,7 +31,7 @@ import torch
 from benchmarks import full_size, plain_loops
 from benchmarks.overhead import overhead
 from benchmarks.plain_loops import Answer, Variant
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 
 PAGE = Path(__file__).parent / "results" / "experts.json"
 SAME = {"float32": (1e-3, 0.01), "bfloat16": (0.05, 0.1)}

@@ -25,7 +25,7 @@ from ivm_data.worlds.grammar import ALL_KINDS, KINDS, MORE_KINDS
 from ivm_data.worlds.world import write_world
 from ivm_model.metrics.bootstrap import interval
 from storage.catalog import Catalog
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "kinds.md"
 RIGHT_IOU = 0.5

@@ -23,7 +23,7 @@ from ivm_data.experts.lmms import chat_messages
 from ivm_data.experts.lmms.asked import Asked
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
 from ivm_data.experts.lmms.whole_image import MAX_PIXELS
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 
 PROCESSORS = Path(__file__).parents[2] / "shared" / "data" / "processors"
 """Folder of published tokenizers, templates and preprocessing, where the checkout has one beside it."""

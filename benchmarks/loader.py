@@ -24,10 +24,10 @@ import numpy as np
 from ivm_model.data.examples import Examples, FeedConfig
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
+from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Sample, Scores, Status, sample_id
 from storage.request import Request
-from storage.shards import commit_part
 
 ROUNDS = 5
 QUALITY = 90

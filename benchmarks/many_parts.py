@@ -20,8 +20,8 @@ from ivm_data.engine.labeling import LabelingRun, read, with_parts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
 from storage.data_set import DataSet
+from storage.parts.shards import commit_part
 from storage.records import Lineage, PartResult, Rejection
-from storage.shards import commit_part
 
 _T = TypeVar("_T")
 ROWS = 2

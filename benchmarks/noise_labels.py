@@ -28,13 +28,13 @@ from ivm_data.worlds.scene import Scene
 from ivm_data.worlds.world import generate, png
 from ivm_model.discriminator.negatives import TRIES, wrong_mask
 from ivm_model.metrics.mask_scores import overlap
+from storage.common.validation import Checked, at_least, within
+from storage.parts.shards import commit_part, is_committed
 from storage.pixels import rle
 from storage.pixels.overlap import RIGHT_IOU, is_right
-from storage.recipes import write_recipe
 from storage.records import Label, Lineage, PartResult, Sample, sample_id
 from storage.request import Request
-from storage.shards import commit_part, is_committed
-from storage.validation import Checked, at_least, within
+from storage.tables.recipes import write_recipe
 
 SPLIT = "test"
 FIRST_SCENES = {"human": 20_000, "machine": 40_000, "test": 60_000}

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import arms, judges
 from benchmarks.noise_labels import MIXTURE, NoiseConfig, cases, wrong_rows
 from benchmarks.weighting_experiment import ARMS, ArmSummary
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 from storage.pixels.overlap import RIGHT_IOU
 
 PICTURE = "noise-d.png"

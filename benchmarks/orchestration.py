@@ -36,8 +36,8 @@ from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan
 from ivm_data.worlds.world import write_world
-from storage.digest import content_hash
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
+from storage.upkeep.digest import content_hash
 
 PAGE = Path(__file__).parent / "results" / "orchestration.json"
 TALKATIVE = {"PREFECT_SERVER_LOGGING_LEVEL": "INFO", "PREFECT_SERVER_LOG_RETRYABLE_ERRORS": "true"}

@@ -20,7 +20,7 @@ import numpy as np
 
 from ivm_data.quality.promise import MARGIN, Judged, Wish, most_wrong, promise, thresholds
 from storage.catalog import Catalog
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 
 TRUTH = """
     SELECT quality, coalesce(human_iou >= 0.5, false) AS is_right, kind FROM labels

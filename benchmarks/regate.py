@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 from benchmarks.catalog_queries import RECIPE, write
 from ivm_data.quality import regate
 from storage.catalog import Catalog
+from storage.common.markdown import markdown_table
 from storage.data_set import DataSet
 from storage.gates import book
-from storage.markdown import markdown_table
 
 BY_STATUS = "SELECT status, count(*) FROM labels GROUP BY ALL"
 

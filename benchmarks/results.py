@@ -23,7 +23,7 @@ from ivm_data.engine.labeling import LabelingRun, label_part, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 FIRST_SCENE = 5000

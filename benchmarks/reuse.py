@@ -27,8 +27,8 @@ from ivm_data.experts.answers.store import AnswerStore
 from ivm_data.experts.registry import EMBEDDED, ExpertSpec
 from ivm_data.recipes.labeling_recipes import Recipe, recipe
 from ivm_data.worlds.world import write_world
-from storage.digest import content_hash
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
+from storage.upkeep.digest import content_hash
 
 NOISE = 0.02
 """Of the other LMM, in standard deviations of each tensor."""

@@ -42,15 +42,15 @@ from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.generator import GeneratorTrainer
 from ivm_model.train.signals import weigh
 from ivm_model.train.trainer import TrainConfig
-from storage import reviews
 from storage.catalog import Catalog
+from storage.common.markdown import markdown_table
 from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.markdown import markdown_table
 from storage.pixels import rle
 from storage.pixels.overlap import RIGHT_IOU, is_right
-from storage.reader import among
+from storage.reading.reader import among
 from storage.records import Label
+from storage.tables import reviews
 
 ACCEPT_IOU = 0.9
 ROWS = RowsConfig(test_sources=("world-test",), test_share=0.0)

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 
 FEW = 4
 """Parts of the data set that is measured first, and not counted."""

@@ -19,11 +19,14 @@ from ivm_data.experts.registry import name_of
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
 from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
-from storage import counting, layout, schema
 from storage.data_set import DataSet
-from storage.files import CONTENT, write_tables
 from storage.inputs import facts, words
+from storage.parts import layout, schema
+from storage.parts.files import CONTENT, write_tables
+from storage.parts.row_hashes import combine, fact_digests, row_digests
+from storage.parts.rows import HEAVY_ROWS, fact_row, heavy_rows, light_rows
 from storage.pixels import rle
+from storage.reading import counting
 from storage.records import (
     MISSING,
     Box,
@@ -40,8 +43,6 @@ from storage.records import (
     sample_id,
 )
 from storage.request import Request
-from storage.row_hashes import combine, fact_digests, row_digests
-from storage.rows import HEAVY_ROWS, fact_row, heavy_rows, light_rows
 
 ROWS = 10
 """Labels of a part."""

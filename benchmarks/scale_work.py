@@ -15,12 +15,12 @@ from benchmarks.scale_parts import ROWS, ManyParts, heavy_table, lineage, make, 
 from ivm_data.engine.labeling import LabelingRun, with_parts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
-from storage import layout
 from storage.catalog import Catalog
-from storage.compact import compact
 from storage.data_set import DataSet
-from storage.files import write_table
-from storage.shards import commit_part
+from storage.parts import layout
+from storage.parts.files import write_table
+from storage.parts.shards import commit_part
+from storage.upkeep.compact import compact
 
 Call = Callable[[], Any]
 COMMITS = 20

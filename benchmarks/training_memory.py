@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 
 from benchmarks.results import markdown
+from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Sample, Scores, Status, sample_id
 from storage.request import Request
-from storage.shards import commit_part
 
 PART = 500
 SIZE = (480, 640)

@@ -30,7 +30,7 @@ from ivm_model.metrics.evaluation import evaluate_labels
 from ivm_model.metrics.mask_scores import auc
 from ivm_model.train.trainer import TrainConfig
 from storage.catalog import Catalog
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 from storage.records import Status
 
 PAGE = Path(__file__).parents[1] / "docs" / "weightings.md"

@@ -6,7 +6,7 @@ A flow lies in the module of its name, `from flows.label import label`, which is
 from importlib.util import find_spec
 
 from storage import __version__ as __version__
-from storage.extras import extra
+from storage.common.extras import extra
 
 with extra("flows"):
     if find_spec("prefect") is None:

@@ -14,8 +14,8 @@ from httpx import HTTPError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 
+from storage.common.markdown import markdown_table
 from storage.display import markdown
-from storage.markdown import markdown_table
 
 _LOG = logging.getLogger(__name__)
 

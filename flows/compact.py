@@ -11,8 +11,8 @@ from prefect.runtime import flow_run
 from pydantic import PositiveInt
 
 from flows.artifacts import as_cells
-from storage import compact as compaction
 from storage.display import markdown, one_line
+from storage.upkeep import compact as compaction
 
 
 @flow(name="compact", flow_run_name=lambda: f"compact {one_line(Path(flow_run.parameters['data']).name)}")

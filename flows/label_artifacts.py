@@ -16,7 +16,7 @@ from ivm_data.engine.part_outcomes import PartSummary
 from ivm_data.recipes.labeling_recipes import Recipe
 from storage.catalog import Catalog
 from storage.display import markdown, one_line
-from storage.layout import light_path
+from storage.parts.layout import light_path
 from storage.records import Status
 
 QUALITY_QUERIES = ("summary", "acceptance_by_source", "acceptance_by_kind", "reasons", "slowest_parts")

@@ -15,7 +15,7 @@ from typing import Any
 
 from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.files import alone_in, replace
+from storage.parts.files import alone_in, replace
 
 _STATE = """
     SELECT count(*) FILTER (status = 'accepted') AS accepted,

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, TypeVar
 
+from storage.common.validation import check, field_types, kind, refused
 from storage.errors import ConfigError
-from storage.validation import check, field_types, kind, refused
 
 Config = TypeVar("Config")
 

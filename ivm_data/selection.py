@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from storage.common.validation import Checked, Share
 from storage.pixels.overlap import box_iou
 from storage.records import Box, Candidate
 from storage.request import ALL, BETWEEN, DIRECTIONS, EXCEPT, FARTHEST, NEAREST, OR, RELATIONS, Order, Request
-from storage.validation import Checked, Share
 
 _UNIT = dict(zip(DIRECTIONS, ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)), strict=True))
 """Unit vector from the anchor to the target for each direction, in image axes (y grows downward)."""

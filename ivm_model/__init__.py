@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from storage import __version__ as __version__
-from storage.lazy import lazily
+from storage.common.lazy import lazily
 
 if TYPE_CHECKING:
     from .how import How as How

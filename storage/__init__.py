@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storage.lazy import lazily
+from storage.common.lazy import lazily
 
 __version__ = "0.1.0"
 """Of the distribution, `ivm-engine`, with all four packages."""
@@ -12,7 +12,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .catalog import Catalog as Catalog
     from .data_set import DataSet as DataSet
-    from .digest import content_hash as content_hash
     from .errors import ConfigError as ConfigError
     from .errors import InputError as InputError
     from .errors import IvmError as IvmError
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from .errors import ShardError as ShardError
     from .errors import TransientError as TransientError
     from .errors import WeightsError as WeightsError
+    from .parts.shards import commit_part as commit_part
     from .pixels import rle as rle
     from .records import Box as Box
     from .records import Label as Label
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from .records import Sample as Sample
     from .records import Scores as Scores
     from .records import Status as Status
-    from .shards import commit_part as commit_part
+    from .upkeep.digest import content_hash as content_hash
 else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         {
             "catalog": ["Catalog"],
             "data_set": ["DataSet"],
-            "digest": ["content_hash"],
+            "upkeep.digest": ["content_hash"],
             "errors": [
                 "ConfigError",
                 "InputError",
@@ -48,6 +48,6 @@ else:
             ],
             "pixels": ["rle"],
             "records": ["Box", "Label", "PartResult", "Rejection", "Rle", "Sample", "Scores", "Status"],
-            "shards": ["commit_part"],
+            "parts.shards": ["commit_part"],
         },
     )

@@ -14,14 +14,16 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from storage import layout, queries, recipes
 from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
 from storage.gates import in_sql
 from storage.gates.gate import Gate
-from storage.layout import Problem
+from storage.parts import layout
+from storage.parts.layout import Problem
 from storage.pixels.mask_functions import register
-from storage.sql_views import VIEWS
+from storage.sql import queries
+from storage.sql.sql_views import VIEWS
+from storage.tables import recipes
 
 _REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
 _OF_PARTS = {"light", "heavy", "timings", "measures", "inputs"}
@@ -94,7 +96,7 @@ class Catalog:
             raise ConfigError(f"{error}\nThe views are: {', '.join(view.name for view in VIEWS)}.") from error
         except duckdb.Error as error:
             raise ShardError(
-                f"a file of the data set is damaged or gone ({error}); storage.verify.verify finds out which"
+                f"a file of the data set is damaged or gone ({error}); storage.upkeep.verify.verify finds out which"
             ) from error
 
     def lend(self, name: str, rows: pa.Table) -> None:
@@ -102,7 +104,7 @@ class Catalog:
         self._connection.register(name, rows)
 
     def query(self, name: str, **parameters: Any) -> pa.Table:
-        """Run a named query of `storage.queries`; values may be text and are turned into the parameter's type.
+        """Run a named query of `storage.sql.queries`; values may be text and are turned into the parameter's type.
 
         Raises:
             ConfigError: no such query or parameter, or a value of another type.

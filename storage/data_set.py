@@ -18,17 +18,19 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage import counting, decisions, layout, reader, reviews, snapshots, whole_labels
 from storage.disk.locks import in_use
 from storage.errors import ConfigError, ShardError
 from storage.gates import in_arrow
 from storage.gates.book import WRITTEN, Book
 from storage.gates.gate import Gate
-from storage.layout import DataFiles, Problem
-from storage.part_files import CommittedPart
+from storage.parts import layout
+from storage.parts.layout import DataFiles, Problem
+from storage.parts.part_files import CommittedPart
+from storage.reading import counting, reader, whole_labels
 from storage.records import Decision, Label, Review, Rle, Scope
-from storage.reviews import Adjudication
-from storage.snapshots import Snapshot
+from storage.tables import decisions, reviews, snapshots
+from storage.tables.reviews import Adjudication
+from storage.tables.snapshots import Snapshot
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -148,7 +150,7 @@ class DataSet:
 
     @cached_property
     def by_kind(self) -> dict[str, list[Path]]:
-        """The usable files that count, by kind, one of `storage.layout.KINDS`; an answer may lack the problems."""
+        """The usable files that count by kind, of `storage.parts.layout.KINDS`; an answer may lack the problems."""
         listed = self.scanned.by_kind if self.snapshot is None else snapshots.listed(self.scanned, self.snapshot)
         return {
             kind: [path for path in paths if kind not in _OF_A_RECIPE or self.chosen in ("", path.parent.name)]
@@ -212,7 +214,7 @@ class DataSet:
         """Stream whole labels with images and masks, in order of part and position.
 
         Args:
-            where: keeps matching rows of `storage.schema.LIGHT`; row groups without a match are not read.
+            where: keeps matching rows of `storage.parts.schema.LIGHT`; row groups without a match are not read.
         """
         yield from self._labels(self.files("light"), lambda _: where)
 
@@ -247,7 +249,7 @@ class DataSet:
     def light_batches(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Stream the outcomes that count as Arrow batches; see `storage.reader.light_batches`."""
+        """Stream the outcomes that count as Arrow batches; see `storage.reading.reader.light_batches`."""
         return reader.light_batches(self.files("light"), columns, where, self._counting, self.gates)
 
     def masks(self, sample_ids: Iterable[str]) -> dict[str, Rle]:
@@ -280,7 +282,7 @@ class DataSet:
         return decisions.scopes(self.decisions(), self.chosen)
 
     def reviews(self) -> list[Review]:
-        """Every review ever written, oldest first; `storage.reviews.current` says which count."""
+        """Every review ever written, oldest first; `storage.tables.reviews.current` says which count."""
         return reviews.read(self.files("reviews"))
 
     def adjudications(self) -> dict[str, Adjudication]:

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from storage import layout
-from storage.counting import ATTEMPT, scratch
 from storage.inputs import (
     NOTHING,
     UNSAID,
@@ -29,6 +27,8 @@ from storage.inputs import (
     facts,
     held,
 )
+from storage.parts import layout
+from storage.reading.counting import ATTEMPT, scratch
 from storage.records import HUMAN, OF_OTHER_RECORDS, UNKNOWN, UNSTATED, Box, Rle
 
 if TYPE_CHECKING:

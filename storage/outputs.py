@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage import layout
 from storage.disk.publish import write_text
 from storage.errors import ConfigError
+from storage.parts import layout
 
 MARKER = ".ivm-output.json"
 """In a folder: which command wrote it."""

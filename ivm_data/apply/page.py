@@ -14,7 +14,7 @@ from ivm_data.local_page import HOST, OnlyThisMachine
 from ivm_model.how import HOWS
 from ivm_model.masking import apply
 from ivm_model.predictor import Predictor
-from storage.extras import extra
+from storage.common.extras import extra
 
 MAX_UPLOAD = "256mb"
 """Of an image file; more than 12,000 x 9,000 pixels of a photo take."""

@@ -232,7 +232,7 @@ def calibrate(
     from ivm_data.report.figures import draw_reliability
     from storage.data_set import DataSet
     from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES
-    from storage.reader import among
+    from storage.reading.reader import among
 
     check("calibrate", out, data)
     if plot is not None:

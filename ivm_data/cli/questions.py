@@ -44,7 +44,7 @@ def query(
 ) -> None:
     """Run a named query: `ivm query --data data acceptance_by_kind`."""
     from storage.catalog import Catalog
-    from storage.queries import named_queries
+    from storage.sql.queries import named_queries
 
     if not name:
         show(["query", "answers"], [(q.name, q.description) for q in named_queries()], form)

@@ -11,14 +11,14 @@ from ivm_data.cli.console import say
 from ivm_data.cli.options import DataFolder
 
 if TYPE_CHECKING:
-    from storage.remote import Transfer
+    from storage.upkeep.remote import Transfer
 
 Url = Annotated[str, typer.Argument(help="s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.", show_default=False)]
 
 
 def push(data: DataFolder, url: Url) -> None:
     """Send what an object store lacks, each part's commit last: `ivm push --data data s3://bucket/data`."""
-    from storage import remote
+    from storage.upkeep import remote
 
     _say_transfer(remote.push(data, url))
 
@@ -28,7 +28,7 @@ def pull(
 ) -> None:
     """Fetch what is committed in an object store: `ivm pull s3://bucket/data --out data`."""
     from ivm_data.outputs import check
-    from storage import remote
+    from storage.upkeep import remote
 
     check("data set", out)
     _say_transfer(remote.pull(url, out))

@@ -9,8 +9,8 @@ import typer
 
 from ivm_data.cli.console import OutputFormat, say, show
 from ivm_data.cli.options import DataFolder, parse_changes
+from storage.common.extras import extra
 from storage.errors import ConfigError
-from storage.extras import extra
 
 
 def review(

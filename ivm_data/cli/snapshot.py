@@ -11,7 +11,7 @@ from ivm_data.cli.console import OutputFormat, say, show, warn
 from ivm_data.cli.options import DataFolder
 
 if TYPE_CHECKING:
-    from storage.snapshots import Entry
+    from storage.tables.snapshots import Entry
 
 app = typer.Typer(help="Freeze, list, compare and verify what a data set holds.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def compact(
     ] = None,
 ) -> None:
     """Join many small files into few large ones, with the same rows: `ivm compact --data data`."""
-    from storage.compact import compact as join
+    from storage.upkeep.compact import compact as join
 
     done = join(data, recipe, target_rows)
     show(["recipe", "files before", "files after", "rows"], [(c.recipe, c.before, c.after, c.rows) for c in done])
@@ -46,7 +46,7 @@ def create(data: DataFolder) -> None:
 @app.command("list")
 def show_list(data: DataFolder, form: Annotated[OutputFormat, typer.Option("--format")] = "table") -> None:
     """Show the snapshots of a data set, oldest first."""
-    from storage import snapshots
+    from storage.tables import snapshots
 
     kinds = ("labels", *snapshots.FACTS, snapshots.GATES)
     found = [snapshots.load(data, name) for name in snapshots.names(data)]
@@ -62,8 +62,8 @@ def diff(
 ) -> None:
     """Show what changed and how far scores and sources drifted: `ivm snapshot diff --data data 3f9c now`."""
     from ivm_data.quality.drift import drift
-    from storage import snapshots
     from storage.data_set import DataSet
+    from storage.tables import snapshots
 
     if after == "now":
         with DataSet.open(data) as opened:
@@ -83,9 +83,9 @@ def verify(
     name: Annotated[str, typer.Argument(help="Name of the snapshot, or its first digits.")], data: DataFolder
 ) -> None:
     """Read every row that a snapshot lists and compare its hash: `ivm snapshot verify --data data 3f9c`."""
-    from storage import snapshots
     from storage.data_set import DataSet
-    from storage.verify import verify_snapshot
+    from storage.tables import snapshots
+    from storage.upkeep.verify import verify_snapshot
 
     snapshot = snapshots.load(data, name)
     with DataSet.open(data) as opened:

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from ivm_data.engine.labeling import LabelingRun
 from ivm_data.engine.pipeline import STAGES, roles_of
 from ivm_data.experts.registry import answers_of
-from storage import recipes
 from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.shards import committed_parts
+from storage.parts.shards import committed_parts
+from storage.tables import recipes
 
 Use = Literal["reads", "reads what is equal", "runs"]
 _EXPERTS: dict[str, tuple[str, ...]] = {

@@ -23,16 +23,16 @@ from ivm_data.recipes.labeling_recipes import Recipe
 from ivm_data.sources.fetch import FetchConfig
 from ivm_data.sources.manifest import plan_records, read_records
 from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
-from storage import counting
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmError, IvmWarning
 from storage.inputs import Known, KnownPairs
 from storage.ledger import known
-from storage.recipes import write_recipe
+from storage.parts.shards import commit_part, committed_parts, is_committed
+from storage.reading import counting
 from storage.records import Label, Lineage, PartResult, Rejection
-from storage.remote import committed, push, push_part, taken_in
-from storage.shards import commit_part, committed_parts, is_committed
-from storage.tidy import Tidy
+from storage.tables.recipes import write_recipe
+from storage.upkeep.remote import committed, push, push_part, taken_in
+from storage.upkeep.tidy import Tidy
 
 _LOG = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ivm_data.engine.labeling import LabelingRun
 from storage.data_set import DataSet
 from storage.ledger import ended_as
+from storage.parts.shards import committed_parts
 from storage.records import INPUT_STAGE
-from storage.shards import committed_parts
 
 
 @dataclass(frozen=True)

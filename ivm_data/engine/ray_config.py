@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ivm_data.engine.pipeline import STAGES
+from storage.common.validation import Checked, Count, Natural, NotNegative
 from storage.errors import ConfigError
-from storage.validation import Checked, Count, Natural, NotNegative
 
 
 @dataclass(frozen=True)

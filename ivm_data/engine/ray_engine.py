@@ -33,8 +33,8 @@ from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.registry import unload
 from ivm_data.sources.manifest_parts import ManifestPart
 from ivm_data.stages.stage import Draft
+from storage.common.extras import extra
 from storage.errors import ConfigError, IvmError
-from storage.extras import extra
 from storage.records import Input, Rejection, Sample
 
 _LOG = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from typing import Any
 from ivm_data.evaluation.downstream import AnswerTable
 from ivm_data.evaluation.mask_table import GROUPINGS, MaskTable
 from ivm_model.metrics.tally import SCORES, Interval
+from storage.common.markdown import markdown_table
 from storage.disk.publish import write_text
 from storage.display import markdown
 from storage.errors import ConfigError
-from storage.markdown import markdown_table
 
 SUFFIXES = (".md", ".json")
 TITLES = dict(

@@ -15,10 +15,10 @@ from ivm_data.sources import manifest_parts as parts
 from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.manifest_parts import ManifestPart
+from storage.common.validation import Checked, Natural
 from storage.errors import InputError
 from storage.pixels.images import bounded
 from storage.records import Rle, Sample
-from storage.validation import Checked, Natural
 
 PART_SIZE = 32
 AREAS = {"none": 0.0, "under 1 %": 0.01, "1 to 5 %": 0.05, "5 to 20 %": 0.2, "over 20 %": 1.0}

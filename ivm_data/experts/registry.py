@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from ivm_data.config import build
+from storage.common.plugins import Registry
+from storage.common.validation import Checked
 from storage.errors import ConfigError
-from storage.plugins import Registry
-from storage.validation import Checked
 
 if TYPE_CHECKING:
     from ivm_data.experts.answers.store import AnswersConfig, AnswerStore

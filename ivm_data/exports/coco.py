@@ -18,8 +18,8 @@ from ivm_data.exports.export_format import (
     json_list,
 )
 from ivm_data.exports.outlines import polygons
+from storage.common.validation import Checked, NotNegative
 from storage.pixels import rle
-from storage.validation import Checked, NotNegative
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, get_type_hints
 
 from ivm_data.config import build
 from ivm_data.exports.export_format import Counts, Item
+from storage.common.plugins import Registry
 from storage.errors import ConfigError
-from storage.plugins import Registry
 
 FORMATS = Registry(
     "format",

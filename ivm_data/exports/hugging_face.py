@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ivm_data.exports.export_format import PILLOW, Counts, Item, coco_rle, fitting, mask_png
-from storage.extras import extra
-from storage.validation import Checked, Count
+from storage.common.extras import extra
+from storage.common.validation import Checked, Count
 
 if TYPE_CHECKING:
     from datasets import Features

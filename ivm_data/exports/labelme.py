@@ -14,8 +14,8 @@ import numpy as np
 from ivm_data.exports.export_format import Counts, ImageFolder, Item, Opens, mask_png
 from ivm_data.exports.outlines import polygons
 from ivm_data.sources.foreign.tools.labelme import NO_TARGET
+from storage.common.validation import Checked, NotNegative
 from storage.pixels import rle
-from storage.validation import Checked, NotNegative
 
 _OPENS = Opens(frozenset({"JPEG", "PNG", "BMP", "WEBP", "TIFF"}))
 _VERSION = "5.5.0"

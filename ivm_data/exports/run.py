@@ -16,12 +16,12 @@ from ivm_data.exports.export_format import Counts, Item
 from ivm_data.quality.promised import sentence
 from storage import outputs
 from storage.catalog import Catalog
+from storage.common.validation import Checked
 from storage.data_set import DataSet
 from storage.disk.publish import whole_folder
 from storage.errors import ConfigError
 from storage.outputs import Output
 from storage.records import Status
-from storage.validation import Checked
 
 MARKER = ".ivm-export.json"
 """In every folder that an export wrote: what it is, and that it may be replaced."""

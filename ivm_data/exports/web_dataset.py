@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivm_data.exports.export_format import Counts, Item, Opens, coco_rle, fitting, mask_png
-from storage.extras import extra
-from storage.validation import Checked, Count
+from storage.common.extras import extra
+from storage.common.validation import Checked, Count
 
 _OPENS = Opens(frozenset({"JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM"}))
 """By the endings that the library's decoder knows; it does not know avif and mpo."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ivm_data.exports.export_format import Category, Counts, Item, Opens, fitting
 from ivm_data.exports.outlines import join, polygons
-from storage.validation import Checked, NotNegative
+from storage.common.validation import Checked, NotNegative
 
 _OPENS = Opens(frozenset({"JPEG", "PNG", "BMP", "WEBP", "TIFF"}))
 """What both ultralytics (IMG_FORMATS) and supervision list; files of other formats are silently not trained on."""

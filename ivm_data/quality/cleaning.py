@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from ivm_data.quality.rules import Rule, rule, rules
 from storage.catalog import Catalog
+from storage.common.sql_files import fill, load
 from storage.data_set import DataSet
-from storage.decisions import FoundLabel, decide
-from storage.sql_files import fill, load
+from storage.tables.decisions import FoundLabel, decide
 
 SQL = load("ivm_data.quality", "sql")
 

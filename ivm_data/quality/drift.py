@@ -19,7 +19,7 @@ from scipy.stats import chi2
 from ivm_model.metrics.bootstrap import percentile
 from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.schema import SCORES
+from storage.parts.schema import SCORES
 
 DriftVerdict = Literal["same", "noise", "small", "moderate", "large"]
 

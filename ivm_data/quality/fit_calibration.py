@@ -19,7 +19,6 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from ivm_data.quality.calibration import VOTE_FEATURES, Calibration, expected_calibration_error
-from storage import reviews
 from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES
@@ -27,7 +26,8 @@ from storage.gates.logistic import Logistic, feature
 from storage.pixels import rle
 from storage.pixels.overlap import is_right
 from storage.records import Label, Proposal, Rle, Scores
-from storage.reviews import Adjudication
+from storage.tables import reviews
+from storage.tables.reviews import Adjudication
 
 LEAST = 5
 """Right and wrong labels that a regression needs of each."""

@@ -20,9 +20,9 @@ import numpy as np
 
 from ivm_data.quality.promise import Judged, Promise, Wish, promise
 from storage.catalog import Catalog
+from storage.common.sql_files import load
 from storage.data_set import DataSet
 from storage.gates.gate import By, Gate
-from storage.sql_files import load
 
 SQL = load("ivm_data.quality", "sql/promise")
 

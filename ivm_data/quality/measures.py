@@ -17,13 +17,13 @@ from rlemasklib import RLEMask
 
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.sources.manifest_parts import dataset_name
-from storage import layout
 from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.part_files import CommittedPart
+from storage.parts import layout
+from storage.parts.part_files import CommittedPart
+from storage.parts.shards import write_evaluation, write_measures
 from storage.pixels import images, rle
 from storage.records import Rle, Sample, image_sha
-from storage.shards import write_evaluation, write_measures
 
 MeasuredRow = dict[str, Any]
 

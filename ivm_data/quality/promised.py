@@ -8,10 +8,10 @@ from typing import Any
 
 from ivm_data.quality.judged import Evidence, evidence
 from ivm_data.quality.promise import Promise, Wish
+from storage.common.validation import refused
 from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.gates.gate import By, Gate
-from storage.validation import refused
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import pyarrow as pa
 from ivm_data.config import build, override
 from ivm_data.experts.registry import embedded
 from ivm_data.quality.calibration import Calibration
-from storage import recipes
 from storage.catalog import Catalog
+from storage.common.sql_files import fill, load
 from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.gates import book
 from storage.gates.gate import Gate, GateConfig, Quality
-from storage.sql_files import fill, load
+from storage.tables import recipes
 
 SQL = load("ivm_data.quality", "sql/gate")
 

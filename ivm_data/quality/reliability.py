@@ -12,10 +12,10 @@ import numpy as np
 from ivm_data.quality.measures import measure
 from ivm_data.quality.staple import Votes, staple
 from storage.catalog import Catalog
+from storage.common.sql_files import load
 from storage.errors import ConfigError
+from storage.parts.shards import write_reliability
 from storage.records import Reliability
-from storage.shards import write_reliability
-from storage.sql_files import load
 
 
 def estimate(data: Path) -> list[Reliability]:

@@ -1,6 +1,6 @@
 """Cleaning rules: each a file `sql/rules/<name>.sql` that finds labels; applying one is in `cleaning`.
 
-A rule's file has the header of a named query (`storage.queries`), its scope, and the reason that is shown with each
+A rule's file has the header of a named query (`storage.sql.queries`), its scope, and the reason that is shown with each
 label. It gives (recipe, sample_id, value), where `value` is what the reason shows.
 """
 
@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from storage import queries, sql_files
+from storage.common import sql_files
+from storage.common.plugins import Registry
 from storage.errors import ConfigError, IvmWarning
-from storage.plugins import Registry
-from storage.queries import Query
 from storage.records import Scope
+from storage.sql import queries
+from storage.sql.queries import Query
 
 _LINE = re.compile(r"^-- (scope|reason): (.+)$", re.MULTILINE)
 

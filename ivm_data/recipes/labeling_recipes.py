@@ -14,10 +14,10 @@ from ivm_data.stages.ground import GroundConfig
 from ivm_data.stages.resolve import ResolveConfig
 from ivm_data.stages.rewrite import RewriteConfig
 from ivm_data.stages.verify import VerifyConfig
-from storage import recipes
+from storage.common.validation import FILLED, Checked, Count
 from storage.errors import ConfigError
 from storage.gates.gate import GateConfig
-from storage.validation import FILLED, Checked, Count
+from storage.tables import recipes
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.report import charts
 from ivm_data.report.gallery import SECTIONS, thumbnails
 from ivm_data.report.report_facts import GROUPS, FactRow, Facts
-from storage import recipes
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.disk.publish import write_text
 from storage.errors import ConfigError
 from storage.gates.gate import Calibrated
 from storage.records import INPUT_STAGE
+from storage.tables import recipes
 
 MAX_SOURCES = 6
 """Sources whose area histogram is drawn; the largest."""

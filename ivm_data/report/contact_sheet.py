@@ -10,8 +10,8 @@ import numpy as np
 
 from ivm_data.report.gallery import Section, Thumbnail, drawn, thumbnails
 from storage.catalog import Catalog
+from storage.common.sql_files import load
 from storage.records import Status
-from storage.sql_files import load
 
 SIDE = 160
 """Pixels of a panel's side."""

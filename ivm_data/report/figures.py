@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from ivm_data.outputs import FIGURE
 from storage.catalog import Catalog
+from storage.common.extras import extra
 from storage.disk.publish import whole_file
 from storage.errors import ConfigError
-from storage.extras import extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,11 +16,11 @@ from PIL import Image
 
 from ivm_model.masking import keep_only
 from storage.catalog import Catalog
+from storage.common.sql_files import fill, load
 from storage.pixels import rle
 from storage.pixels.images import decode
 from storage.pixels.overlap import RIGHT_IOU
 from storage.records import Rle
-from storage.sql_files import fill, load
 
 SIDE = 256
 """Pixels of a thumbnail's longer side."""

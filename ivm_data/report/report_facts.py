@@ -10,9 +10,9 @@ import pyarrow as pa
 from scipy.stats import binomtest
 
 from storage.catalog import Catalog
+from storage.common.sql_files import fill, load
 from storage.pixels.overlap import RIGHT_IOU
 from storage.records import REASONS
-from storage.sql_files import fill, load
 
 FactRow = dict[str, Any]
 

@@ -11,8 +11,8 @@ from storage.catalog import Catalog
 from storage.errors import ConfigError
 from storage.gates.book import WRITTEN
 from storage.gates.gate import Gate
+from storage.parts.schema import SCORES
 from storage.records import REASONS
-from storage.schema import SCORES
 
 Row = dict[str, Any]
 

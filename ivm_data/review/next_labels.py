@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ivm_data.exports.condition import condition
-from storage import queries
 from storage.catalog import Catalog
+from storage.sql import queries
 
 _LABELS = "memory.main.labels"
 """The view itself, where the name `labels` means those that the condition keeps."""

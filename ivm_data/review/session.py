@@ -19,13 +19,14 @@ from ivm_data.review.pace import Pace
 from ivm_data.review.promise_needs import promise_needs
 from ivm_data.review.repair import Repair
 from ivm_data.review.shown_labels import ShownLabel, ShownLabels
-from storage import layout, recipes, reviews
 from storage.catalog import Catalog
+from storage.common.validation import Checked, Natural, Share
 from storage.data_set import DataSet
 from storage.errors import ConfigError
-from storage.reader import among
+from storage.parts import layout
+from storage.reading.reader import among
 from storage.records import Drawn, Label, Review, Rle, Verdict
-from storage.validation import Checked, Natural, Share
+from storage.tables import recipes, reviews
 
 QUEUE = 200
 """Labels that are ranked at once; they are ranked again when these are done."""

@@ -19,8 +19,8 @@ from ivm_data.experts.lmms import chat_messages, prompts
 from ivm_data.experts.lmms.response_cache import ResponseCache, response_key
 from ivm_data.experts.lmms.written_instructions import read_instructions
 from ivm_data.sources.lines import parse, read_lines, whole_manifest
+from storage.common.validation import Checked, Count
 from storage.errors import ConfigError, IvmError
-from storage.validation import Checked, Count
 
 CHUNK = 256
 """Lines that are read before the LLM is asked for their phrases, and asked together."""

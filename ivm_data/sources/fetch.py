@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivm_data.sources.download import FailedError, RefusedError, download
+from storage.common.validation import Checked, Count, Natural, Positive
 from storage.errors import ConfigError, InputError, TransientError
-from storage.validation import Checked, Count, Natural, Positive
 
 OUTAGE = 8
 """URLs that must fail in passing, and none be fetched, before the network is blamed and not the URLs."""

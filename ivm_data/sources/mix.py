@@ -24,8 +24,8 @@ from ivm_data.sources.manifest_keys import misnamed, truth
 from ivm_data.sources.manifest_parts import dataset_name
 from ivm_data.sources.manifest_rows import tidy_instruction
 from ivm_data.sources.repeated_pairs import UNLABELED, Identity, label_hash, pair_key, settle, short_hash
+from storage.common.validation import Checked, Natural, Positive
 from storage.errors import ConfigError
-from storage.validation import Checked, Natural, Positive
 
 
 @dataclass(frozen=True)

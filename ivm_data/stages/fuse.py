@@ -12,9 +12,9 @@ import numpy as np
 
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.stages.stage import Draft, Outcome
+from storage.common.validation import Checked, within
 from storage.pixels import rle
 from storage.records import MISSING
-from storage.validation import Checked, within
 
 
 @dataclass(frozen=True)

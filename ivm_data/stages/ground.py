@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from ivm_data.experts.common.known_words import words_known_to
 from ivm_data.experts.common.protocols import Detection, Grounder
 from ivm_data.stages.stage import Draft, Outcome
+from storage.common.validation import Checked, Share
 from storage.pixels.overlap import box_iou
 from storage.records import HUMAN, Candidate, Role, Witness
 from storage.request import Request, Thing
-from storage.validation import Checked, Share
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from ivm_data.experts.common.protocols import Verifier
 from ivm_data.experts.lmms import prompts
 from ivm_data.selection import ChooseConfig, choose, support
 from ivm_data.stages.stage import Draft, Outcome
+from storage.common.validation import Checked, Count, NotNegative, Share
 from storage.records import MISSING, Candidate
-from storage.validation import Checked, Count, NotNegative, Share
 
 
 @dataclass(frozen=True)

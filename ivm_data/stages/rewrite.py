@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from ivm_data.experts.common.protocols import Rewriter
 from ivm_data.stages.stage import Draft, Outcome
+from storage.common.validation import Checked
 from storage.records import Rejection
 from storage.request import Request
-from storage.validation import Checked
 
 LEAST_UNDERSTOOD = 0.5
 """Share of known words below which an answer that cannot be used is the words' fault."""

@@ -10,9 +10,9 @@ from typing import Annotated
 from ivm_data.experts.common.protocols import Verifier
 from ivm_data.experts.lmms import prompts
 from ivm_data.stages.stage import Draft, Outcome
+from storage.common.validation import Checked, within
 from storage.pixels import rle
 from storage.records import MISSING
-from storage.validation import Checked, within
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from ivm_data.worlds import painting, templates
 from ivm_data.worlds.phrases import Description
 from ivm_data.worlds.scene import ATTRIBUTES, IMAGE_SIZE, Easel, Look, Scene, seeded
 from ivm_data.worlds.world import png
+from storage.common.validation import Count, Natural, at_least, check
 from storage.disk.publish import write_text
 from storage.outputs import mark
 from storage.pixels import rle
-from storage.validation import Count, Natural, at_least, check
 
 ASKED = ("colour", "shape")
 FOLDER = "direct_attributes"

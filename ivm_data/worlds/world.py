@@ -14,11 +14,11 @@ from ivm_data.sources.lines import whole_manifest
 from ivm_data.worlds.grammar import ALL_KINDS, KINDS, WorldPair, compose, matches
 from ivm_data.worlds.scene import Scene, draw_scene, seeded
 from ivm_data.worlds.split import Split
+from storage.common.validation import Count, Natural, Share, check
 from storage.errors import ConfigError
 from storage.outputs import mark
 from storage.pixels import rle
 from storage.records import Box
-from storage.validation import Count, Natural, Share, check
 
 ROUNDS = 4
 """How often each wanted pair may be tried before a scene yields fewer."""

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from storage.records import Scope
-from storage.reviews import Adjudication
+from storage.tables.reviews import Adjudication
 
 Split = Literal["human", "machine", "validation", "test", ""]
 """What a label is to a training: it trains as a human or a machine label, it chooses the model that is kept, it scores
@@ -23,8 +23,8 @@ def assign(split: Split, scope: Scope | None, adjudication: Adjudication | None)
 
     Args:
         split: what the label is by its human mask, its status and its image.
-        scope: of its exclusion, from `storage.decisions.excluded`; None where nothing excludes it.
-        adjudication: from `storage.reviews.adjudications`; None where nobody judged it.
+        scope: of its exclusion, from `storage.tables.decisions.excluded`; None where nothing excludes it.
+        adjudication: from `storage.tables.reviews.adjudications`; None where nobody judged it.
     """
     if split == "test":
         return split

@@ -9,7 +9,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 
-from storage.validation import Checked, Share, within
+from storage.common.validation import Checked, Share, within
 
 SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise|anticlockwise|east|west|mirror\w*)\b", re.IGNORECASE)
 """Words that make an instruction false on a mirrored image."""

@@ -18,7 +18,7 @@ from ivm_model.data.augment import AugmentConfig, augment
 from ivm_model.data.pixels import decode_to_fit, shrink_mask
 from ivm_model.data.row_reader import UNREADABLE, RowReader
 from ivm_model.data.training_index import TrainingIndex
-from storage.validation import Checked, Count, Natural, NotNegative, Share, within
+from storage.common.validation import Checked, Count, Natural, NotNegative, Share, within
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,15 @@ import pyarrow.parquet as pq
 from ivm_model.data.assignment import Split, assign, position
 from ivm_model.data.subsets import evenly
 from ivm_model.data.training_rows import RowsConfig
-from storage import counting, layout
-from storage.bulk import blocks, light_table
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmWarning, ShardError
-from storage.files import CONTENT, LIGHT_ROWS
 from storage.gates.in_arrow import EVIDENCE
-from storage.reviews import Adjudication
-from storage.rows import HEAVY_ROWS
+from storage.parts import layout
+from storage.parts.files import CONTENT, LIGHT_ROWS
+from storage.parts.rows import HEAVY_ROWS
+from storage.reading import counting
+from storage.reading.bulk import blocks, light_table
+from storage.tables.reviews import Adjudication
 
 _REPEATED = ["recipe", "part", "source", "kind", "difficulty", "status"]
 _COLUMNS = [

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from storage.common.validation import FILLED, Checked, Natural, within
 from storage.errors import ConfigError
 from storage.pixels import rle
 from storage.records import Rle, Status
-from storage.validation import FILLED, Checked, Natural, within
 
 Origin = Literal["human", "machine"]
 
@@ -51,7 +51,7 @@ class TrainingRow:
     Attributes:
         origin: whose mask it is.
         image: the encoded image file.
-        image_sha: its content hash, `storage.rows.image_sha`; rows of one image share it.
+        image_sha: its content hash, `storage.parts.rows.image_sha`; rows of one image share it.
         mask: what it trains or, on the test split, the engine's own label.
         truth: held-out mask that scores it; None where unknown.
         machine_mask: of a human row, the engine's label for the same image and instruction; for audits only.

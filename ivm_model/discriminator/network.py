@@ -12,8 +12,8 @@ from torch import nn
 from ivm_model.discriminator.agreement import FEATURES
 from ivm_model.engine.ema import fill
 from ivm_model.model.lmm import Lmm
+from storage.common.validation import Checked, Count, Natural, NotNegative, Positive, at_least, within
 from storage.errors import ConfigError
-from storage.validation import Checked, Count, Natural, NotNegative, Positive, at_least, within
 
 
 @dataclass(frozen=True)

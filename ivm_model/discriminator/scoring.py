@@ -23,11 +23,11 @@ from ivm_model.engine.frozen_sharding import whole
 from ivm_model.engine.optimization import Progress
 from ivm_model.engine.processes import random_state, set_random_state
 from ivm_model.model.masking_model import MaskingModel
-from storage import layout, schema
 from storage.errors import ShardError
+from storage.parts import layout, schema
+from storage.parts.rows import HEAVY_ROWS
+from storage.parts.shards import write_weights
 from storage.records import Weight
-from storage.rows import HEAVY_ROWS
-from storage.shards import write_weights
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 
+from storage.common.validation import Checked, Count, Natural, within
 from storage.errors import IvmError
-from storage.validation import Checked, Count, Natural, within
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ivm_model.model.ivm_trunk import IvmTrunk
 from ivm_model.model.lmm import Reading
-from storage.validation import Checked, Count, Natural
+from storage.common.validation import Checked, Count, Natural
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ivm_model.model.base_models import Dtype
+from storage.common.validation import Checked
 from storage.errors import ConfigError
-from storage.validation import Checked
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from torch import nn
 from ivm_model.model.base_models import load_model, load_part
 from ivm_model.model.inputs import AS_TRAINED, InputConfig
 from ivm_model.model.placement import AUTO, device_of, dtype_of
+from storage.common.validation import FILLED, Checked, Count, within
 from storage.errors import WeightsError
-from storage.validation import FILLED, Checked, Count, within
 
 
 @dataclass(frozen=True)

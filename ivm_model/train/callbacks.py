@@ -15,7 +15,7 @@ from ivm_model.engine.training_state import StateStore
 from ivm_model.metrics.evaluation import evaluate
 from ivm_model.model.checkpoint import TENSORBOARD
 from ivm_model.train.generator import AfterStep, GeneratorTrainer
-from storage.extras import extra
+from storage.common.extras import extra
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

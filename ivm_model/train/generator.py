@@ -21,8 +21,8 @@ from ivm_model.engine.losses import mask_loss
 from ivm_model.engine.optimization import Progress, Stepper, silent
 from ivm_model.engine.processes import join_processes, random_state, set_random_state
 from ivm_model.model.masking_model import MaskingModel
+from storage.common.validation import Checked, Count, NotNegative, Share, within
 from storage.errors import ConfigError
-from storage.validation import Checked, Count, NotNegative, Share, within
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -20,7 +20,7 @@ from ivm_model.weighting.weightings import (
     check_loss,
     get_weighting,
 )
-from storage.validation import Checked, Natural
+from storage.common.validation import Checked, Natural
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from ivm_model.engine.training_state import FOLDER, begun_with
 from ivm_model.train.model_card import TrainReport
 from ivm_model.train.train_config import TrainConfig
 from ivm_model.train.training import Training
-from storage import snapshots
 from storage.data_set import DataSet
 from storage.disk.publish import make_folder, sweep
 from storage.errors import ConfigError, IvmWarning, ShardError
+from storage.tables import snapshots
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from storage.common.plugins import Registry
 from storage.errors import ConfigError
 from storage.pixels.overlap import is_right
-from storage.plugins import Registry
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from storage import layout
 from storage.errors import ConfigError, ShardError
-from storage.files import alone_in, replace
 from storage.gates.gate import Gate
+from storage.parts import layout
+from storage.parts.files import alone_in, replace
 
 WRITTEN = "written"
 """Name of the decision that labeling itself wrote."""

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from storage.common.validation import Checked, NotNegative, Share
 from storage.errors import ConfigError
 from storage.gates.logistic import Logistic
-from storage.validation import Checked, NotNegative, Share
 
 MASK_FEATURES = (
     "presence",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from storage import schema
 from storage.gates import uncalibrated
 from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES, Calibrated, Gate
 from storage.gates.in_sql import DERIVED, STATUS
+from storage.parts import schema
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
@@ -29,7 +29,7 @@ EVIDENCE = (*_WORDS, *_SCORES, "area", "incomplete", *_DERIVING)
 
 
 def mentions(where: pc.Expression | None) -> set[str]:
-    """Columns of `storage.schema.LIGHT` that a condition may look at: all whose names are words of it."""
+    """Columns of `storage.parts.schema.LIGHT` that a condition may look at: all whose names are words of it."""
     words = set("".join(c if c.isalnum() or c == "_" else " " for c in str(where)).split())
     return words & set(schema.LIGHT.names) if where is not None else set()
 

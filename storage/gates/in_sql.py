@@ -1,4 +1,4 @@
-"""A gate's decision as SQL over the columns of `storage.schema.LIGHT`.
+"""A gate's decision as SQL over the columns of `storage.parts.schema.LIGHT`.
 
 What a label says follows from its evidence. It says that the target is *absent* where its mask is empty (`area = 0`:
 fusing rejects an empty mask, so no other label has one); that the *whole image* is needed where the request's scope

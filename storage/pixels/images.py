@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from storage.common.validation import Checked, Count
 from storage.errors import InputError
-from storage.validation import Checked, Count
 
 Item = TypeVar("Item")
 

@@ -26,8 +26,8 @@ from processes import Labeler, LmmServer, PrefectWorld
 
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
-from storage.digest import content_hash
-from storage.verify import verify
+from storage.upkeep.digest import content_hash
+from storage.upkeep.verify import verify
 
 SCENES, PAIRS = 8, 3
 QUICK_TO_SLOW = 2

@@ -19,7 +19,7 @@ from ivm_data.worlds.world import write_world
 from ivm_model.weighting.weightings import Signals, get_weighting
 from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.queries import parse
+from storage.sql.queries import parse
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S))
@@ -125,7 +125,7 @@ def test_a_named_query_is_a_file_with_a_header(data):
 
 def test_the_files_that_the_page_names_are_there_but_for_those_that_it_adds():
     added = {"colour_boxes.py", "tsv.py", "csv_table.py", "long_instructions.sql"}
-    named = set(re.findall(r"`([\w/]+\.(?:py|sql))`", PAGE.read_text())) - {"storage/queries/NAME.sql"}
+    named = set(re.findall(r"`([\w/]+\.(?:py|sql))`", PAGE.read_text())) - {"storage/sql/queries/NAME.sql"}
     assert {Path(path).name for path in named if not (PAGE.parent / path).exists()} == added
 
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from storage.parts.schema import SCORES
 from storage.records import REASONS, Status
-from storage.schema import SCORES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "labels.md").read_text()
 

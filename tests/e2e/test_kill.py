@@ -13,8 +13,8 @@ from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.data_set import DataSet
-from storage.digest import content_hash
-from storage.verify import verify
+from storage.upkeep.digest import content_hash
+from storage.upkeep.verify import verify
 
 KILLS = 3
 RUN = """

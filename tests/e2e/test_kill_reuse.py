@@ -16,7 +16,7 @@ from ivm_data.experts.answers.place import place
 from ivm_data.experts.answers.store import AnswerStore
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
-from storage.verify import verify
+from storage.upkeep.verify import verify
 
 KILLS = 3
 CHANGES = {"verify.dim": 0.9, "resolve.crop_context": 0.6}

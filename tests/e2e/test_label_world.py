@@ -13,8 +13,8 @@ from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.digest import content_hash
 from storage.errors import ConfigError
+from storage.upkeep.digest import content_hash
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "examples").glob("*.ipynb"))
 

@@ -14,9 +14,9 @@ import pytest
 from ivm_data import cli
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.world import write_world
-from storage import reviews
 from storage.data_set import DataSet
 from storage.pixels import rle
+from storage.tables import reviews
 
 PAGE = Path(__file__).parents[2] / "docs" / "your-photos.md"
 SCENES = 30

@@ -15,9 +15,9 @@ from flows.label_artifacts import QUALITY_QUERIES
 from ivm_data.engine.labeling import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from storage.catalog import Catalog
-from storage.digest import content_hash
-from storage.layout import heavy_path, light_path
-from storage.shards import is_committed
+from storage.parts.layout import heavy_path, light_path
+from storage.parts.shards import is_committed
+from storage.upkeep.digest import content_hash
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 ROOT = Path(__file__).parents[2]

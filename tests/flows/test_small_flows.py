@@ -20,7 +20,7 @@ from flows.trainings import LabelState, accepted_at_last_training
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.outputs import check
 from ivm_data.recipes.labeling_recipes import recipe
-from storage.digest import content_hash
+from storage.upkeep.digest import content_hash
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

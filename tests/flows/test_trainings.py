@@ -7,7 +7,7 @@ from flows.trainings import LabelState, accepted_at_last_training, is_trained, r
 from ivm_data.engine.labeling import label_manifest, label_part, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from storage.data_set import DataSet
-from storage.layout import light_path
+from storage.parts.layout import light_path
 
 HOW = settings("uniform", 0, None)
 

@@ -17,7 +17,7 @@ from ivm_data.local_page import OnlyThisMachine
 from ivm_data.review.access import Access
 from ivm_data.review.app import create_app
 from ivm_data.review.session import ReviewSession
-from storage import reviews
+from storage.tables import reviews
 
 HERE = b"127.0.0.1:7860"
 OWN = ("127.0.0.1", "localhost", "[::1]")

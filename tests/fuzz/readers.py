@@ -23,10 +23,10 @@ from ivm_data.sources.human_mask import human_label
 from ivm_data.sources.manifest import plan, read_part
 from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.layout import HEAVY, LIGHT
+from storage.parts.layout import HEAVY, LIGHT
+from storage.parts.shards import commit_part
 from storage.pixels.images import ImageLimits, decode
 from storage.records import Scores
-from storage.shards import commit_part
 
 RECIPE = "3f9c0a51d2e7"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from ivm_data.exports.run import Selection, export
-from storage import snapshots
 from storage.data_set import DataSet
 from storage.disk.publish import sweep
-from storage.verify import verify
+from storage.tables import snapshots
+from storage.upkeep.verify import verify
 
 BUILDERS = Path(__file__).parents[1] / "storage"
 
@@ -86,7 +86,7 @@ for line in sys.stdin:
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("killed") / "data"
     make = "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import builders\n"
-    make += "from storage.shards import commit_part; commit_part(Path(sys.argv[2]), builders.make_part(rows=6))"
+    make += "from storage.parts.shards import commit_part; commit_part(Path(sys.argv[2]), builders.make_part(rows=6))"
     subprocess.run([sys.executable, "-c", make, str(BUILDERS), str(folder)], check=True)
     return folder
 

@@ -36,12 +36,12 @@ from ivm_model.data.training_index import TrainingIndex, index_rows
 from ivm_model.data.training_rows import RowsConfig, TrainingRow
 from ivm_model.model.masking_model import MaskingModel, ModelConfig
 from ivm_model.train.trainer import TrainConfig
-from storage import reviews
-from storage.decisions import FoundLabel, decide
+from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.records import MISSING, Label, Lineage, PartResult, Sample, Scores, Status, sample_id
 from storage.request import Request
-from storage.shards import commit_part
+from storage.tables import reviews
+from storage.tables.decisions import FoundLabel, decide
 
 TRAIN = """
 import json, pickle, sys

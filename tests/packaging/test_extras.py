@@ -13,9 +13,9 @@ from ivm_data.engine.ray_config import RayConfig
 from ivm_data.engine.ray_engine import cluster
 from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.sources.foreign.containers.tables import HfDatasetConfig, read_hf_dataset
+from storage.common.extras import EXTRAS, MissingExtraError, extra
 from storage.errors import ConfigError
-from storage.extras import EXTRAS, MissingExtraError, extra
-from storage.remote import push
+from storage.upkeep.remote import push
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -65,7 +65,7 @@ def test_help_imports_neither_models_nor_tables():
 
 
 def test_a_question_in_sql_imports_duckdb_and_arrow_only(tmp_path):
-    from storage.recipes import write_recipe
+    from storage.tables.recipes import write_recipe
 
     write_recipe(tmp_path, "3f9c0a", {"gate": {"accept": 0.9}})
     status, out, loaded = run(

@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ivm_data.exports.run import Selection, export
-from storage import layout, reader, whole_labels
-from storage.compact import compact
 from storage.data_set import DataSet
 from storage.errors import ShardError
+from storage.parts import layout
+from storage.reading import reader, whole_labels
+from storage.upkeep.compact import compact
 
 EVERY = Selection(statuses=("accepted", "review", "rejected"))
 

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from storage import footers
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.disk.publish import write_text
+from storage.parts import footers
 
 
 def opened_files(data, watched):

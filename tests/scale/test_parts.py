@@ -10,9 +10,9 @@ from flows import progress
 from ivm_data.engine.labeling import LabelingRun, read
 from ivm_data.engine.outcomes import manifest_counts
 from ivm_data.recipes.labeling_recipes import recipe
-from storage import files, layout, part_files
-from storage.compact import compact
-from storage.shards import commit_part, is_committed
+from storage.parts import files, layout, part_files
+from storage.parts.shards import commit_part, is_committed
+from storage.upkeep.compact import compact
 
 
 def run_of(made):

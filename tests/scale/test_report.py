@@ -6,8 +6,8 @@ from benchmarks.scale_parts import result
 from ivm_data.report.build import write_report
 from ivm_data.report.gallery import Section, thumbnails
 from storage.catalog import Catalog
-from storage.compact import compact
-from storage.shards import commit_part
+from storage.parts.shards import commit_part
+from storage.upkeep.compact import compact
 
 
 def test_heavy_files_are_gone_through_once_for_all_sections(few, many, watched, tmp_path):

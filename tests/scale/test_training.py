@@ -8,7 +8,7 @@ from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import index_of
 from ivm_model.data.training_rows import RowsConfig
 from storage.data_set import DataSet
-from storage.snapshots import Entry, Snapshot
+from storage.tables.snapshots import Entry, Snapshot
 
 
 class Counted(tuple):

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from storage.recipes import write_recipe
-from storage.shards import commit_part, write_reviews, write_weights
+from storage.parts.shards import commit_part, write_reviews, write_weights
+from storage.tables.recipes import write_recipe
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage import schema
 from storage.catalog import Catalog
 from storage.errors import ConfigError, ShardError
+from storage.parts import schema
+from storage.parts.shards import commit_part
 from storage.records import Label
-from storage.shards import commit_part
-from storage.sql_views import VIEWS
+from storage.sql.sql_views import VIEWS
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,16 @@ from itertools import count
 import pyarrow.parquet as pq
 import pytest
 
-from storage import layout
 from storage.catalog import Catalog
-from storage.compact import compact
 from storage.data_set import DataSet
-from storage.digest import content_hash
 from storage.errors import ConfigError, ShardError
+from storage.parts import layout
+from storage.parts.rows import HEAVY_ROWS
+from storage.parts.shards import commit_part, is_committed
 from storage.records import PartResult
-from storage.rows import HEAVY_ROWS
-from storage.shards import commit_part, is_committed
-from storage.verify import verify
+from storage.upkeep.compact import compact
+from storage.upkeep.digest import content_hash
+from storage.upkeep.verify import verify
 
 PARTS = 14
 
@@ -23,7 +23,7 @@ PARTS = 14
 KILLER = """
 import os, signal, sys
 from pathlib import Path
-from storage.compact import compact
+from storage.upkeep.compact import compact
 folder = Path(sys.argv[1])
 compact(folder / "warm-up")
 for line in sys.stdin:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from storage.catalog import Catalog
-from storage.shards import commit_part
-from storage.verify import verify
+from storage.parts.shards import commit_part
+from storage.upkeep.verify import verify
 
 OPENINGS = 25
 
@@ -18,8 +18,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import builders
-from storage.compact import compact
-from storage.shards import commit_part
+from storage.upkeep.compact import compact
+from storage.parts.shards import commit_part
 data = Path(sys.argv[1])
 parts = [builders.make_part(f"part-{i:05d}", rows=2, seed=10 * i) for i in range(1, 400)]
 print("ready", flush=True)

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.catalog import Catalog
-from storage.compact import compact
 from storage.data_set import DataSet
-from storage.decisions import FoundLabel, decide
 from storage.errors import ConfigError, ShardError
+from storage.parts.shards import commit_part
 from storage.records import Label, PartResult
-from storage.reviews import Adjudication, append
-from storage.shards import commit_part
+from storage.tables.decisions import FoundLabel, decide
+from storage.tables.reviews import Adjudication, append
+from storage.upkeep.compact import compact
 
 
 def outcomes(parts, kind):

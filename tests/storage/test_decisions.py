@@ -2,10 +2,10 @@ import pytest
 
 from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.decisions import FoundLabel, decide, scopes
 from storage.errors import ShardError
+from storage.parts.shards import commit_part
 from storage.records import Label
-from storage.shards import commit_part
+from storage.tables.decisions import FoundLabel, decide, scopes
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import pyarrow.parquet as pq
 import pytest
 
-from storage.digest import content_hash
 from storage.errors import ShardError
-from storage.shards import commit_part
+from storage.parts.shards import commit_part
+from storage.upkeep.digest import content_hash
 
 
 def test_the_hash_of_one_part_is_the_one_of_its_commit(tmp_path, build):

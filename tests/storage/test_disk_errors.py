@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from storage.compact import compact
 from storage.data_set import DataSet
 from storage.errors import DiskError, ShardError
-from storage.recipes import load, write_recipe
-from storage.shards import commit_part, write_weights
+from storage.parts.shards import commit_part, write_weights
+from storage.tables.recipes import load, write_recipe
+from storage.upkeep.compact import compact
 
 # Tries to read a data set as a user without any right to FOLDER.
 AS_ANOTHER = """
@@ -22,7 +22,7 @@ import builders
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import IvmError
-from storage.shards import commit_part
+from storage.parts.shards import commit_part
 with tempfile.TemporaryDirectory() as root:
     data = Path(root) / "data"
     commit_part(data, builders.make_part())

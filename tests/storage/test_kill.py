@@ -8,9 +8,9 @@ from pathlib import Path
 
 from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.digest import content_hash
-from storage.shards import commit_part
-from storage.verify import verify
+from storage.parts.shards import commit_part
+from storage.upkeep.digest import content_hash
+from storage.upkeep.verify import verify
 
 PARTS = 10
 KILLS = 20
@@ -22,7 +22,7 @@ import os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import builders
-from storage.shards import commit_part, is_committed
+from storage.parts.shards import commit_part, is_committed
 data, parts = Path(sys.argv[1]), builders.make_run(int(sys.argv[4]))
 commit_part(Path(sys.argv[3]), parts[1])
 started = time.perf_counter()

@@ -1,4 +1,4 @@
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 
 
 def test_a_table_shows_floats_to_three_digits_and_nothing_as_a_dash():

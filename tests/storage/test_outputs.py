@@ -4,7 +4,7 @@ import pytest
 
 from storage.errors import ConfigError
 from storage.outputs import MARKER, Output, check, has_mark, is_marked, mark, read_json
-from storage.shards import commit_part
+from storage.parts.shards import commit_part
 
 FOLDER = Output("a cake of 'ivm bake'", lambda folder: is_marked(folder, "ivm bake"), folder=True)
 FILE = Output("a slice of 'ivm cut'", lambda path: has_mark(path, "ivm cut"))

@@ -6,10 +6,10 @@ from sklearn.metrics import roc_auc_score
 
 from storage.catalog import Catalog
 from storage.errors import ConfigError
+from storage.parts.shards import commit_part, write_reviews
 from storage.pixels import rle
-from storage.queries import load, named_queries
 from storage.records import Label, PartResult, Rejection, Status
-from storage.shards import commit_part, write_reviews
+from storage.sql.queries import load, named_queries
 
 NAMES = [query.name for query in named_queries()]
 

@@ -14,16 +14,18 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from storage.compact import compact
 from storage.data_set import DataSet
-from storage.digest import content_hash
 from storage.errors import ConfigError, ShardError, TransientError
-from storage.layout import heavy_path, light_path
-from storage.remote import committed, pull, push, push_part
-from storage.shards import commit_part
-from storage.verify import verify
+from storage.parts.layout import heavy_path, light_path
+from storage.parts.shards import commit_part
+from storage.upkeep.compact import compact
+from storage.upkeep.digest import content_hash
+from storage.upkeep.remote import committed, pull, push, push_part
+from storage.upkeep.verify import verify
 
-PUSH = "import sys; from pathlib import Path; from storage.remote import push; push(Path(sys.argv[1]), sys.argv[2])"
+PUSH = (
+    "import sys; from pathlib import Path; from storage.upkeep.remote import push; push(Path(sys.argv[1]), sys.argv[2])"
+)
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from storage import reviews
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ShardError
 from storage.pixels import rle
 from storage.records import Review
-from storage.reviews import Adjudication
+from storage.tables import reviews
+from storage.tables.reviews import Adjudication
 
 MASK = rle.encode(np.eye(4, dtype=bool))
 OTHER = rle.encode(np.ones((4, 4), bool))
@@ -83,7 +83,7 @@ def test_a_file_of_before_masks_were_kept_is_named_and_no_training_goes_on_witho
 
 @pytest.fixture
 def catalog(tmp_path, build):
-    from storage.shards import commit_part, write_weights
+    from storage.parts.shards import commit_part, write_weights
 
     part = build.make_part(rows=30)
     commit_part(tmp_path, part)
@@ -113,8 +113,8 @@ def test_the_queue_is_ranked_by_the_mean_of_entropies_and_disagreement(catalog):
 
 
 def test_what_is_unknown_is_left_out_of_the_mean_and_certainty_is_worth_nothing(tmp_path, build):
+    from storage.parts.shards import commit_part
     from storage.records import MISSING, Scores
-    from storage.shards import commit_part
 
     part = build.make_part(rows=2)
     scores = [Scores(), Scores(quality=1.0, verification=MISSING, agreement=1.0)]

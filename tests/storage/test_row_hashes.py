@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import schema
+from storage.parts import schema
+from storage.parts.row_hashes import as_read, combine, fact_digests, row_digests, table_digests
+from storage.parts.rows import fact_row, heavy_rows, light_rows
 from storage.records import Label, Rejection, Reliability, Review, image_sha, sample_id
 from storage.request import Request
-from storage.row_hashes import as_read, combine, fact_digests, row_digests, table_digests
-from storage.rows import fact_row, heavy_rows, light_rows
 
 
 class Word(StrEnum):

@@ -3,9 +3,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from storage.parts.rows import HEAVY_ROWS, heavy_rows, light_rows, to_label
 from storage.pixels import rle
 from storage.records import Label, PartResult, Scores
-from storage.rows import HEAVY_ROWS, heavy_rows, light_rows, to_label
 
 
 def one(build, label):

@@ -3,7 +3,7 @@ from dataclasses import fields
 import pyarrow as pa
 import pytest
 
-from storage import schema
+from storage.parts import schema
 from storage.records import Review, Scores, Timing, Weight
 
 ALL = [schema.LIGHT, schema.HEAVY, schema.WEIGHTS, schema.TIMINGS, schema.REVIEWS]

@@ -9,19 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.errors import ConfigError, ShardError
-from storage.files import LIGHT_ROWS
-from storage.recipes import write_recipe
+from storage.parts.files import LIGHT_ROWS
+from storage.parts.rows import HEAVY_ROWS
+from storage.parts.shards import commit_part, is_committed, write_reviews, write_weights
 from storage.records import PartResult, Timing
-from storage.rows import HEAVY_ROWS
-from storage.shards import commit_part, is_committed, write_reviews, write_weights
-from storage.verify import verify
+from storage.tables.recipes import write_recipe
+from storage.upkeep.verify import verify
 
 TWO_AT_ONCE = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import builders
-from storage.shards import commit_part
+from storage.parts.shards import commit_part
 part = builders.make_part(rows=20)
 start, go = os.pipe()
 children = []

@@ -3,15 +3,15 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from storage import snapshots
 from storage.catalog import Catalog
-from storage.compact import compact
 from storage.data_set import DataSet
-from storage.decisions import FoundLabel, decide
 from storage.errors import ConfigError, ShardError
+from storage.parts.shards import commit_part, write_reviews, write_weights
 from storage.records import PartResult
-from storage.shards import commit_part, write_reviews, write_weights
-from storage.verify import verify_snapshot
+from storage.tables import snapshots
+from storage.tables.decisions import FoundLabel, decide
+from storage.upkeep.compact import compact
+from storage.upkeep.verify import verify_snapshot
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
-from storage import queries
-from storage.sql_files import description, fill, load
+from storage.common.sql_files import description, fill, load
+from storage.sql import queries
 
 
 @pytest.fixture

@@ -5,15 +5,16 @@ import shutil
 
 import pytest
 
-from storage import compact as compaction
-from storage import layout, tidy
-from storage.compact import SCRATCH, compact, compact_unless_busy
 from storage.data_set import DataSet
-from storage.digest import content_hash
-from storage.files import alone_in
-from storage.shards import commit_part, is_committed
-from storage.tidy import Tidy
-from storage.verify import verify
+from storage.parts import layout
+from storage.parts.files import alone_in
+from storage.parts.shards import commit_part, is_committed
+from storage.upkeep import compact as compaction
+from storage.upkeep import tidy
+from storage.upkeep.compact import SCRATCH, compact, compact_unless_busy
+from storage.upkeep.digest import content_hash
+from storage.upkeep.tidy import Tidy
+from storage.upkeep.verify import verify
 
 PARTS = 40
 

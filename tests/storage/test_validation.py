@@ -7,8 +7,19 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
+from storage.common.validation import (
+    FILLED,
+    Checked,
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    Share,
+    above,
+    at_least,
+    within,
+)
 from storage.errors import ConfigError
-from storage.validation import FILLED, Checked, Count, Natural, NotNegative, Positive, Share, above, at_least, within
 
 
 class Colour(StrEnum):

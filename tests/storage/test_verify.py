@@ -3,12 +3,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from storage.compact import compact
 from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
-from storage.recipes import recipe_hash, write_recipe
-from storage.shards import commit_part, write_evaluation, write_weights
-from storage.verify import verify
+from storage.parts.shards import commit_part, write_evaluation, write_weights
+from storage.tables.recipes import recipe_hash, write_recipe
+from storage.upkeep.compact import compact
+from storage.upkeep.verify import verify
 
 
 def test_a_sound_data_set_has_no_problems(small_data):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivm_data.experts.common.sqlite_file import SqliteFile
+from storage.common.validation import Checked, Positive
 from storage.errors import ConfigError, TransientError
-from storage.validation import Checked, Positive
 
 FILE = "answers.sqlite"
 _TABLES = """

@@ -18,8 +18,8 @@ from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.common.phrase_score import captions
 from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Detection
+from storage.common.validation import Checked, Count, Share, within
 from storage.records import Box
-from storage.validation import Checked, Count, Share, within
 
 if TYPE_CHECKING:
     import torch

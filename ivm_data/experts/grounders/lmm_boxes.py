@@ -18,9 +18,9 @@ from ivm_data.experts.lmms import chat_messages, prompts
 from ivm_data.experts.lmms.box_answers import BoxAnswer, BoxFormat
 from ivm_data.experts.lmms.whole_image import MAX_PIXELS
 from ivm_model.masking import crop_box
+from storage.common.validation import Checked, Count, Share, at_least, within
 from storage.errors import IvmWarning
 from storage.records import Box
-from storage.validation import Checked, Count, Share, at_least, within
 
 _CROPS_PER_CALL = 64
 

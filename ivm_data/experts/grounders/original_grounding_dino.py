@@ -22,8 +22,8 @@ from ivm_data.experts.grounders.folded_fusion import fold_native_fusion
 from ivm_data.experts.grounders.original_grounding_dino_fixes import build_model
 from ivm_data.experts.grounders.shared_backbone import share_native_backbone
 from ivm_model.model.base_models import Dtype, computing_in, first_line, load_part, to_device
+from storage.common.extras import extra
 from storage.errors import ConfigError, WeightsError
-from storage.extras import extra
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Detection, check_lengths
 from ivm_data.experts.grounders.detections import DetectionConfig, select
 from ivm_model.model.base_models import Dtype, to_device
-from storage.validation import Count, Share
+from storage.common.validation import Count, Share
 
 if TYPE_CHECKING:
     import torch

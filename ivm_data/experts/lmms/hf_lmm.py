@@ -23,9 +23,9 @@ from ivm_data.experts.lmms.rewriting import REWRITE_TOKENS, rewrite_by
 from ivm_data.experts.lmms.shared_prefix import by_image, last_logits
 from ivm_data.experts.lmms.whole_image import MAX_PIXELS, MaxPixels, crop_of, whole_image
 from ivm_model.model.base_models import Dtype
+from storage.common.validation import Checked, Count
 from storage.errors import ConfigError, WeightsError
 from storage.request import Request
-from storage.validation import Checked, Count
 
 
 @dataclass(frozen=True)

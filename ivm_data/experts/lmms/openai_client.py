@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from ivm_data.experts.common.protocols import AnswerError
 from ivm_data.experts.common.usage import Meter, Usage, count_usage
 from ivm_data.experts.lmms.whole_image import MAX_PIXELS, MaxPixels
+from storage.common.extras import extra
+from storage.common.validation import Checked, Count, Natural, Positive, within
 from storage.errors import ConfigError, IvmError, TransientError, WeightsError
-from storage.extras import extra
-from storage.validation import Checked, Count, Natural, Positive, within
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ivm_data.experts.common.frame import Frame
 from ivm_data.experts.common.padding import padded_image
-from storage.validation import at_least
+from storage.common.validation import at_least
 
 MaxPixels = Annotated[int, at_least(64 * 64)]
 """A config's bound on the pixels of an image."""

@@ -14,8 +14,8 @@ from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.proposers.mask_proposals import ScoredMask, from_heatmap, propose_by_image, spoken
 from ivm_model.model.base_models import Dtype, to_device
+from storage.common.validation import Checked, Count, within
 from storage.request import Request
-from storage.validation import Checked, Count, within
 
 if TYPE_CHECKING:
     import torch

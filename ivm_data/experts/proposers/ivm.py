@@ -18,9 +18,9 @@ from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
 from ivm_data.experts.segmenters.prompted_masks import MAX_ASPECT
 from ivm_model.model.masking_model import Encoded
 from ivm_model.predictor import Predictor, is_released_file
+from storage.common.validation import Checked, Count, within
 from storage.errors import WeightsError
 from storage.request import Request
-from storage.validation import Checked, Count, within
 
 
 @dataclass(frozen=True)

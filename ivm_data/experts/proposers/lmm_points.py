@@ -15,9 +15,9 @@ from ivm_data.experts.lmms import chat_messages, prompts
 from ivm_data.experts.lmms.point_answers import read_points
 from ivm_data.selection import ChooseConfig, choose, support
 from ivm_model.masking import crop_box
+from storage.common.validation import Checked, Count
 from storage.records import Box, Candidate, Role
 from storage.request import Request
-from storage.validation import Checked, Count
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from ivm_data.experts.common.protocols import Detection, check_lengths
 from ivm_data.experts.proposers.mask_proposals import ScoredMask, propose_by_image, spoken
 from ivm_data.selection import ChooseConfig, choose, support
 from ivm_model.model.base_models import Dtype, to_device
+from storage.common.validation import Checked, Count, Share, within
 from storage.records import Box, Candidate, Role
 from storage.request import Request
-from storage.validation import Checked, Count, Share, within
 
 if TYPE_CHECKING:
     import torch

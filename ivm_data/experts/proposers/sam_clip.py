@@ -32,9 +32,9 @@ from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
 from ivm_data.experts.segmenters.automatic_masks import AutomaticMask, AutomaticMaskConfig, things_in
 from ivm_model.masking import crop_box, keep_only
 from ivm_model.model.base_models import Dtype, to_device
+from storage.common.validation import Count, Rule, within
 from storage.records import Box
 from storage.request import Request
-from storage.validation import Count, Rule, within
 
 if TYPE_CHECKING:
     import torch

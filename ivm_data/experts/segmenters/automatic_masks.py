@@ -16,9 +16,9 @@ from ivm_data.experts.answers import codecs
 from ivm_data.experts.answers.codecs import Codec
 from ivm_data.experts.answers.kept import KeptExpert
 from ivm_data.experts.common.protocols import Segmentation, Segmenter
+from storage.common.validation import Checked, Count, NotNegative
 from storage.pixels import rle
 from storage.records import Box
-from storage.validation import Checked, Count, NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)

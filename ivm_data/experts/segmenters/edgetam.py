@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ivm_data.experts.segmenters.sam2 import Sam2
-from storage.extras import extra
+from storage.common.extras import extra
 
 
 class EdgeTam(Sam2):

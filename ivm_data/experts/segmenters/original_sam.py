@@ -11,8 +11,8 @@ import numpy as np
 from ivm_data.experts.common.native_weights import file_name, load_strictly
 from ivm_data.experts.segmenters.prompted_masks import MaskConfig, PromptedSegmenter
 from ivm_model.model.base_models import computing_in, to_device
+from storage.common.extras import extra
 from storage.errors import ConfigError
-from storage.extras import extra
 
 if TYPE_CHECKING:
     import torch

@@ -18,8 +18,8 @@ from ivm_data.experts.common.prefetch import THREADS, ahead
 from ivm_data.experts.common.protocols import Segmentation, check_lengths
 from ivm_data.experts.common.seen_images import SeenImages
 from ivm_model.model.base_models import Dtype
+from storage.common.validation import Checked, Count, Positive
 from storage.records import Box
-from storage.validation import Checked, Count, Positive
 
 if TYPE_CHECKING:
     import torch

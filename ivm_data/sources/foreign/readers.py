@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, get_type_hints
 
 from ivm_data.config import build
 from ivm_data.sources.foreign.common.foreign_reader import Record, reason
+from storage.common.plugins import Registry
 from storage.errors import ConfigError, IvmError
-from storage.plugins import Registry
 
 READERS = Registry(
     "source",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from storage.markdown import markdown_table
+from storage.common.markdown import markdown_table
 
 _TEMPLATE = """\
 # {title}

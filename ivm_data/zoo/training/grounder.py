@@ -21,9 +21,9 @@ from ivm_data.zoo.training.grounder_pretrain import pretrain
 from ivm_data.zoo.training.grounder_scores import score_grounder
 from ivm_data.zoo.training.scenes import load_scenes
 from ivm_data.zoo.training.schedule import cosine, minibatches, normalise
+from storage.common.validation import FILLED, Checked, Count, Natural, within
 from storage.disk.publish import whole_folder
 from storage.errors import ConfigError
-from storage.validation import FILLED, Checked, Count, Natural, within
 
 NAME = "grounder"
 

@@ -20,8 +20,8 @@ from ivm_data.zoo.training.lmm_scores import score
 from ivm_data.zoo.training.lmm_tower import teach
 from ivm_data.zoo.training.scenes import load_scenes
 from ivm_data.zoo.training.schedule import cosine
+from storage.common.validation import Checked, Count, Natural
 from storage.disk.publish import whole_folder
-from storage.validation import Checked, Count, Natural
 
 NAME = "lmm"
 _DESCRIPTION = f"""

@@ -14,9 +14,9 @@ from ivm_data.worlds import painting
 from ivm_data.worlds import scene as world
 from ivm_data.worlds.scene import COLOURS, IMAGE_SIZE, SHAPES, SIZES, TEXTURES, Scene, Thing, draw_scene
 from ivm_data.worlds.split import Split
+from storage.common.validation import Count, check
 from storage.disk.publish import whole_folder
 from storage.records import Box
-from storage.validation import Count, check
 
 CHUNK = 500
 """Scenes in one cache folder: a longer request extends a shorter one."""

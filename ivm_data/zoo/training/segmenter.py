@@ -30,8 +30,8 @@ from ivm_data.zoo.training.expert_card import write_card
 from ivm_data.zoo.training.scenes import load_scenes
 from ivm_data.zoo.training.schedule import MEAN_RGB, STD_RGB, cosine, minibatches, normalise
 from ivm_data.zoo.training.segmenter_scores import score_segmenter
+from storage.common.validation import Checked, Count, Natural, within
 from storage.disk.publish import whole_folder
-from storage.validation import Checked, Count, Natural, within
 
 NAME = "segmenter"
 

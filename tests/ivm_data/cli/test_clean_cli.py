@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ivm_data.cli.app import app
-from storage.shards import commit_part, write_weights
+from storage.parts.shards import commit_part, write_weights
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from ivm_data.cli.failures import of_the_machine
 from ivm_data.engine.labeling import label_manifest, prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
-from storage.digest import content_hash
+from storage.upkeep.digest import content_hash
 
 IVM = [sys.executable, "-c", "from ivm_data.cli import main; main()"]
 LARGEST = 8_000

@@ -8,10 +8,10 @@ import pytest
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
 from storage.catalog import Catalog
-from storage.compact import compact
 from storage.data_set import DataSet
 from storage.records import Status, sample_id
-from storage.verify import verify
+from storage.upkeep.compact import compact
+from storage.upkeep.verify import verify
 
 EVERY = RowsConfig(statuses=(Status.ACCEPTED, Status.REVIEW), test_share=0)
 

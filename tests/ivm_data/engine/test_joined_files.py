@@ -8,9 +8,9 @@ from ivm_data.engine.labeling import label_manifest, prepare, tidy
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
-from storage import tidy as joining
-from storage.digest import content_hash
-from storage.verify import verify
+from storage.upkeep import tidy as joining
+from storage.upkeep.digest import content_hash
+from storage.upkeep.verify import verify
 
 PAIRS = [(image, instruction) for image in range(6) for instruction in range(3)]
 

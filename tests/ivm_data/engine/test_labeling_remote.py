@@ -9,9 +9,9 @@ from ivm_data.engine.labeling import label_manifest, label_part, prepare
 from ivm_data.engine.outcomes import ManifestCounts, manifest_counts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
-from storage.digest import content_hash
 from storage.errors import ConfigError
-from storage.remote import committed, pull
+from storage.upkeep.digest import content_hash
+from storage.upkeep.remote import committed, pull
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ from ivm_data.sources.manifest import plan_records
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
 from storage.catalog import Catalog
-from storage.compact import compact
 from storage.data_set import DataSet
-from storage.digest import content_hash
 from storage.errors import ConfigError, ShardError
 from storage.pixels import rle
 from storage.records import Status
-from storage.verify import verify
+from storage.upkeep.compact import compact
+from storage.upkeep.digest import content_hash
+from storage.upkeep.verify import verify
 
 PAIRS = [(image, instruction) for image in range(5) for instruction in range(2)]
 
@@ -168,13 +168,13 @@ def test_what_is_superseded_is_remembered_for_as_long_as_the_parts_are_the_same(
     old_doubled(photos, labelers, labeler, records)
     assert labeler.label(labelers.write_manifest(photos, records)) == 0
     with monkeypatch.context() as context:
-        context.setattr("storage.counting._SUPERSEDED", "no SQL at all")
+        context.setattr("storage.reading.counting._SUPERSEDED", "no SQL at all")
         assert len(labelers.counted(labeler.data)) == 11
         compact(labeler.data)
         assert len(labelers.counted(labeler.data)) == 11
     labeler.label(labelers.write_manifest(photos, labelers.lines((7, 7)), "new.jsonl"), old=True)
     with monkeypatch.context() as context, pytest.raises(ShardError):
-        context.setattr("storage.counting._SUPERSEDED", "no SQL at all")
+        context.setattr("storage.reading.counting._SUPERSEDED", "no SQL at all")
         labelers.counted(labeler.data)
     assert len(labelers.counted(labeler.data)) == 12
 

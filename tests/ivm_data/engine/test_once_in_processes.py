@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.verify import verify
+from storage.upkeep.verify import verify
 
 # Imports once. For each line, a JSON object, it forks `runs` labelers at once; one that is to kill itself does so
 # before it writes its file number `kill`. It answers with their exit statuses.

@@ -16,7 +16,7 @@ from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
-from storage.digest import content_hash
+from storage.upkeep.digest import content_hash
 
 BATCH = 4
 SIZE = 8

@@ -10,10 +10,10 @@ from ivm_data.exports.run import Selection, export
 from ivm_data.sources.foreign.common.manifest_writer import write_manifest
 from ivm_data.sources.foreign.readers import read
 from ivm_data.sources.manifest import plan, read_part
+from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Proposal, Sample, Scores, Status, sample_id
 from storage.request import Request
-from storage.shards import commit_part
 
 HEIGHT, WIDTH = 48, 64
 RECIPE = "3f9c0a51d2e7"

@@ -10,11 +10,11 @@ import webdataset
 from PIL import Image
 
 from ivm_data.exports.run import Selection, export
+from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.pixels.images import decode
 from storage.records import Label, Lineage, PartResult, Sample, Scores, Status, sample_id
 from storage.request import Request
-from storage.shards import commit_part
 
 EVERY = Selection(statuses=tuple(map(str, Status)))
 RECIPE = "3f9c0a51d2e7"

@@ -7,8 +7,8 @@ from ivm_data.exports import formats as registry
 from ivm_data.exports.export_format import Counts
 from ivm_data.exports.run import MARKER, Selection, export
 from storage.errors import ConfigError
+from storage.parts.shards import write_decisions
 from storage.records import Decision
-from storage.shards import write_decisions
 
 EVERY = Selection(statuses=("accepted", "review", "rejected", "no_target"))
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.records import Box, Candidate, Label, PartResult, Proposal, Scores, Status, sample_id
-from storage.shards import commit_part
 
 SIZE = 64
 

@@ -11,11 +11,11 @@ from ivm_data.quality.rules import RULES
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
 from storage.catalog import Catalog
-from storage.compact import compact
 from storage.data_set import DataSet
 from storage.errors import ConfigError
+from storage.parts.shards import write_measures
 from storage.records import Box, image_sha
-from storage.shards import write_measures
+from storage.upkeep.compact import compact
 
 DATA = RowsConfig(test_share=0.0)
 

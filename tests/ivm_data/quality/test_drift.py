@@ -3,7 +3,7 @@ import pytest
 
 from ivm_data.quality.drift import compare, drift
 from storage.data_set import DataSet
-from storage.shards import commit_part
+from storage.parts.shards import commit_part
 
 
 def test_equal_shares_do_not_drift_and_a_known_shift_has_its_known_index():

@@ -9,15 +9,15 @@ from ivm_data.cli.app import app
 from ivm_data.outputs import check
 from ivm_data.quality.calibration import Calibration
 from ivm_data.quality.fit_calibration import calibrate, fit_logistic, lessons, reliability, teaching
-from storage import reviews
 from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.gates.gate import MASK_FEATURES
+from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.records import MISSING, Drawn, Rle, Scores
 from storage.request import Request
-from storage.reviews import Adjudication
-from storage.shards import commit_part
+from storage.tables import reviews
+from storage.tables.reviews import Adjudication
 
 
 def test_rows_of_one_kind_cannot_be_calibrated_on():

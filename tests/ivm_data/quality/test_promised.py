@@ -13,16 +13,16 @@ from ivm_data.quality import regate
 from ivm_data.quality.judged import evidence
 from ivm_data.quality.promised import promised, sentence
 from ivm_data.report.build import write_report
-from storage import reviews
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
 from storage.gates import book
+from storage.parts.shards import commit_part
 from storage.pixels import rle
-from storage.recipes import write_recipe
 from storage.records import MISSING, Drawn, Label, Rejection, Scores, Status
 from storage.request import Request
-from storage.shards import commit_part
+from storage.tables import reviews
+from storage.tables.recipes import write_recipe
 
 BUILDERS = Path(__file__).parents[2] / "storage" / "builders.py"
 LABELS = 160

@@ -11,8 +11,8 @@ from ivm_data.quality import regate
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError, WeightsError
-from storage.recipes import write_recipe
-from storage.shards import commit_part
+from storage.parts.shards import commit_part
+from storage.tables.recipes import write_recipe
 
 BUILDERS = Path(__file__).parents[2] / "storage" / "builders.py"
 

@@ -3,7 +3,7 @@ import pytest
 from ivm_data.quality.reliability import estimate
 from storage.catalog import Catalog
 from storage.errors import ConfigError
-from storage.shards import commit_part
+from storage.parts.shards import commit_part
 
 
 def test_estimates_are_appended_and_the_view_shows_the_latest(tmp_path, build):

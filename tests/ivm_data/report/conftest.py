@@ -7,10 +7,10 @@ import pytest
 
 from ivm_data.sources.manifest import plan, read_part
 from ivm_data.worlds.world import write_world
+from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Proposal, Rejection, Sample, Scores, Status, Timing
 from storage.request import Request
-from storage.shards import commit_part
 
 RECIPE = "3f9c0a51d2e7"
 EXPERTS = (("grounder", "dino@1"), ("segmenter", "sam@1"), ("verifier", "lmm@1"))

@@ -8,8 +8,8 @@ import pytest
 from ivm_data.outputs import check
 from ivm_data.report.build import write_report
 from storage.errors import ConfigError
+from storage.parts.shards import commit_part
 from storage.records import PartResult, Rejection
-from storage.shards import commit_part
 
 VOID = {"meta", "img", "br"}
 

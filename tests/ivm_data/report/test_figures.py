@@ -12,7 +12,7 @@ def figures_data(tmp_path):
     import importlib.util
     from pathlib import Path
 
-    from storage.shards import commit_part, write_weights
+    from storage.parts.shards import commit_part, write_weights
 
     path = Path(__file__).parents[2] / "storage" / "builders.py"
     spec = importlib.util.spec_from_file_location("storage_builders", path)

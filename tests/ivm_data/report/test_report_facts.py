@@ -6,8 +6,8 @@ import pytest
 from ivm_data.report.report_facts import Facts
 from storage.catalog import Catalog
 from storage.data_set import DataSet
+from storage.parts.shards import commit_part
 from storage.records import PartResult, Rejection, Status
-from storage.shards import commit_part
 
 RECIPE = "3f9c0a51d2e7"
 KINDS = ("attribute", "absent", "")

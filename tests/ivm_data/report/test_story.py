@@ -8,10 +8,10 @@ from PIL import Image
 from ivm_data.outputs import check
 from ivm_data.report.story import rules, story
 from ivm_data.report.story_picture import picture, save
-from storage import decisions, reviews
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.errors import ConfigError
+from storage.tables import decisions, reviews
 
 
 @pytest.fixture

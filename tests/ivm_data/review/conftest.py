@@ -15,9 +15,9 @@ import pytest
 from ivm_data.review.serve import listen, server
 from ivm_data.review.session import ReviewSession
 from ivm_data.worlds.world import write_world
-from storage import reviews
+from storage.parts.shards import write_weights
 from storage.pixels import rle
-from storage.shards import write_weights
+from storage.tables import reviews
 
 BUILDERS = Path(__file__).parents[1] / "report" / "conftest.py"
 XSS = "<script>document.title='hacked'</script><img src=x onerror=alert(1)> & \\\"Find\\\""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from storage import reviews
 from storage.pixels import rle
+from storage.tables import reviews
 
 pytestmark = pytest.mark.slow
 

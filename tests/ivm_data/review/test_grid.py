@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage import reviews
+from storage.tables import reviews
 
 pytestmark = pytest.mark.slow
 

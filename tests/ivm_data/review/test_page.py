@@ -11,12 +11,12 @@ from ivm_data.quality.promised import promised
 from ivm_data.quality.regate import current
 from ivm_data.review.pace import BREAK, Pace
 from ivm_data.review.session import Order, ReviewSession
-from storage import reviews
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.pixels import rle
 from storage.pixels.images import decode
 from storage.records import Drawn
+from storage.tables import reviews
 
 
 def queue(page, **filters):

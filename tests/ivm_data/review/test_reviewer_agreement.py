@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 from ivm_data.cli.app import app
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.report.build import write_report
-from storage import reviews
 from storage.catalog import Catalog
 from storage.pixels import rle
+from storage.tables import reviews
 
 FIRST = ["right", "right", "wrong", "wrong", "unsure"]
 SECOND = ["right", "wrong", "wrong", "wrong", "right"]

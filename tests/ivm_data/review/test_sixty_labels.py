@@ -2,8 +2,8 @@
 
 import pytest
 
-from storage import reviews
 from storage.pixels import rle
+from storage.tables import reviews
 
 VERDICTS = {"a": "right", "r": "wrong", "u": "unsure", "w": "wrong_instruction"}
 SIZES = [(1366, 768), (1920, 1080)]

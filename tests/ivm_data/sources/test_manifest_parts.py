@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from ivm_data.sources import manifest_parts as parts
 from ivm_data.sources.repeated_pairs import Identity
-from storage import layout
 from storage.errors import ConfigError
+from storage.parts import layout
 
 
 def write(folder: Path, data: bytes, name: str = "things.jsonl") -> Path:

@@ -3,7 +3,7 @@ import pytest
 
 from ivm_model.data.assignment import assign, position
 from storage.records import Rle, image_sha
-from storage.reviews import Adjudication
+from storage.tables.reviews import Adjudication
 
 
 def test_the_images_that_are_held_back_follow_from_their_hash_alone():

@@ -19,13 +19,13 @@ from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.generator import GeneratorConfig, GeneratorTrainer
-from storage import layout
 from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
+from storage.parts import layout
+from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.pixels.images import decode
 from storage.records import PartResult
-from storage.shards import commit_part
 
 SIDE = 64
 

@@ -9,15 +9,15 @@ import pytest
 from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import hold_back, index_rows
 from ivm_model.data.training_rows import RowsConfig, truth_iou
-from storage.compact import compact
 from storage.data_set import DataSet
-from storage.decisions import FoundLabel, decide
 from storage.errors import ConfigError, IvmWarning
+from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.pixels.images import decode
 from storage.records import PartResult, Status, image_sha
-from storage.reviews import append
-from storage.shards import commit_part
+from storage.tables.decisions import FoundLabel, decide
+from storage.tables.reviews import append
+from storage.upkeep.compact import compact
 
 IMAGE_HWC = np.zeros((16, 16, 3), np.uint8)
 TOP_HW, LEFT_HW = np.zeros((16, 16), bool), np.zeros((16, 16), bool)

@@ -15,10 +15,10 @@ from ivm_model.train.generator_signals import ask_generators, co_teach, label_lo
 from ivm_model.train.signals import noise_rate, weigh
 from ivm_model.train.trainer import TrainConfig, train_dwsl
 from ivm_model.weighting.weightings import NEEDS_WARMUP
-from storage import reviews
 from storage.errors import ConfigError
 from storage.pixels import rle
 from storage.pixels.images import decode
+from storage.tables import reviews
 
 
 @pytest.fixture

@@ -30,10 +30,10 @@ from ivm_model.predictor import Predictor
 from ivm_model.train.generator import GeneratorConfig
 from ivm_model.train.model_card import TrainReport
 from ivm_model.train.trainer import TrainConfig, train_dwsl
-from storage.compact import compact
 from storage.errors import ConfigError, IvmWarning, ShardError
+from storage.parts.shards import commit_part
 from storage.records import PartResult
-from storage.shards import commit_part
+from storage.upkeep.compact import compact
 
 
 @pytest.fixture(scope="module")

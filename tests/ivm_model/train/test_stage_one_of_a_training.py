@@ -23,11 +23,11 @@ from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.generator import GeneratorConfig
 from ivm_model.train.model_card import TrainReport
 from ivm_model.train.trainer import TrainConfig, train_dwsl
-from storage import layout
 from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
+from storage.parts import layout
+from storage.parts.shards import commit_part
 from storage.records import PartResult
-from storage.shards import commit_part
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from storage.errors import ConfigError, ShardError
 from storage.gates import book
 from storage.gates.book import Book
 from storage.gates.gate import Gate, GateConfig
-from storage.shards import commit_part
+from storage.parts.shards import commit_part
 
 STRICT = GateConfig(accept=0.9, min_understood=0)
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import schema
 from storage.gates import in_sql
 from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES, Calibrated, Gate, GateConfig
 from storage.gates.in_arrow import decide, decided
 from storage.gates.logistic import Logistic
+from storage.parts import schema
 from storage.records import MISSING, Scores
 
 RECIPE = "3f9c0a"

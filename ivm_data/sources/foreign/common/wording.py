@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from storage.common.validation import Rule
 from storage.errors import ConfigError
-from storage.validation import Rule
 
 
 def _takes_name(template: str) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from ivm_data.sources.foreign.common.foreign_reader import BadRecord, ForeignPair, Record, existing
 from ivm_data.sources.foreign.common.image_references import image_path
 from ivm_data.sources.near_names import near_path, spellings
+from storage.common.validation import Checked
 from storage.errors import ConfigError
-from storage.validation import Checked
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
 """What an image file may end in, in any case."""

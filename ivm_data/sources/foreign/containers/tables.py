@@ -15,8 +15,8 @@ from typing import Any
 from ivm_data.sources.foreign.common.foreign_reader import ForeignPair, Record, Target, checked, existing
 from ivm_data.sources.manifest_keys import misnamed, truth
 from ivm_data.sources.mask_pictures import PictureRule, kept_pixels
+from storage.common.extras import extra
 from storage.errors import ConfigError
-from storage.extras import extra
 
 ROWS_IN_MEMORY = 64
 OWN_MASK = "mask_image"

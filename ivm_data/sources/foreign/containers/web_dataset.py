@@ -11,9 +11,9 @@ from typing import Any
 
 from ivm_data.sources.foreign.common.foreign_reader import ForeignPair, Record, Target, checked
 from ivm_data.sources.manifest_keys import misnamed, truth
+from storage.common.validation import Checked
 from storage.errors import ConfigError
 from storage.pixels import rle
-from storage.validation import Checked
 
 _IMAGES = ("jpg", "jpeg", "png", "webp", "avif", "bmp", "tif", "tiff", "gif", "ppm")
 

@@ -18,7 +18,7 @@ from ivm_data.sources.foreign.common.image_references import image_path
 from ivm_data.sources.foreign.common.wording import Template
 from ivm_data.sources.foreign.detection.coco_index import CocoIndex
 from ivm_data.sources.foreign.detection.coco_target import Marks
-from storage.validation import Checked, Count
+from storage.common.validation import Checked, Count
 
 
 @dataclass(frozen=True)

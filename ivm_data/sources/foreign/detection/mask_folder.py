@@ -24,8 +24,8 @@ from ivm_data.sources.foreign.common.shapes import mask_target
 from ivm_data.sources.foreign.common.wording import check_template
 from ivm_data.sources.foreign.containers.image_folder import SUFFIXES, image_files, referenced
 from ivm_data.sources.mask_pictures import PictureRule, kept_pixels, rule_of
+from storage.common.validation import Checked, within
 from storage.errors import ConfigError
-from storage.validation import Checked, within
 
 _BOUNDARY = "_-. @("
 """What may follow the name of an image in the name of its mask."""

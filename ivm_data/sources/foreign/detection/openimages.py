@@ -13,8 +13,8 @@ import duckdb
 from ivm_data.sources.foreign.common.foreign_reader import BadRecord, ForeignPair, Record, checked, existing
 from ivm_data.sources.foreign.common.image_references import image_path
 from ivm_data.sources.foreign.common.wording import Template
+from storage.common.validation import Checked
 from storage.errors import ConfigError
-from storage.validation import Checked
 
 _ROWS = """
     SELECT ImageID, LabelName, MaskPath

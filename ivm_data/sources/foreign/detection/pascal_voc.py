@@ -17,8 +17,8 @@ from ivm_data.sources.foreign.common.labeled_shapes import Shape, by_label
 from ivm_data.sources.foreign.common.shapes import mask_target
 from ivm_data.sources.foreign.common.wording import Template
 from ivm_data.sources.foreign.containers.image_folder import SUFFIXES
+from storage.common.validation import Checked
 from storage.errors import ConfigError
-from storage.validation import Checked
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _NUMBERED = ClassMap(by_index={number: str(number) for number in range(1, 255)}, ignored=frozenset({255}))

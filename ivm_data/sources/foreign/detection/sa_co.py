@@ -26,7 +26,7 @@ from ivm_data.sources.foreign.common.record_ids import record_id
 from ivm_data.sources.foreign.common.wording import Template
 from ivm_data.sources.foreign.detection.coco_target import image_size
 from ivm_data.sources.marked_size import Size
-from storage.validation import Checked
+from storage.common.validation import Checked
 
 
 @dataclass(frozen=True)

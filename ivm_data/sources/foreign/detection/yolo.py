@@ -12,7 +12,7 @@ from ivm_data.sources.foreign.common.labeled_shapes import Shape, pairs_of_label
 from ivm_data.sources.foreign.common.wording import Template
 from ivm_data.sources.foreign.containers.image_folder import referenced
 from ivm_data.sources.foreign.detection.yolo_layout import Layout, find_layout
-from storage.validation import Checked
+from storage.common.validation import Checked
 
 _SLACK = 0.01
 """Share by which a coordinate may leave the image; tools round, and draw a little beyond the edge."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from ivm_data.sources.foreign.common.foreign_reader import ForeignPair, Record, Target, checked, existing
 from ivm_data.sources.foreign.common.image_references import image_path
-from storage.validation import Checked, within
+from storage.common.validation import Checked, within
 
 
 @dataclass(frozen=True)

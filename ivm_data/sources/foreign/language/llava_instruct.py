@@ -9,7 +9,7 @@ from typing import Any
 from ivm_data.sources.foreign.common.foreign_reader import ForeignPair, Record, checked, existing
 from ivm_data.sources.foreign.common.image_references import image_path
 from ivm_data.sources.foreign.common.json_stream import stream
-from storage.validation import Checked, Natural
+from storage.common.validation import Checked, Natural
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ivm_data.sources.foreign.common.foreign_reader import BadRecord, ForeignPair, Record, checked, existing, reason
 from ivm_data.sources.foreign.common.image_references import image_path
+from storage.common.validation import Checked, Count
 from storage.errors import ConfigError
-from storage.validation import Checked, Count
 
 if TYPE_CHECKING:
     import pyarrow as pa

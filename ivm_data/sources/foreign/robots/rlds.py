@@ -8,8 +8,8 @@ from typing import Any
 
 from ivm_data.sources.foreign.common.foreign_reader import ForeignPair, Record, checked, existing
 from ivm_data.sources.foreign.robots.robot_frames import language
+from storage.common.validation import Checked, Count
 from storage.errors import ConfigError
-from storage.validation import Checked, Count
 
 CAMERAS = ("image", "image_0", "rgb_static", "front_rgb", "rgb")
 """What the sets call the camera that looks at the whole scene."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from ivm_data.sources.foreign.common.foreign_reader import ForeignPair, Record, checked, existing
 from ivm_data.sources.foreign.common.image_references import image_path
-from storage.validation import Checked, Count
+from storage.common.validation import Checked, Count
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 

@@ -20,9 +20,9 @@ from ivm_data.sources.foreign.common.image_references import image_path
 from ivm_data.sources.foreign.common.labeled_shapes import Shape, pairs_of_labels
 from ivm_data.sources.foreign.common.wording import Template
 from ivm_data.sources.marked_size import Size
+from storage.common.validation import Checked
 from storage.errors import ConfigError
 from storage.pixels.images import DEFAULT_LIMITS
-from storage.validation import Checked
 
 _MARKS = ("polyline", "points", "cuboid", "skeleton", "tag")
 """Elements that cover no area that is known."""

@@ -15,7 +15,7 @@ from ivm_data.sources.foreign.common.json_stream import stream
 from ivm_data.sources.foreign.common.labeled_shapes import Shape, pairs_of_labels
 from ivm_data.sources.foreign.common.wording import Template
 from ivm_data.sources.foreign.tools.label_studio_shapes import is_shape, target_of
-from storage.validation import Checked
+from storage.common.validation import Checked
 
 _ANSWERS = {"choices", "textarea", "text", "rating", "number", "datetime", "taxonomy", "pairwise", "ranker", "relation"}
 """Types of results that say something of an image or a region, and mark nothing."""

@@ -28,8 +28,8 @@ from ivm_data.sources.foreign.common.wording import Template
 from ivm_data.sources.foreign.detection.coco_target import image_size
 from ivm_data.sources.manifest_rows import tidy_instruction
 from ivm_data.sources.marked_size import Size
+from storage.common.validation import Checked
 from storage.pixels.images import DEFAULT_LIMITS, ImageLimits, decode
-from storage.validation import Checked
 
 NO_TARGET = "no target: "
 """Before the label of a thing that is not there, among the flags of an image; our own addition to the format."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from storage import layout
-from storage.compact import compact_unless_busy
 from storage.errors import IvmError
-from storage.part_files import is_compacted
+from storage.parts import layout
+from storage.parts.part_files import is_compacted
+from storage.upkeep.compact import compact_unless_busy
 
 _LOG = logging.getLogger(__name__)
 

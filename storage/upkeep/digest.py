@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from storage.data_set import DataSet
-from storage.row_hashes import combine, part_digests
+from storage.parts.row_hashes import combine, part_digests
 
 
 def content_hash(data: Path, recipe: str | None = None) -> str:

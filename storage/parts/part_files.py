@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import ShardError
-from storage.files import CONTENT, replace
+from storage.parts.files import CONTENT, replace
 
 PARTS = b"ivm_parts"
 """Key of the list of parts in a compacted file's footer."""

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from storage.disk.locks import release
 from storage.disk.publish import make_folder, sweep, whole_file, written
 from storage.errors import ShardError
-from storage.rows import HEAVY_ROWS
+from storage.parts.rows import HEAVY_ROWS
 
 LIGHT_ROWS = 16_384
 """Rows of a row group without images."""
@@ -100,7 +100,7 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_table(path: Path, table: pa.Table, content: str = "") -> None:
-    """Write a table of one of `storage.schema`'s schemas, its content hash in the footer; equal rows, equal bytes."""
+    """Write a table of a schema of `storage.parts.schema`, its content hash in the footer; equal rows, equal bytes."""
     footer = {CONTENT: content.encode()}
     replace(path, lambda hidden: write_tables(hidden, table.schema, [table], table.num_rows, footer))
 
@@ -108,7 +108,7 @@ def write_table(path: Path, table: pa.Table, content: str = "") -> None:
 def write_tables(
     path: Path, schema: pa.Schema, tables: Iterable[pa.Table], rows: int, footer: Mapping[bytes, bytes]
 ) -> None:
-    """Write tables of one of `storage.schema`'s schemas, `rows` rows in all, each from a row group of its own on."""
+    """Write tables of a schema of `storage.parts.schema`, `rows` rows in all, each from a row group of its own on."""
     heavy = "image" in schema.names
     options = _heavy_options() if heavy else _light_options(schema, rows)
     with pq.ParquetWriter(path, schema.with_metadata({**schema.metadata, **footer}), **options) as writer:

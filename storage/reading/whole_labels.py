@@ -15,15 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import layout, reader, schema
-from storage.bulk import blocks, light_table
-from storage.counting import scratch
 from storage.errors import ShardError
-from storage.files import readable
 from storage.gates import in_arrow
 from storage.gates.gate import Gate
+from storage.parts import layout, schema
+from storage.parts.files import readable
+from storage.parts.rows import to_label
+from storage.reading import reader
+from storage.reading.bulk import blocks, light_table
+from storage.reading.counting import scratch
 from storage.records import Label
-from storage.rows import to_label
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
@@ -46,7 +47,7 @@ def stream(
         where: gives what keeps matching rows of some of the files; it sees what the gates decide.
         counting: keeps matching rows of what was written.
         gates: by recipe; see `storage.gates.in_arrow.decided`.
-        older: files that may lack `storage.schema.LATER`.
+        older: files that may lack `storage.parts.schema.LATER`.
 
     Raises:
         ShardError: a file is damaged or gone, or two files do not belong together.

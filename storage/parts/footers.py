@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from storage.disk.publish import write_text
-from storage.part_files import CommittedPart
+from storage.parts.part_files import CommittedPart
 
 NAME = ".footers.json"
 _VERSION = 1
@@ -37,7 +37,7 @@ class Footer:
     Attributes:
         content: hash that the file was written with, or "".
         parts: that it holds.
-        older: it lacks a column of `storage.schema.LATER`.
+        older: it lacks a column of `storage.parts.schema.LATER`.
     """
 
     content: str = ""

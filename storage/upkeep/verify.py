@@ -9,13 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import layout, recipes
 from storage.data_set import DataSet
-from storage.files import CONTENT, changed
-from storage.layout import Problem
+from storage.parts import layout
+from storage.parts.files import CONTENT, changed
+from storage.parts.layout import Problem
+from storage.parts.row_hashes import combine, fact_digests, part_digests
 from storage.records import image_sha
-from storage.row_hashes import combine, fact_digests, part_digests
-from storage.snapshots import FACTS, Snapshot
+from storage.tables import recipes
+from storage.tables.snapshots import FACTS, Snapshot
 
 
 def verify(data: Path) -> tuple[Problem, ...]:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from storage import layout
 from storage.errors import ConfigError, ShardError
-from storage.files import alone_in, replace
-from storage.row_hashes import combine
+from storage.parts import layout
+from storage.parts.files import alone_in, replace
+from storage.parts.row_hashes import combine
 
 FACTS = ("weights", "reviews", "decisions")
 """Kinds of facts that a snapshot lists beside the labels."""

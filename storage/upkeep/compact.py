@@ -2,7 +2,7 @@
 
 A file over one million rows costs DuckDB 30 ms, five thousand of them a second or two. A new file is written aside and
 checked against the hashes that its parts were committed with; then one rename makes it current and supersedes what it
-replaces (`storage.part_files`). What a kill leaves behind, and what an opened `DataSet` is reading, is
+replaces (`storage.parts.part_files`). What a kill leaves behind, and what an opened `DataSet` is reading, is
 superseded and stays until the next compaction.
 """
 
@@ -17,16 +17,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import layout, schema
 from storage.data_set import DataSet
 from storage.disk.locks import unclaimed, unused
 from storage.disk.publish import adopt, make_folder, written
 from storage.errors import ConfigError, ShardError
-from storage.files import CONTENT, LIGHT_ROWS, alone_in, changed, readable, write_tables
-from storage.part_files import PARTS, CommittedPart, announce, joint_name, listing, parts_of, superseded
+from storage.parts import layout, schema
+from storage.parts.files import CONTENT, LIGHT_ROWS, alone_in, changed, readable, write_tables
+from storage.parts.part_files import PARTS, CommittedPart, announce, joint_name, listing, parts_of, superseded
+from storage.parts.row_hashes import combine, fact_digests, part_digests
+from storage.parts.rows import HEAVY_ROWS, RowDict, share_images
 from storage.records import image_sha
-from storage.row_hashes import combine, fact_digests, part_digests
-from storage.rows import HEAVY_ROWS, RowDict, share_images
 
 SCRATCH = ".compacting"
 """Folder of a data set where new files are written; nothing reads it."""

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from storage import layout
 from storage.errors import ShardError
-from storage.files import alone_in, replace
-from storage.layout import Problem
+from storage.parts import layout
+from storage.parts.files import alone_in, replace
+from storage.parts.layout import Problem
 
 _HASH = re.compile(r"[0-9a-f]{12}")
 _REBUILD = "move it away, and label again to rebuild it"

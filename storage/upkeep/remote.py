@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage import layout, part_files
+from storage.common.extras import extra
 from storage.data_set import DataSet
 from storage.errors import ConfigError, IvmError, ShardError, TransientError
-from storage.extras import extra
-from storage.files import CONTENT, alone_in, replace
+from storage.parts import layout, part_files
+from storage.parts.files import CONTENT, alone_in, replace
 
 SCHEMES = ("s3", "gs")
 """Stores whose client can write conditionally."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow.parquet as pq
 
-from storage import layout, schema
-from storage.files import alone_in, readable
+from storage.parts import layout, schema
+from storage.parts.files import alone_in, readable
+from storage.parts.shards import write_decisions
 from storage.records import Decision, Scope
-from storage.shards import write_decisions
 
 if TYPE_CHECKING:
     pass

@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import layout
-from storage.schema import LATER
+from storage.parts import layout
+from storage.parts.schema import LATER
 
 _ROW = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=bytes.hex).encode
 _FACT = json.JSONEncoder(default=bytes.hex).encode
@@ -46,7 +46,7 @@ def table_digests(batch: pa.Table | pa.RecordBatch) -> Iterator[tuple[str, ...]]
 
 
 def row_digests(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[tuple[str, ...]]:
-    """The same digests, of rows that will be written under one of `storage.schema`'s label schemas."""
+    """The same digests, of rows that will be written under one of `storage.parts.schema`'s label schemas."""
     convert = as_read(schema)
     yield from _digests((convert(row) for row in rows), schema)
 

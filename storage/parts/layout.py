@@ -20,7 +20,7 @@ DATA/trainings/<key>.json                       which labels were trained on, an
 DATA/checkpoints/<name>/                        trained models, where no other folder is named
 DATA/.footers.json                              what the footers of all these files say; can be rebuilt
 
-A compaction puts many parts of labels, timings, measures and inputs into one file; `storage.part_files` knows which.
+A compaction puts many parts of labels, timings, measures and inputs into one file; `part_files` knows which.
 `storage.data_set.DataSet` scans all this once and hands it to every reader.
 """
 
@@ -37,11 +37,11 @@ from pathlib import Path, PurePath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import part_files, schema
 from storage.errors import ConfigError, ShardError
-from storage.files import CONTENT
-from storage.footers import Footer, Footers
-from storage.part_files import CommittedPart
+from storage.parts import part_files, schema
+from storage.parts.files import CONTENT
+from storage.parts.footers import Footer, Footers
+from storage.parts.part_files import CommittedPart
 
 LIGHT, HEAVY = ".light.parquet", ".heavy.parquet"
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from storage import schema
-from storage.counting import scratch
+from storage.parts import schema
+from storage.reading.counting import scratch
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -53,7 +53,7 @@ def light_table(
     """Rows of light files, file by file in their order.
 
     Args:
-        columns: of `storage.schema.LIGHT`; NULL where a file is from before a column.
+        columns: of `storage.parts.schema.LIGHT`; NULL where a file is from before a column.
         older: some files may lack some columns.
         where: SQL condition over the rows.
         connection: to be used again, as making one takes as long as reading ten files.

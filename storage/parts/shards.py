@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage import layout, part_files, schema
 from storage.errors import ShardError
-from storage.files import CONTENT, alone_in, replace, write_table, write_tables
-from storage.part_files import PARTS, CommittedPart, listing
+from storage.parts import layout, part_files, schema
+from storage.parts.files import CONTENT, alone_in, replace, write_table, write_tables
+from storage.parts.part_files import PARTS, CommittedPart, listing
+from storage.parts.row_hashes import combine, fact_digests, row_digests
+from storage.parts.rows import fact_row, heavy_rows, light_rows
 from storage.records import Decision, Label, PartResult, Reliability, Review, Weight
-from storage.row_hashes import combine, fact_digests, row_digests
-from storage.rows import fact_row, heavy_rows, light_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Committed:
     """A part that is on disk.
 
     Attributes:
-        content: hash of its rows, as `storage.digest.content_hash` computes it.
+        content: hash of its rows, as `storage.upkeep.digest.content_hash` computes it.
         fresh: this call wrote it; False where the same part was there already.
     """
 

@@ -25,14 +25,14 @@ import numpy as np
 import pyarrow as pa
 
 from storage.errors import ShardError
-from storage.files import alone_in, replace
-from storage.part_files import CommittedPart
-from storage.row_hashes import combine
+from storage.parts.files import alone_in, replace
+from storage.parts.part_files import CommittedPart
+from storage.parts.row_hashes import combine
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from storage.layout import DataFiles
+    from storage.parts.layout import DataFiles
 
 
 class _Opened(Protocol):

@@ -1,4 +1,4 @@
-"""The named queries: files `queries/<name>.sql` whose header says what they answer and take; see `storage.sql_files`.
+"""The named queries: files `queries/<name>.sql` whose header says what they answer and take; see `sql_files`.
 
 -- One line of description.
 -- $limit = 20: what the parameter means; the default is JSON
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from storage import sql_files
+from storage.common import sql_files
 from storage.errors import ConfigError
 
 _PARAMETER = re.compile(r"-- \$(\w+) = (.+?): (.+)")
@@ -66,7 +66,7 @@ class Query:
 @cache
 def named_queries() -> tuple[Query, ...]:
     """Every named query, in alphabetic order."""
-    return tuple(parse(name, text) for name, text in sql_files.load("storage", "queries").items())
+    return tuple(parse(name, text) for name, text in sql_files.load("storage.sql", "queries").items())
 
 
 def load(name: str) -> Query:

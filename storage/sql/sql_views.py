@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from storage import layout, schema, sql_files
+from storage.common import sql_files
+from storage.parts import layout, schema
 
 _COLUMNS = re.compile(r"^-- columns: (.+)$", re.MULTILINE)
 _COLUMN = re.compile(r"^-- column (\w+): (.+)$", re.MULTILINE)
@@ -53,6 +54,6 @@ def _described(source: str) -> dict[str, str]:
     return schema.describe(pa.schema(columns.field(column).type.value_type) if column else columns)
 
 
-_TEXTS = sql_files.load("storage", "views")
+_TEXTS = sql_files.load("storage.sql", "views")
 VIEWS = tuple(_view(name, _TEXTS[name]) for name in _NAMES)
 """All views, in that order."""

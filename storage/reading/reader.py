@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from storage import schema
 from storage.errors import ConfigError
-from storage.files import readable
 from storage.gates import in_arrow
 from storage.gates.gate import Gate
 from storage.gates.in_arrow import mentions
+from storage.parts import schema
+from storage.parts.files import readable
 from storage.records import Rle
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def light_batches(
     """Stream the rows of light files.
 
     Args:
-        columns: names of `storage.schema.LIGHT`; all by default. Only their bytes leave the disk.
+        columns: names of `storage.parts.schema.LIGHT`; all by default. Only their bytes leave the disk.
         where: keeps matching rows; may use columns that are not read. It sees what the gates decide.
         counting: keeps matching rows of what was written.
         gates: by recipe; see `storage.gates.in_arrow.decided`.

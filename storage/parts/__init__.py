@@ -1,0 +1,1 @@
+"""The files of parts: their schemas and names, rows and hashes, and the commit."""

@@ -1,0 +1,1 @@
+"""Out of files: which rows count, and whole labels."""

@@ -1,0 +1,1 @@
+"""The views and the shipped queries of the catalog."""

@@ -1,0 +1,1 @@
+"""What is appended beside the labels: reviews, decisions, snapshots, recipes."""

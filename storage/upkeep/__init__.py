@@ -1,0 +1,1 @@
+"""Of a whole data set: compaction, verification, digests, copies in an object store."""
