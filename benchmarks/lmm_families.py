@@ -20,8 +20,8 @@ from benchmarks import lmm_checkpoints as checkpoints
 from benchmarks.lmm_checkpoints import LLAVA
 from benchmarks.lmm_tokenizers import QWEN
 from ivm_data.experts.lmms import chat_messages
-from ivm_data.experts.lmms.asked import Asked
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
+from ivm_data.experts.lmms.question import Question
 from ivm_data.experts.lmms.whole_image import MAX_PIXELS
 from storage.common.markdown import markdown_table
 
@@ -206,7 +206,7 @@ def prompt_of(lmm: HfLmm) -> str:
 def tokens(lmm: HfLmm, height: int, width: int, max_pixels: int) -> int:
     """Tokens that an image adds to a question."""
     shown, bare = (
-        lmm._inputs(chat_messages.YES_NO, [Asked("Q", image, max_pixels)])[0]["input_ids"].shape[1]
+        lmm._inputs(chat_messages.YES_NO, [Question("Q", image, max_pixels)])[0]["input_ids"].shape[1]
         for image in (photo(height, width), None)
     )
     return int(shown - bare)
@@ -220,7 +220,7 @@ def bar(lmm: HfLmm, height: int, width: int) -> float:
         turned = np.rot90(images[1], side)
         turned[: len(turned) // 12] = (255, 0, 0)
         plain, barred = (
-            lmm._inputs("", [Asked("Q", image_HWC, MAX_PIXELS)])[0]["pixel_values"] for image_HWC in images
+            lmm._inputs("", [Question("Q", image_HWC, MAX_PIXELS)])[0]["pixel_values"] for image_HWC in images
         )
         changes.append(float((plain - barred).abs().max()))
     return min(changes)

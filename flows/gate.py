@@ -59,13 +59,13 @@ def gate(
         The hash of the gate, "written" for what labeling wrote.
     """
     from ivm_data.quality import regate
-    from ivm_data.quality.new_gate import Asked
+    from ivm_data.quality.new_gate import GateRequest
     from storage.data_set import DataSet
     from storage.errors import ConfigError
     from storage.gates import book
 
     given = {key: value for key, value in (("accept", accept), ("reject", reject)) if value is not None}
-    asked = Asked(dict(thresholds or {}) | given, calibration, precision, confidence, by, name)
+    asked = GateRequest(dict(thresholds or {}) | given, calibration, precision, confidence, by, name)
     if undo == (asked.changes or bool(name)):
         raise ConfigError("say what to decide: thresholds, a calibration or a precision, the name of a gate, or undo")
     before = _accepted(data, recipe)

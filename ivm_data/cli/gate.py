@@ -46,14 +46,14 @@ def gate(
     """Decide anew without running an expert: `ivm gate --data data --accept 0.9`; without changes: the log."""
     from ivm_data.outputs import check
     from ivm_data.quality import regate
-    from ivm_data.quality.new_gate import Asked
+    from ivm_data.quality.new_gate import GateRequest
     from storage.data_set import DataSet
     from storage.gates import book
 
     if undo and (apply or accept or reject or values or calibration or precision or name):
         raise ConfigError("give --undo alone: it makes current what was so before the latest --apply")
     given = {key: value for key, value in (("accept", accept), ("reject", reject)) if value is not None}
-    asked = Asked(parse_changes(values) | given, calibration, precision, confidence, by or "", name)
+    asked = GateRequest(parse_changes(values) | given, calibration, precision, confidence, by or "", name)
     if sheet is not None:
         check("gate", sheet, data)
     with DataSet.open(data, recipe, gate=book.WRITTEN if undo else None) as opened:

@@ -14,7 +14,7 @@ from storage.gates.gate import By, Gate
 
 
 @dataclass(frozen=True)
-class Asked:
+class GateRequest:
     """How a gate is to differ from the current one.
 
     Attributes:

@@ -17,8 +17,8 @@ from ivm_data.experts.lmms.prompts import wanted
 from ivm_data.local_page import READING
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.review.access import HEADERS, Access, refuse_body
-from ivm_data.review.asked import PART, SAMPLE, Accepted, Edits, Judgement, Undone
 from ivm_data.review.colours import distinct
+from ivm_data.review.page_requests import PART, SAMPLE, Accepted, Edits, Judgement, Undone
 from ivm_data.review.pictures import heatmap_png, image_jpeg, inline, mask_png, thumbnail_jpeg
 from ivm_data.review.session import ReviewSession
 from ivm_data.review.shown_labels import ShownLabel

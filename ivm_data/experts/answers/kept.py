@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ivm_data.experts.answers import codecs
-from ivm_data.experts.answers.asked import Keys
 from ivm_data.experts.answers.codecs import Codec
 from ivm_data.experts.answers.identity import identity
+from ivm_data.experts.answers.question_keys import Keys
 from ivm_data.experts.answers.store import AnswerStore, Stored
 from ivm_data.experts.common.known_words import words_known_to
 from ivm_data.experts.common.protocols import Detection, Reply, Segmentation, check_lengths

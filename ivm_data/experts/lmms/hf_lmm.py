@@ -17,8 +17,8 @@ from ivm_data.experts.common.frame import Frame
 from ivm_data.experts.common.known_words import known_words
 from ivm_data.experts.common.protocols import AnswerError, Reply, check_lengths
 from ivm_data.experts.lmms import chat_messages
-from ivm_data.experts.lmms.asked import Asked, asked_of, smaller
 from ivm_data.experts.lmms.chat_messages import NO, YES
+from ivm_data.experts.lmms.question import Question, questions_of, smaller
 from ivm_data.experts.lmms.rewriting import REWRITE_TOKENS, rewrite_by
 from ivm_data.experts.lmms.shared_prefix import by_image, last_logits
 from ivm_data.experts.lmms.whole_image import MAX_PIXELS, MaxPixels, crop_of, whole_image
@@ -107,7 +107,7 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         check_lengths(images, questions, "question")
         self.load()
         self._check_first_token()
-        order, asked = by_image(images), asked_of(images, questions, self.config.max_pixels)
+        order, asked = by_image(images), questions_of(images, questions, self.config.max_pixels)
         p_yes_N = np.empty(len(images), np.float32)
         p_yes_N[order] = list(self._batches.run(self._p_yes, [asked[i] for i in order], smaller=smaller))
         return p_yes_N
@@ -120,7 +120,7 @@ class HfLmm(CheckpointExpert[LmmConfig]):
                 "version of the model as verifier, or serve it behind an endpoint"
             )
 
-    def _p_yes(self, asked: Sequence[Asked]) -> np.ndarray:
+    def _p_yes(self, asked: Sequence[Question]) -> np.ndarray:
         import torch
 
         inputs, _ = self._inputs(chat_messages.YES_NO, asked)
@@ -150,10 +150,10 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         self.load()
         length = tokens or self.config.answer_tokens
 
-        def reply(asked: Sequence[Asked]) -> list[Reply]:
+        def reply(asked: Sequence[Question]) -> list[Reply]:
             return self._replies(*self._inputs(task or chat_messages.ANSWER, asked), length)
 
-        asked = asked_of(images, questions, self.config.max_pixels)
+        asked = questions_of(images, questions, self.config.max_pixels)
         return list(self._batches.run(reply, asked, smaller=smaller))
 
     def choose(
@@ -168,7 +168,7 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         check_lengths(images, options, "list of options")
         self.load()
         self._check_first_token()
-        questions_asked = asked_of(images, questions, self.config.max_pixels)
+        questions_asked = questions_of(images, questions, self.config.max_pixels)
         asked = [
             replace(question, option=option)
             for question, some in zip(questions_asked, options, strict=True)
@@ -177,7 +177,7 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         chances = self._batches.run(self._likelihoods, asked, smaller=smaller)
         return [np.array(list(islice(chances, len(some))), np.float32) for some in options]
 
-    def _likelihoods(self, asked: Sequence[Asked]) -> list[float]:
+    def _likelihoods(self, asked: Sequence[Question]) -> list[float]:
         """Mean log-probability of each option's tokens."""
         import torch
 
@@ -222,7 +222,7 @@ class HfLmm(CheckpointExpert[LmmConfig]):
             for text, has_end, frame in zip(texts, has_end_B.tolist(), frames, strict=True)
         ]
 
-    def _inputs(self, task: str, asked: Sequence[Asked]) -> tuple[Any, list[Frame | None]]:
+    def _inputs(self, task: str, asked: Sequence[Question]) -> tuple[Any, list[Frame | None]]:
         """Left-padded model inputs that end where the answer begins, and where the images lie in what is seen."""
         shown: dict[tuple[int, int], tuple[np.ndarray, Frame]] = {}
         for one in asked:

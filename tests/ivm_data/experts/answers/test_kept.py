@@ -11,8 +11,8 @@ from PIL import Image
 
 from ivm_data.experts import registry
 from ivm_data.experts.answers import codecs
-from ivm_data.experts.answers.asked import Keys
 from ivm_data.experts.answers.kept import KeptExpert
+from ivm_data.experts.answers.question_keys import Keys
 from ivm_data.experts.answers.store import AnswersConfig, AnswerStore
 from ivm_data.experts.common.frame import Frame
 from ivm_data.experts.common.protocols import Detection, Reply, Segmentation

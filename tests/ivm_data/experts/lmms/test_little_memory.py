@@ -11,8 +11,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 from ivm_data.engine.pipeline import run_isolated
 from ivm_data.experts.common.protocols import AnswerError
 from ivm_data.experts.grounders.lmm_boxes import LmmBoxes, LmmBoxesConfig
-from ivm_data.experts.lmms.asked import MOST_HALVINGS
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
+from ivm_data.experts.lmms.question import MOST_HALVINGS
 from ivm_data.experts.lmms.whole_image import whole_image
 from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.stage import Draft

@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """A question.
 
     Attributes:
@@ -34,7 +34,7 @@ class Asked:
     halvings: int = 0
 
 
-def asked_of(images: Sequence[np.ndarray] | None, texts: Sequence[str], max_pixels: int) -> list[Asked]:
+def questions_of(images: Sequence[np.ndarray] | None, texts: Sequence[str], max_pixels: int) -> list[Question]:
     """A question for each text, about its image where there are images.
 
     Raises:
@@ -43,10 +43,10 @@ def asked_of(images: Sequence[np.ndarray] | None, texts: Sequence[str], max_pixe
     if images is not None and len(images) != len(texts):
         raise ValueError(f"need one image for each question, got {len(images)} for {len(texts)} questions")
     shown: Sequence[np.ndarray | None] = [None] * len(texts) if images is None else images
-    return [Asked(text, image_HWC, max_pixels) for text, image_HWC in zip(texts, shown, strict=True)]
+    return [Question(text, image_HWC, max_pixels) for text, image_HWC in zip(texts, shown, strict=True)]
 
 
-def smaller(asked: Asked) -> Asked | None:
+def smaller(asked: Question) -> Question | None:
     """The question about an image of half the pixels, with a warning in the log; None for one in words alone.
 
     Raises:
