@@ -80,6 +80,24 @@ def outlined(image_HWC: np.ndarray, box: Box) -> np.ndarray:
     return drawn_HWC
 
 
+def crop_window(size: tuple[int, int], box: Box, context: float = 0.25) -> tuple[int, int, int]:
+    """(left, top, side) in pixels of the square that `crop_box` cuts; boxes with equal squares have equal crops.
+
+    Args:
+        size: (H, W) of the image.
+
+    Raises:
+        ValueError: no part of the box lies inside the image, or a coordinate is not finite.
+    """
+    H, W = size
+    inside = Box(max(box.x0, 0.0), max(box.y0, 0.0), min(box.x1, W), min(box.y1, H))
+    if not (inside.area > 0 and math.isfinite(inside.area)):
+        raise ValueError(f"{box} has no part inside the image of {W}x{H} pixels; give XYXY pixels of this image")
+    side = math.ceil(max(inside.x1 - inside.x0, inside.y1 - inside.y0) * (1 + 2 * context))
+    left, top = (math.floor(middle - side / 2 + 0.5) for middle in inside.center)
+    return left, top, side
+
+
 def crop_box(image_HWC: np.ndarray, box: Box, context: float = 0.25, fill: int = 255) -> np.ndarray:
     """Cut a square around the box with `context` of its longer side on every side; `fill` pads outside the image.
 
@@ -94,11 +112,7 @@ def crop_box(image_HWC: np.ndarray, box: Box, context: float = 0.25, fill: int =
     """
     _check_image(image_HWC)
     H, W = image_HWC.shape[:2]
-    inside = Box(max(box.x0, 0.0), max(box.y0, 0.0), min(box.x1, W), min(box.y1, H))
-    if not (inside.area > 0 and math.isfinite(inside.area)):
-        raise ValueError(f"{box} has no part inside the image of {W}x{H} pixels; give XYXY pixels of this image")
-    side = math.ceil(max(inside.x1 - inside.x0, inside.y1 - inside.y0) * (1 + 2 * context))
-    left, top = (math.floor(middle - side / 2 + 0.5) for middle in inside.center)
+    left, top, side = crop_window((H, W), box, context)
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + side, H), min(left + side, W)
     part_HWC, y0, x0, y1, x1 = image_HWC[y0:y1, x0:x1], y0 - top, x0 - left, y1 - top, x1 - left
     if side > MAX_CROP_SIDE:

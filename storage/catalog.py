@@ -62,9 +62,9 @@ class Catalog:
         ShardError: a folder cannot be listed, or something that the snapshot lists is not there any more.
     """
 
-    def __init__(self, data: Path | DataSet, snapshot: str | None = None, gate: str | None = None) -> None:
-        opened = DataSet.open(data, snapshot=snapshot, gate=gate) if isinstance(data, Path) else data
-        self._own = opened if isinstance(data, Path) else None
+    def __init__(self, data: Path | str | DataSet, snapshot: str | None = None, gate: str | None = None) -> None:
+        opened = data if isinstance(data, DataSet) else DataSet.open(data, snapshot=snapshot, gate=gate)
+        self._own = None if opened is data else opened
         self.gates = opened.gates
         configs, unreadable = recipes.read(opened.folder)
         self.problems: tuple[Problem, ...] = (*opened.problems, *unreadable)

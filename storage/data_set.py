@@ -65,7 +65,7 @@ class DataSet:
     @classmethod
     def open(
         cls,
-        folder: Path,
+        folder: Path | str,
         recipe: str | None = None,
         snapshot: str | Snapshot | None = None,
         gate: str | None = None,
@@ -83,6 +83,7 @@ class DataSet:
             ShardError: a folder that cannot be listed, or something that the snapshot lists, or the gate that counts,
                 is not there any more.
         """
+        folder = Path(folder)
         try:
             if not folder.is_dir():
                 raise ConfigError(f"no data folder at '{folder}'; make one with 'ivm label --out {folder}'")

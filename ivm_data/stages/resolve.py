@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from ivm_data.experts.common.distinct_questions import p_yes_once
 from ivm_data.experts.common.protocols import Verifier
 from ivm_data.experts.lmms import prompts
 from ivm_data.selection import ChooseConfig, choose, support
@@ -84,7 +87,8 @@ class ResolveStage:
         """P(yes) of each target phrase of each draft."""
         asked = [(draft, phrase) for draft in batch for phrase in draft.request.phrases]
         answers = iter(
-            self.verifier.p_yes(
+            p_yes_once(
+                self.verifier,
                 [draft.image_HWC for draft, _ in asked],
                 [prompts.PRESENCE.format(phrase=phrase) for _, phrase in asked],
             )
@@ -93,17 +97,18 @@ class ResolveStage:
 
     def _verified(self, batch: Sequence[Draft]) -> list[Draft]:
         """Every candidate that is not chosen yet with its own P(yes) on a crop around its box."""
-        from ivm_model.masking import crop_box  # OpenCV, which a recipe does not need
+        from ivm_model.masking import crop_box, crop_window  # OpenCV, which a recipe does not need
 
         asked = [(draft, candidate) for draft in batch for candidate in draft.candidates if not candidate.chosen]
-        answers = iter(
-            self.verifier.p_yes(
-                [crop_box(draft.image_HWC, c.box, self.config.crop_context) for draft, c in asked],
-                [prompts.CANDIDATE.format(phrase=c.phrase) for _, c in asked],
-            )
-            if asked
-            else ()
-        )
+        crops: dict[tuple[int, tuple[int, int, int]], np.ndarray] = {}
+        shown = []
+        for draft, c in asked:
+            key = id(draft.image_HWC), crop_window(draft.image_HWC.shape[:2], c.box, self.config.crop_context)
+            if key not in crops:
+                crops[key] = crop_box(draft.image_HWC, c.box, self.config.crop_context)
+            shown.append(crops[key])
+        questions = [prompts.CANDIDATE.format(phrase=c.phrase) for _, c in asked]
+        answers = iter(p_yes_once(self.verifier, shown, questions))
         return [
             replace(
                 draft,

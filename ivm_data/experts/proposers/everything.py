@@ -6,11 +6,12 @@ here the LMM's P(yes) on a crop around each mask takes that place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ivm_data.experts.common.distinct_questions import p_yes_once
 from ivm_data.experts.common.protocols import Segmenter, Verifier
 from ivm_data.experts.common.small_images import propose_on_small
 from ivm_data.experts.lmms import prompts
@@ -58,22 +59,30 @@ class Everything:
         distinct = {id(image): image for image in images}
         found = things_in(list(distinct.values()), self.segmenter, self.config)
         things = dict(zip(distinct, found, strict=True))
+        crops = {
+            key: [crop_box(image_HWC, thing.box, self.config.crop_context) for thing in things[key]]
+            for key, image_HWC in distinct.items()
+        }
+        rows = [
+            (crop_HWC, prompts.CANDIDATE.format(phrase=phrase))
+            for image, request in zip(images, requests, strict=True)
+            for phrase, _ in _phrases(request)
+            for crop_HWC in crops[id(image)]
+        ]
+        p_yes = iter(p_yes_once(self.verifier, [crop_HWC for crop_HWC, _ in rows], [question for _, question in rows]))
         return [
-            self._answer(image, things[id(image)], request) for image, request in zip(images, requests, strict=True)
+            self._answer(image, things[id(image)], request, p_yes)
+            for image, request in zip(images, requests, strict=True)
         ]
 
     def _answer(
-        self, image_HWC: np.ndarray, things: Sequence[AutomaticMask], request: Request
+        self, image_HWC: np.ndarray, things: Sequence[AutomaticMask], request: Request, p_yes: Iterator[np.float32]
     ) -> tuple[np.ndarray, float]:
-        asked: list[tuple[str, Role]] = [(phrase, "target") for phrase in request.phrases]
-        asked += [(phrase, "anchor") for phrase in request.described_by]
-        crops = [crop_box(image_HWC, thing.box, self.config.crop_context) for thing in things]
-        p_yes = self.verifier.p_yes(
-            crops * len(asked), [prompts.CANDIDATE.format(phrase=phrase) for phrase, _ in asked for _ in things]
-        )
+        """Args: p_yes: of each thing for the first phrase, then for the next; what is left is of other requests."""
         candidates = [
-            Candidate(self.name, phrase, role, thing.box, min(max(thing.predicted_iou, 0.0), 1.0), float(p))
-            for ((phrase, role), thing), p in zip(((a, t) for a in asked for t in things), p_yes, strict=True)
+            Candidate(self.name, phrase, role, thing.box, min(max(thing.predicted_iou, 0.0), 1.0), float(next(p_yes)))
+            for phrase, role in _phrases(request)
+            for thing in things
         ]
         choice = choose(candidates, request, self.config.choose)
         masks = [
@@ -84,3 +93,11 @@ class Everything:
         if not masks:
             return np.zeros(image_HWC.shape[:2], bool), 0.0
         return np.logical_or.reduce(masks), min(map(support, choice.chosen))
+
+
+def _phrases(request: Request) -> list[tuple[str, Role]]:
+    """What each thing is asked about."""
+    return [
+        *((phrase, "target") for phrase in request.phrases),
+        *((phrase, "anchor") for phrase in request.described_by),
+    ]

@@ -16,7 +16,7 @@ import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import labelers
-from storage import shards
+from storage.parts import shards
 def label(manifest, data, part_size, again, kill, silent):
     written, write_table = [], shards.write_table
     def write(path, *arguments):

@@ -1,0 +1,48 @@
+"""The LMM sees an image or a crop once for all that the instructions of an image ask about it."""
+
+import pytest
+
+from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.experts.lmms.hf_lmm import HfLmm
+from ivm_data.recipes.labeling_recipes import recipe
+from ivm_data.worlds.world import write_world
+from storage.data_set import DataSet
+
+IMAGES, INSTRUCTIONS = 3, 4
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    """The calls of `p_yes` in a run, each with the identity of its images and its questions; and the labels."""
+    folder, calls, p_yes = tmp_path_factory.mktemp("passes"), [], HfLmm.p_yes
+
+    def counted(self, images, questions):
+        calls.append(([id(image) for image in images], list(questions)))
+        return p_yes(self, images, questions)
+
+    manifest = write_world(folder / "world", "val", scenes=IMAGES, pairs_per_scene=INSTRUCTIONS, human_share=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HfLmm, "p_yes", counted)
+        label_manifest(prepare(manifest, folder / "data", recipe("demo"), 64), lambda _: None)
+    with DataSet.open(folder / "data") as data:
+        return calls, list(data.labels())
+
+
+def about(calls, words):
+    return [call for call in calls if call[1][0].startswith(words)]
+
+
+def test_each_stage_asks_once_for_a_part(calls):
+    made, _ = calls
+    assert len(about(made, "Is there a ")) == 1
+    # The candidates of the boxes, and the things of the proposer.
+    assert len(about(made, "Is this a ")) == 2
+    assert len(made) == 4
+
+
+def test_no_question_about_an_array_is_asked_twice_and_a_crop_is_one_array(calls):
+    made, labels = calls
+    for images, questions in made:
+        assert len(set(zip(images, questions, strict=True))) == len(questions)
+    # Two for each mask that is verified, and less than three crops a pair.
+    assert sum(len(set(images)) for images, _ in made) < 5 * len(labels) + IMAGES
