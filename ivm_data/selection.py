@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from storage.common.validation import Checked, Share
 from storage.pixels.overlap import box_iou
@@ -23,8 +24,8 @@ _ORDERS: dict[Order, Callable[[Box], float]] = {
 }
 """What is smallest for the first in each order."""
 
-EXCEPTED = 0.5
-"""Support from which a candidate of an excepted thing takes its object out of the choice."""
+_DOUBT = 1e-4
+"""No witness is surer than this."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,11 @@ class ChooseConfig(Checked):
         min_support: a candidate of an instruction that asks for "all" counts from this support on.
         same_object_iou: two boxes that overlap more than this show the same object.
         min_relation: a candidate of an instruction that asks for "all" counts from this fit to its relations on.
-        min_rank_support: a candidate is counted in an order from this share of the best one's support on.
     """
 
     min_support: Share = 0.25
     same_object_iou: Share = 0.6
     min_relation: Share = 0.5
-    min_rank_support: Share = 0.7
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ class Choice:
 def choose(candidates: Sequence[Candidate], request: Request, config: ChooseConfig) -> Choice:
     """Score every candidate by the relations and the order of its thing, then pick what each target means.
 
-    What describes a thing is chosen before it, the candidate of most support.
+    What describes a thing is the candidate that the chosen one fits best, each worth its share of the best one's
+    support.
     """
     return _Chooser(candidates, request, config).choice()
 
@@ -70,6 +70,16 @@ def support(candidate: Candidate) -> float:
     scores = (candidate.score, candidate.p_yes, candidate.in_context, candidate.relation)
     known = [score for score in scores if not math.isnan(score)]
     return math.prod(known) ** (1 / len(known))
+
+
+def likelihood(candidate: Candidate) -> float:
+    """P(the box shows its phrase), of grounder and verifier as independent witnesses: naive Bayes, even odds before."""
+    odds = 1.0
+    for witness in (candidate.score, candidate.p_yes):
+        if not math.isnan(witness):
+            known = min(max(witness, _DOUBT), 1 - _DOUBT)
+            odds *= known / (1 - known)
+    return odds / (1 + odds)
 
 
 def relation_fit(target: Box, relation: str, anchor: Box, same_object_iou: float = 0.6) -> float:
@@ -97,15 +107,14 @@ class _Chooser:
         self._request = request
         self._config = config
         self._fits: dict[tuple[int, int], float] = {}
+        self._anchors: dict[tuple[int, int], dict[int, int]] = {}
         self._picked: dict[int, list[int]] = {}
         self._margins = [1.0]
 
     def choice(self) -> Choice:
         request = self._request
-        describing = [i for i, thing in enumerate(request.things) if thing.of >= 0 and thing.relation != OR]
-        for index in reversed(describing):
+        for index in reversed([i for i, one in enumerate(request.things) if one.of >= 0 and one.relation != OR]):
             self._score(index)
-            self._picked[index] = self._ranked(index)[:1]
         taken: list[int] = []
         for target in request.targets:
             taken += self._pick_target(target, taken)
@@ -116,7 +125,7 @@ class _Chooser:
         return Choice(tuple(marked), min(self._margins))
 
     def _pick_target(self, target: int, taken: Sequence[int]) -> list[int]:
-        """What one target means, or that of its alternatives which has most support."""
+        """What one target means, or that of its alternatives which has most support, with what describes it."""
         thing, ranked = self._request.things[target], {}
         for option in self._request.options(target):
             self._score(option)
@@ -132,17 +141,29 @@ class _Chooser:
                 runner_up = self._support(option, rest[0]) if rest else 0.0
                 self._margins.append(self._support(option, picks[-1]) - runner_up)
         self._picked[option] = picks
+        for i in picks or best[:1]:
+            self._pick_describing(option, i)
         return picks
+
+    def _pick_describing(self, thing: int, index: int) -> None:
+        """What describes a thing, as its candidate fits it best; where nothing fits, the candidate of most support."""
+        for one, other in self._request.describing(thing):
+            if other.relation == OR:
+                continue
+            ranked = self._ranked(one)
+            anchor = self._anchors.get((thing, index), {}).get(one, ranked[0] if ranked else None)
+            if anchor is not None and anchor not in self._picked.setdefault(one, []):
+                self._picked[one].append(anchor)
+                self._pick_describing(one, anchor)
 
     def _counts(self, thing: int, index: int) -> bool:
         fit = self._fits.get((thing, index), 1.0)
         return self._support(thing, index) >= self._config.min_support and fit >= self._config.min_relation
 
     def _ranked(self, thing: int, taken: Sequence[int] = ()) -> list[int]:
-        """The thing's candidates that show no object that is taken or excepted, best first."""
+        """The thing's candidates that show no object that is taken, best first."""
         boxes = [self._candidates[i].box for i in taken]
-        excepted = [one for one, other in self._request.describing(thing) if other.relation == EXCEPT]
-        free = [i for i in self._of(thing) if not self._shows_any(i, boxes) and self._most(excepted, i) < EXCEPTED]
+        free = [i for i in self._of(thing) if not self._shows_any(i, boxes)]
         return sorted(free, key=lambda i: self._support(thing, i), reverse=True)
 
     def _score(self, thing: int) -> None:
@@ -154,38 +175,69 @@ class _Chooser:
                 for i in self._of(thing):
                     self._fit(thing, i, 1.0 - self._most(others, i))
             elif relation in RELATIONS:
-                self._relate(thing, relation, [self._candidates[i].box for one in others for i in self._picked[one]])
+                self._relate(thing, relation, others)
         order = self._request.things[thing].order
         if order:
-            self._rank(thing, _ORDERS[order], self._request.things[thing].rank)
+            key, rank = _ORDERS[order], self._request.things[thing].rank
+            for i, fit in self._in_order(thing, key, rank).items():
+                self._fit(thing, i, fit)
 
-    def _relate(self, thing: int, relation: str, anchors: Sequence[Box]) -> None:
-        if len(anchors) < (2 if relation == BETWEEN else 1):
+    def _relate(self, thing: int, relation: str, others: Sequence[int]) -> None:
+        """Fit each candidate with the anchors that it fits best, each worth as much as its share of the best one's."""
+        options = [self._anchors_of(other) for other in others]
+        if not all(options) or (relation == BETWEEN and len(options) < 2):
             return
+        groups = [options[:2]] if relation == BETWEEN else [[option] for option in options]
+        for at, group in enumerate(groups):
+            best: dict[int, tuple[float, tuple[int, ...]]] = {}
+            for anchors in product(*group):
+                worth = math.prod(share for _, share in anchors)
+                chosen = tuple(i for i, _ in anchors)
+                for i, fit in self._fit_to(thing, relation, [self._candidates[c].box for c in chosen]).items():
+                    if worth * fit > best.get(i, (-1.0, ()))[0]:
+                        best[i] = worth * fit, chosen
+            named = others[:2] if relation == BETWEEN else others[at : at + 1]
+            for i, (fit, chosen) in best.items():
+                self._fit(thing, i, fit)
+                self._anchors.setdefault((thing, i), {}).update(zip(named, chosen, strict=True))
+
+    def _anchors_of(self, thing: int) -> list[tuple[int, float]]:
+        """Candidates of what describes, each with its support as a share of the best one's."""
+        ranked = self._ranked(thing)
+        most = self._support(thing, ranked[0]) if ranked else 0.0
+        return [(i, self._support(thing, i) / most if most else 0.0) for i in ranked]
+
+    def _fit_to(self, thing: int, relation: str, anchors: Sequence[Box]) -> dict[int, float]:
+        """How each candidate of a thing fits a relation to these anchors, in [0, 1]."""
+        iou = self._config.same_object_iou
         if relation in (NEAREST, FARTHEST):
             sign = 1.0 if relation == NEAREST else -1.0
-            self._rank(thing, lambda box: sign * math.hypot(*_displacement(anchors[0], box)), 1, but=anchors)
-            return
-        iou = self._config.same_object_iou
-        for i in self._of(thing):
-            box = self._candidates[i].box
-            if relation == BETWEEN:
-                self._fit(thing, i, between_fit(box, anchors[0], anchors[1], iou))
-            else:
-                self._fit(thing, i, min(relation_fit(box, relation, anchor, iou) for anchor in anchors))
+            return self._in_order(thing, lambda box: sign * math.hypot(*_displacement(anchors[0], box)), 1, anchors)
+        boxes = {i: self._candidates[i].box for i in self._of(thing)}
+        if relation == BETWEEN:
+            return {i: between_fit(box, anchors[0], anchors[1], iou) for i, box in boxes.items()}
+        return {i: relation_fit(box, relation, anchors[0], iou) for i, box in boxes.items()}
 
-    def _rank(self, thing: int, key: Callable[[Box], float], rank: int, but: Sequence[Box] = ()) -> None:
-        """1 for the candidate that is meant among those with support, less the farther another one is from it."""
-        ranked = [i for i in self._ranked(thing) if not self._shows_any(i, but)]
-        least = self._config.min_rank_support * self._support(thing, ranked[0]) if ranked else 0.0
-        counted: list[int] = []
-        for i in ranked:
-            boxes = [self._candidates[c].box for c in counted]
-            if self._support(thing, i) >= least and not self._shows_any(i, boxes):
-                counted.append(i)
-        counted.sort(key=lambda i: key(self._candidates[i].box))
-        for i in self._of(thing):
-            self._fit(thing, i, 1 / (1 + abs(counted.index(i) + 1 - rank)) ** 2 if i in counted else 0.0)
+    def _in_order(
+        self, thing: int, key: Callable[[Box], float], rank: int, but: Sequence[Box] = ()
+    ) -> dict[int, float]:
+        """P(exactly rank - 1 things lie ahead of a candidate), by how surely each candidate ahead is one: 0 for one of
+        the anchors, and for a worse box of an object that has a better one.
+
+        The number of things ahead has a Poisson binomial distribution (Wang 1993, "On the number of successes in
+        independent trials", Statistica Sinica 3, eq. 1), built up here one candidate at a time.
+        """
+        distinct: list[int] = []
+        for i in self._ranked(thing):
+            if not self._shows_any(i, [*but, *(self._candidates[c].box for c in distinct)]):
+                distinct.append(i)
+        distinct.sort(key=lambda i: key(self._candidates[i].box))
+        fits, ahead = {}, [1.0]
+        for i in distinct:
+            fits[i] = ahead[rank - 1] if rank <= len(ahead) else 0.0
+            real = likelihood(self._candidates[i]) * self._fits.get((thing, i), 1.0)
+            ahead = [real * fewer + (1 - real) * same for fewer, same in zip([0.0, *ahead], [*ahead, 0.0], strict=True)]
+        return {i: fits.get(i, 0.0) for i in self._of(thing)}
 
     def _most(self, excepted: Sequence[int], index: int) -> float:
         """The most support that a candidate of an excepted thing has that shows the same object."""

@@ -33,7 +33,9 @@ class FuseStage:
 
     The heatmap is the score-weighted vote of the proposals, sum(score_i * mask_i) / sum(score_i), where a score is the
     calibrated probability that the expert's mask is right given its support. Where two experts disagree the likelier
-    one wins, and their low agreement is recorded for the gate.
+    one wins, and their low agreement is recorded for the gate. Where no expert has any support for its mask, as where
+    nothing stands in the relation that the instruction names, the mask of the chosen boxes stands, for the gate to
+    judge.
     """
 
     name = "fuse"
@@ -56,10 +58,11 @@ class FuseStage:
 
     def _fuse(self, draft: Draft) -> Draft | None:
         proposals = [replace(p, score=self.calibration.vote(p)) for p in draft.proposals]
-        voters = [p for p in proposals if rle.area(p.mask) and p.score > 0]
+        drawn = [p for p in proposals if rle.area(p.mask)]
+        voters = [p for p in drawn if p.score > 0] or drawn[:1]
         if not voters:
             return None
-        heatmap_HW = rle.vote([p.mask for p in voters], [p.score for p in voters])
+        heatmap_HW = rle.vote([p.mask for p in voters], [p.score or 1.0 for p in voters])
         mask = rle.encode(heatmap_HW > self.config.threshold)
         area = rle.area(mask)
         if not area:

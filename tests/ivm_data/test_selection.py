@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ivm_data.selection import ChooseConfig, choose, relation_fit, support
+from ivm_data.selection import ChooseConfig, choose, likelihood, relation_fit, support
 from storage.errors import ConfigError
 from storage.records import Box, Candidate
 from storage.request import ALL, Request, Thing
@@ -92,6 +92,36 @@ def test_a_box_without_support_is_not_counted():
     assert chosen_boxes(found, star(order="left")) == [ROW[1]]
 
 
+def test_a_place_in_an_order_is_as_sure_as_what_lies_ahead_of_it():
+    """P(no star lies ahead), and P(exactly one does), where those ahead are stars with 0.9 and with 0.2."""
+    found = [candidate(ROW[0], 0.9), candidate(ROW[1], 0.2), candidate(ROW[2], 0.8)]
+    (first,) = choose(found, star(order="left"), ChooseConfig()).chosen
+    assert (first.box, first.relation) == (ROW[0], 1.0)
+    (second,) = choose(found, star(order="left", rank=2), ChooseConfig()).chosen
+    assert (second.box, second.relation) == (ROW[2], pytest.approx(0.9 * 0.8 + 0.1 * 0.2))
+
+
+def test_an_unsure_grounder_and_a_sure_verifier_count_a_thing():
+    found = [candidate(ROW[0], 0.35, p_yes=0.99), candidate(ROW[1], 0.9, p_yes=0.99)]
+    assert chosen_boxes(found, star(order="left")) == [ROW[0]]
+
+
+def test_two_witnesses_are_worth_more_than_one_and_one_that_is_missing_says_nothing():
+    assert likelihood(candidate(LEFT, 0.8, p_yes=0.8)) == pytest.approx(16 / 17)
+    assert likelihood(candidate(LEFT, 0.8, p_yes=0.2)) == pytest.approx(0.5)
+    assert likelihood(candidate(LEFT, 0.8)) == pytest.approx(0.8)
+    assert 0 < likelihood(candidate(LEFT, 1.0, p_yes=0.0)) < 1
+
+
+def test_the_anchor_is_the_one_that_the_target_fits_best_where_several_could_be_meant():
+    """Of two boxes, nearly as sure, only the second has a star left of it."""
+    request = Request.of(("star",), "box", "left of")
+    boxes = [candidate(ROW[0], 0.9, "box", "anchor"), candidate(ROW[2], 0.8, "box", "anchor")]
+    choice = choose([*stars(ROW[1]), *boxes], request, ChooseConfig())
+    assert [(c.box, c.role) for c in choice.candidates if c.chosen] == [(ROW[1], "target"), (ROW[2], "anchor")]
+    assert choice.chosen[0].relation == pytest.approx(8 / 9)
+
+
 def test_two_boxes_of_one_object_are_counted_once():
     assert chosen_boxes(stars(ROW[0], Box(1, 41, 21, 61), ROW[1], ROW[2]), star(order="left", rank=2)) == [ROW[1]]
 
@@ -121,9 +151,11 @@ def test_an_exception_is_left_out():
     assert chosen_boxes(found, request) == [ROW[0], ROW[2], ROW[3]]
 
 
-def test_nothing_is_left_where_everything_is_excepted():
+def test_where_everything_is_excepted_the_least_likely_exception_is_kept_for_the_gate_to_judge():
     request = Request((Thing("star"), Thing("red star", of=0, relation="except")))
-    assert chosen_boxes([*stars(ROW[0]), candidate(ROW[0], 0.9, "red star", "anchor")], request) == []
+    red = [candidate(box, score, "red star", "anchor") for box, score in zip(ROW, (0.9, 0.7), strict=False)]
+    choice = choose([*stars(*ROW[:2]), *red], request, ChooseConfig())
+    assert [(c.box, c.relation) for c in choice.chosen] == [(ROW[1], pytest.approx(0.3))]
 
 
 def test_an_alternative_is_taken_where_it_has_more_support():

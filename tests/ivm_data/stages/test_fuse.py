@@ -53,6 +53,12 @@ def test_an_expert_that_found_nothing_does_not_vote_but_counts_as_disagreement()
     assert fused.scores.agreement == 0
 
 
+def test_where_no_expert_supports_its_mask_that_of_the_boxes_stands_for_the_gate_to_judge():
+    fused = fuse(draft(square(0, 3, 0.0), square(5, 8, 0.0))).kept[0]
+    assert fused.mask == square(0, 3, 1).mask
+    assert [p.score for p in fused.proposals] == [0.0, 0.0]
+
+
 def test_the_least_certain_proposal_sets_predicted_iou_and_stability():
     fused = fuse(draft(square(0, 3, 0.8, predicted_iou=0.9, stability=0.95), square(0, 3, 0.8))).kept[0]
     assert (fused.scores.predicted_iou, fused.scores.stability) == (0.9, 0.95)
