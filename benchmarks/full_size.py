@@ -56,17 +56,27 @@ def save_grounding_dino(folder: Path) -> None:
     AutoTokenizer.from_pretrained(WEIGHTS / "grounder").save_pretrained(folder)
 
 
-def save_clipseg(folder: Path) -> None:
-    """CIDAS/clipseg-rd64-refined: CLIP ViT-B/16 at 352 x 352 pixels; the tokenizer knows letters only."""
+def save_clipseg(folder: Path, *, small: bool = False) -> None:
+    """CIDAS/clipseg-rd64-refined: CLIP ViT-B/16 at 352 x 352 pixels; the tokenizer knows letters only.
+
+    Args:
+        small: two narrow layers instead, which a CPU runs in no time.
+    """
     from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPTokenizer
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
     start, end = "<|startoftext|>", "<|endoftext|>"
     letters = ("!", *ascii_lowercase, *(f"{letter}</w>" for letter in ascii_lowercase), start, end)
+    text = {"hidden_size": 512, "num_hidden_layers": 12, "num_attention_heads": 8, "intermediate_size": 2048}
+    vision = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "patch_size": 16}
+    layers = [3, 6, 9]
+    if small:
+        little = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        text, vision, layers = little, little | {"patch_size": 16}, [0, 1]
     config = CLIPSegConfig(
-        text_config={"hidden_size": 512, "num_hidden_layers": 12, "num_attention_heads": 8, "intermediate_size": 2048}
-        | {"bos_token_id": letters.index(start), "eos_token_id": letters.index(end)},
-        vision_config={"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "patch_size": 16},
+        text_config=text | {"bos_token_id": letters.index(start), "eos_token_id": letters.index(end)},
+        vision_config=vision,
+        extract_layers=layers,
         reduce_dim=64,
         use_complex_transposed_convolution=True,
     )
@@ -98,11 +108,17 @@ def llava_config() -> Any:
     )  # fmt: skip
 
 
-def save_llava(folder: Path) -> None:
-    """LLaVA-1.5-7B in bfloat16, with the embedded LMM's tokenizer and chat template."""
+def save_llava(folder: Path, *, device: str = "cpu") -> None:
+    """LLaVA-1.5-7B in bfloat16, with the embedded LMM's tokenizer and chat template.
+
+    Args:
+        device: where its seven billion random numbers are drawn; a GPU does that in a second.
+    """
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-    save(folder, LlavaForConditionalGeneration._from_config(llava_config(), dtype=torch.bfloat16))
+    with torch.device(device):
+        model = LlavaForConditionalGeneration._from_config(llava_config(), dtype=torch.bfloat16)
+    save(folder, model)
     processor = AutoProcessor.from_pretrained(WEIGHTS / "lmm")
     processor.patch_size, processor.num_additional_image_tokens = 14, 1
     processor.vision_feature_select_strategy = "default"

@@ -42,7 +42,7 @@ def overhead(segmenter: str, pairs: int, rounds: int, threads: int) -> list[dict
     torch.manual_seed(0)
     full_size = segmenter != "embedded"
     with tempfile.TemporaryDirectory() as folder:
-        manifest = _world(Path(folder), pairs, SIDE if full_size else None)
+        manifest = world(Path(folder), pairs, SIDE if full_size else None)
         part = plan(manifest, pairs)[0]
         items = read_part(part)
         chosen = recipe("demo")
@@ -68,7 +68,7 @@ def overhead(segmenter: str, pairs: int, rounds: int, threads: int) -> list[dict
     }]  # fmt: skip
 
 
-def _world(folder: Path, pairs: int, side: int | None) -> Path:
+def world(folder: Path, pairs: int, side: int | None) -> Path:
     """A manifest of procedural scenes, enlarged to `side` pixels and then without their masks."""
     scenes = -(-pairs // PAIRS_A_SCENE)
     manifest = write_world(folder, "test", scenes, PAIRS_A_SCENE, human_share=0.0 if side else 0.25)

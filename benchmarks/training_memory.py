@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.results import markdown
+from storage.common.markdown import markdown_table
 from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Sample, Scores, Status, sample_id
@@ -83,7 +83,7 @@ def main() -> None:
             found = json.loads(done.stdout.splitlines()[-1])
             rows.append((f"{count:,}", f"{image / 1000:.0f} kB", round(found["peak_mb"]), round(found["seconds"])))
             print(*rows[-1], flush=True)
-    print(markdown(("rows", "image", "peak memory, MiB", "seconds"), rows))
+    print(markdown_table(("rows", "image", "peak memory, MiB", "seconds"), rows))
 
 
 def _options() -> argparse.Namespace:
