@@ -97,7 +97,8 @@ def load_checkpoint(directory: Path, sam: str = "", lmm: str = "", dtype: str = 
     """Read a checkpoint onto its base models.
 
     Args:
-        sam, lmm: where the base models lie now, if they moved; "" means where they lay at training.
+        sam, lmm: where the base models lie now, if they moved; "" means where they lay at training. What begins with a
+            dot is meant from the checkpoint's folder, so that it may move together with them.
         dtype: of the LMM's frozen weights; "" means as at training.
 
     Raises:
@@ -142,14 +143,19 @@ def _model_config(directory: Path, settings: dict[str, Any], sam: str, lmm: str,
     try:
         inputs = InputConfig(**settings.get("inputs", {}))
         return ModelConfig(
-            sam=sam or settings["sam"],
-            lmm=lmm or settings["lmm"],
+            sam=sam or _from(directory, settings["sam"]),
+            lmm=lmm or _from(directory, settings["lmm"]),
             lora=LoraSettings(**{**settings["lora"], "layers": tuple(settings["lora"]["layers"])}),
             decoder=DecoderConfig(**settings["decoder"]),
             inputs=inputs.in_dtype(dtype),
         )
     except (KeyError, TypeError) as error:
         raise WeightsError(f"'{directory / CONFIG}' lacks or misnames a setting: {error}; train it again") from error
+
+
+def _from(directory: Path, path: str) -> str:
+    """A path as the checkpoint means it."""
+    return str((directory / path).resolve()) if path.startswith(".") else path
 
 
 def _read_weights(directory: Path, expected: str) -> dict[str, torch.Tensor]:

@@ -53,6 +53,20 @@ def test_base_models_may_have_moved(saved, bases, tmp_path):
     load_checkpoint(saved, sam=str(tmp_path / "moved"))
 
 
+def test_base_models_that_are_named_from_the_checkpoints_folder_move_with_it(saved, bases, tmp_path, monkeypatch):
+    import shutil
+
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(bases.sam, moved / "seg")
+    shutil.copytree(bases.lmm, moved / "speak")
+    shutil.copytree(saved, moved / "ours")
+    config = json.loads((moved / "ours" / "config.json").read_text())
+    config["model"] |= {"sam": "../seg", "lmm": "../speak"}
+    (moved / "ours" / "config.json").write_text(json.dumps(config))
+    monkeypatch.chdir(tmp_path)
+    assert load_checkpoint(moved / "ours").config.sam == str(moved / "seg")
+
+
 def test_another_base_model_is_refused(saved, bases, tmp_path):
     import shutil
 
