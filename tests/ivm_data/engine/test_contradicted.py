@@ -45,7 +45,7 @@ def others(labelers):
     return labelers.lines((1, 0), (2, 0), (3, 0))
 
 
-@pytest.mark.parametrize("part_size", [1, 3, 64])
+@pytest.mark.parametrize("part_size", [3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 64))])
 def test_a_label_that_an_appended_line_contradicts_does_not_count_until_the_line_is_gone(
     photos, labelers, labeler, others, part_size
 ):
@@ -142,7 +142,7 @@ def twins(photos, labelers, first, second):
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize("runs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_of_two_names_of_the_same_bytes_the_right_one_counts(photos, labelers, labeler, first, second, runs):
     records = twins(photos, labelers, first, second)
     if runs == 2:
@@ -227,7 +227,7 @@ def test_a_data_set_of_twins_without_inputs_counts_the_held_out_one(photos, labe
         assert labels(apart.data) == [(True, 32)]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
 def test_an_edited_manifest_ends_as_one_that_was_labeled_anew(tmp_path, photos, labelers, labeler, seed):
     rng = random.Random(seed)
     for index in range(3):
