@@ -66,6 +66,12 @@ def test_one_opening_reads_each_footer_once_for_everything_that_a_training_and_a
     assert set(scanned.values()) == {1} and len(heavies) == 2
 
 
+def test_a_folder_may_be_named_as_text(small_data, opened):
+    with DataSet.open(str(small_data)) as data, Catalog(str(small_data)) as catalog:
+        assert data.folder == opened.folder and list(data.light_of) == list(opened.light_of)
+        assert catalog.sql("SELECT count(*) AS n FROM labels")["n"].to_pylist() == [len(list(opened.labels()))]
+
+
 def test_labels_stream_back_whole_and_in_order(opened, parts):
     assert list(opened.labels()) == outcomes(parts, Label)
 
