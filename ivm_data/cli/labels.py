@@ -11,6 +11,7 @@ import typer
 
 from ivm_data.cli.console import progress_bar, say, show, warn
 from ivm_data.cli.options import Changes, DataFolder, parse_changes
+from ivm_data.cli.pairs_bar import PairsBar
 from ivm_data.worlds.split import Split
 from storage.errors import ConfigError
 
@@ -101,6 +102,7 @@ def label(
     ] = "",
     answers_gib: Annotated[float, typer.Option(help="GiB that they take at most.")] = 2.0,
     compact: Annotated[bool, typer.Option(help="Join the files of the parts where there are many.")] = True,
+    token_price: Annotated[float, typer.Option(min=0.0, help="Of a million tokens of the LMM endpoint.")] = 0.0,
 ) -> None:
     """Label a manifest, or pictures: `ivm label --images photos --instruction "Find the cup." --out data`."""
     from ivm_data.config import override
@@ -145,11 +147,14 @@ def label(
         )
     _say_what_is_read(run)
     with progress_bar() as bar:
-        task = bar.add_task(f"recipe {run.recipe_hash}", total=sum(part.records for part in run.parts))
-        summaries = label_manifest(run, lambda summary: bar.advance(task, summary.rows))
+        records = sum(part.records for part in run.parts)
+        pairs = PairsBar(bar, f"recipe {run.recipe_hash}", records, token_price)
+        summaries = label_manifest(run, pairs.add)
     skipped, counts = sum(not summary.fresh for summary in summaries), manifest_counts(run)
     show(["outcome", "pairs"], sorted(counts.statuses.items()), title=f"{out}, recipe {run.recipe_hash}")
     say(f"{len(summaries)} parts, {skipped} of them committed before.")
+    if pairs.spent:
+        say(f"The LMM endpoint counted {pairs.spent}.")
     read, asked = (sum(getattr(one, name) for one in summaries) for name in ("answers_read", "answers_asked"))
     if read:
         say(f"Of {read + asked} answers of experts {read} were kept from earlier; {asked} were asked for.")

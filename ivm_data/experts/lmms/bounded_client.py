@@ -6,6 +6,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx2
@@ -28,12 +29,14 @@ class BoundedClient(DefaultHttpxClient):
     Args:
         seconds: for one attempt, from the request sent to the last byte of its answer.
         key: hidden in what comes back.
-        wait: called before each attempt, which it may hold back; its time does not count.
+        attempt: entered around each attempt, which it may hold back; that time does not count. It is told the status.
     """
 
-    def __init__(self, seconds: float, key: str, wait: Callable[[], None]) -> None:
+    def __init__(
+        self, seconds: float, key: str, attempt: Callable[[], AbstractContextManager[Callable[[int], None]]]
+    ) -> None:
         super().__init__(timeout=seconds)
-        self._seconds, self._wait = seconds, wait
+        self._seconds, self._attempt = seconds, attempt
         self._secret = key.encode() if len(key) >= LEAST_SECRET else b""
         self._connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._lock = threading.Lock()
@@ -44,7 +47,12 @@ class BoundedClient(DefaultHttpxClient):
         Raises:
             httpx2.RequestError: it is late, too large, compressed although that was not asked for, or never came.
         """
-        self._wait()
+        with self._attempt() as answered:
+            response = self._whole(request, options)
+            answered(response.status_code)
+        return response
+
+    def _whole(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
         late = httpx2.ReadTimeout(f"no whole answer within {self._seconds:g} s", request=request)
         with Deadline(self._seconds, late, self._kept) as deadline:
             response = self._answered(request, deadline, options)

@@ -9,14 +9,15 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from ivm_data.experts.common.protocols import AnswerError
 from ivm_data.experts.common.usage import Meter, Usage, count_usage
+from ivm_data.experts.lmms.level import Level
 from ivm_data.experts.lmms.whole_image import MAX_PIXELS, MaxPixels
 from storage.common.extras import extra
 from storage.common.validation import Checked, Count, Natural, Positive, within
@@ -32,7 +33,7 @@ class OpenAiConfig(Checked):
         model: the model's name at the server.
         revision: whatever tells the weights behind that name apart; part of the expert's name and of the cache's keys.
         api_key_env: NAME of the environment variable that holds the key; "" for a server that wants none.
-        concurrency: requests under way at once.
+        concurrency: requests under way at once, at most; how many of them the endpoint bears is found (`Level`).
         timeout_s: seconds for one attempt, from the request sent to the last byte of its answer.
         max_retries: further attempts for a request that failed in passing.
         requests_per_minute: pace of all requests together, retries too; 0 for no limit.
@@ -51,7 +52,7 @@ class OpenAiConfig(Checked):
     model: str
     revision: str = ""
     api_key_env: str = ""
-    concurrency: Count = 8
+    concurrency: Count = 64
     timeout_s: Positive = 120.0
     max_retries: Natural = 4
     requests_per_minute: Natural = 0
@@ -82,10 +83,16 @@ class OpenAiConfig(Checked):
 
 
 class OpenAiClient:
-    """A connection that threads may share; `usage` sums what it was asked."""
+    """A connection that threads may share; `usage` sums what it was asked.
+
+    Attributes:
+        level: how many requests are under way at once.
+    """
 
     def __init__(self, config: OpenAiConfig) -> None:
         self.config = config
+        self.level = Level(config.concurrency)
+        self._asking = threading.local()
         self._meter = Meter()
         self._lock = threading.Lock()
         self._next_s = 0.0
@@ -117,7 +124,7 @@ class OpenAiClient:
             api_key=key,
             timeout=config.timeout_s,
             max_retries=config.max_retries,
-            http_client=BoundedClient(config.timeout_s, key, self._pace),
+            http_client=BoundedClient(config.timeout_s, key, self._attempt),
         )
         try:
             self._check_offer()
@@ -140,6 +147,7 @@ class OpenAiClient:
             WeightsError: another model answered, or the model is gone.
             ConfigError: the key is refused.
         """
+        self._asking.kind = parameters.get("max_tokens")
         with self._explained():
             completion = self._client.chat.completions.create(model=self.config.model, messages=messages, **parameters)
             choice, answered_by = completion.choices[0], completion.model
@@ -177,6 +185,10 @@ class OpenAiClient:
                 f"{self.config.base_url!r} does not serve {self.config.model!r}: it lists {listed}, and asked for it: "
                 f"{error}; set 'model' to a listed one, or start the server with it"
             ) from error
+
+    def _attempt(self) -> AbstractContextManager[Callable[[int], None]]:
+        """A place among the requests under way, for one attempt of this thread's question."""
+        return self.level.attempt(getattr(self._asking, "kind", None), self._pace)
 
     def _pace(self) -> None:
         """Wait for a request's turn: they leave at equal distances."""

@@ -20,6 +20,8 @@ from ivm_data.experts.lmms.openai_client import OpenAiClient, OpenAiConfig
 from ivm_data.experts.lmms.request_reader import read
 from ivm_data.experts.lmms.response_cache import ResponseCache, response_key
 from ivm_data.experts.lmms.rewriting import REWRITE_TOKENS, is_readable, rewrite_by
+from ivm_data.experts.lmms.sent_pictures import SentPictures
+from ivm_data.experts.lmms.shared_prefix import by_image
 from ivm_data.experts.lmms.whole_image import Crop, whole_image
 from storage.errors import ConfigError
 from storage.request import Request
@@ -51,6 +53,7 @@ class OpenAiLmm:
     def __init__(self, config: OpenAiConfig) -> None:
         self.config = config
         self._client = OpenAiClient(config)
+        self._sent = SentPictures(self._encoded)
         self._cache = ResponseCache(config.cache) if config.cache else None
         self._offers_logprobs: bool | None = None
         """None until the first answer."""
@@ -150,14 +153,18 @@ class OpenAiLmm:
         *,
         tokens: int | None = None,
     ) -> list[Any]:
-        """An answer for each text: known ones from the cache, others asked once each and kept where they are good."""
+        """An answer for each text: known ones from the cache, others asked once each and kept where they are good.
+
+        Questions about one image follow each other, so that a server finds their common beginning in its prefix cache.
+        """
         if images is not None and len(images) != len(texts):
             raise ValueError(f"need one image for each question, got {len(images)} for {len(texts)} questions")
         shown = [None] * len(texts) if images is None else images
         length = tokens or self.config.answer_tokens
         asked = [self._question(system, text, image, length) for text, image in zip(texts, shown, strict=True)]
         answers = self._cache.find(question.key for question in asked) if self._cache else {}
-        missing = {question.key: question for question in asked if question.key not in answers}
+        in_turn = asked if images is None else [asked[i] for i in by_image(images)]
+        missing = {question.key: question for question in in_turn if question.key not in answers}
 
         def answer(question: _Question) -> Any:
             found = ask(question)
@@ -181,13 +188,13 @@ class OpenAiLmm:
         return _Question(system, text, image_HWC, tokens, key)
 
     def _send(self, question: _Question, **parameters: Any) -> Any:
-        image_HWC = question.image_HWC
-        url = None
-        if image_HWC is not None:
-            picture_HWC, _ = self._picture(image_HWC)
-            url = chat_messages.data_url(picture_HWC, self.config.image_format, self.config.jpeg_quality)
+        url = None if question.image_HWC is None else self._sent.url(question.image_HWC)
         turns = chat_messages.messages(question.system, question.text, url, self.config.instructed)
         return self._client.ask(turns, **parameters)
+
+    def _encoded(self, image_HWC: np.ndarray) -> str:
+        picture_HWC, _ = self._picture(image_HWC)
+        return chat_messages.data_url(picture_HWC, self.config.image_format, self.config.jpeg_quality)
 
     def _picture(self, image_HWC: np.ndarray) -> tuple[np.ndarray, Frame]:
         """What is sent of an image, and where it lies in that."""

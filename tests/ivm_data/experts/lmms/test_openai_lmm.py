@@ -23,6 +23,7 @@ from ivm_data.experts.common.usage import Usage, metered
 from ivm_data.experts.lmms import chat_messages
 from ivm_data.experts.lmms.bounded_client import MAX_BYTES
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig
+from ivm_data.experts.lmms.level import START
 from ivm_data.experts.lmms.openai_client import OpenAiConfig
 from ivm_data.experts.lmms.openai_lmm import OpenAiLmm
 from ivm_data.experts.lmms.response_cache import ResponseCache, response_key
@@ -34,6 +35,7 @@ from storage.errors import ConfigError, TransientError, WeightsError
 from storage.records import Sample
 
 IMAGE = np.full((4, 5, 3), 90, np.uint8)
+IMAGES = [np.full((6, 8, 3), value, np.uint8) for value in (10, 90, 170)]
 KEY = "IVM_TEST_KEY"
 
 
@@ -287,6 +289,50 @@ def test_requests_run_at_once_up_to_the_limit(server):
 
     server.replies = [wait_for_three_others]
     assert server.lmm(concurrency=4).answer([IMAGE] * 8, [f"q{n}" for n in range(8)]) == ["ok"] * 8
+
+
+def test_a_server_that_takes_three_at_once_answers_all_questions(server):
+    lock, under_way, statuses = threading.Lock(), [0], []
+
+    def answer(handler):
+        with lock:
+            under_way[0] += 1
+            is_too_many = under_way[0] > 3
+        if not is_too_many:
+            threading.Event().wait(0.02)
+        with lock:
+            under_way[0] -= 1
+            statuses.append(429 if is_too_many else 200)
+        handler.send(*(refusal(429, "busy", {"retry-after-ms": "20"}) if is_too_many else text("ok")))
+
+    server.replies = [answer]
+    lmm = server.lmm(concurrency=32, max_retries=20)
+    assert lmm.answer([IMAGES[0]] * 60, [f"q{n}" for n in range(60)]) == ["ok"] * 60
+    assert statuses.count(200) == 60 and 429 in statuses
+    assert lmm._client.level.now < START
+
+
+def test_an_image_is_encoded_once_for_all_that_is_asked_and_its_questions_follow_each_other(server, monkeypatch):
+    server.replies = [logprobs(yes=0.6, no=0.2)]
+    lmm, encoded = server.lmm(concurrency=1), []
+    plain = lmm._sent._encode
+    lmm._sent._encode = lambda image_HWC: encoded.append(image_HWC) or plain(image_HWC)
+    order = [0, 1, 2, 1, 0, 2]
+    lmm.p_yes([IMAGES[k] for k in order], [f"q{n}" for n in range(6)])
+    lmm.answer([IMAGES[1]], ["and that?"])
+    assert [id(image) for image in encoded] == [id(image) for image in IMAGES]
+    turns = [asked["messages"][-1]["content"] for asked in server.asked]
+    assert [json.loads(turn[1]["text"]) for turn in turns] == ["q0", "q4", "q1", "q3", "q2", "q5", "and that?"]
+    assert turns[0][0] == turns[1][0] and turns[2][0] == turns[3][0] == turns[6][0]
+
+
+def test_what_is_asked_of_one_image_has_everything_but_the_question_in_common(server):
+    server.replies = [text("ok")]
+    server.lmm(concurrency=1).answer([IMAGES[0]] * 2, ["gladiolus?", "xylophone?"])
+    first, second = (json.dumps(asked["messages"]) for asked in server.asked)
+    image = first.index("data:image")
+    assert first[: image + 400] == second[: image + 400]
+    assert first.index("gladiolus?") > image and second.index("xylophone?") > image
 
 
 def test_requests_keep_their_pace(server):
