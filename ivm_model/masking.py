@@ -164,19 +164,30 @@ def apply(image_HWC: np.ndarray, heatmap_HW: np.ndarray, how: How = "overlay", t
         return Masked(image_HWC.copy(), False, Box(0, 0, image_HWC.shape[1], image_HWC.shape[0]))
     rows, columns = np.flatnonzero((alpha_HW >= 0.5).any(1)), np.flatnonzero((alpha_HW >= 0.5).any(0))
     y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    match how:
-        case "overlay" | "overlay+crop":
-            out_HWC = keep_only(image_HWC, alpha_HW)
-        case "blur":
-            out_HWC = _blend(image_HWC, _blurred(image_HWC), alpha_HW)
-        case "gray":
-            gray_HW = cv2.cvtColor(image_HWC, cv2.COLOR_RGB2GRAY)
-            out_HWC = _blend(image_HWC, cv2.cvtColor(gray_HW, cv2.COLOR_GRAY2RGB), alpha_HW)
-        case "crop":
-            out_HWC = image_HWC
+    out_HWC = image_HWC if how == "crop" else _blend(image_HWC, hidden(image_HWC, how), alpha_HW)
     if how.endswith("crop"):
         out_HWC = out_HWC[y0:y1, x0:x1].copy()
     return Masked(out_HWC, True, Box(x0, y0, x1, y1))
+
+
+def hidden(image_HWC: np.ndarray, how: How = "overlay") -> np.ndarray:
+    """The image as it looks where nothing of it is needed: white, blurred or gray all over.
+
+    Returns:
+        HWC uint8 of the input's size.
+
+    Raises:
+        ValueError: a `how` that only cuts away, or an image that is none.
+    """
+    _check_image(image_HWC)
+    match how:
+        case "overlay" | "overlay+crop":
+            return np.full_like(image_HWC, 255)
+        case "blur":
+            return _blurred(image_HWC)
+        case "gray":
+            return cv2.cvtColor(cv2.cvtColor(image_HWC, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    raise ValueError(f"how must hide something: overlay, blur or gray, got {how!r}")
 
 
 def _blend(inside_HWC: np.ndarray, outside_HWC: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:

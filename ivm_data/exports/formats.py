@@ -25,6 +25,7 @@ FORMATS = Registry(
         "webdataset": "ivm_data.exports.web_dataset:write_web_dataset",
         "ivm-mix": "ivm_data.exports.ivm_mix:write_ivm_mix",
         "llava": "ivm_data.exports.llava:write_llava",
+        "lerobot": "ivm_data.exports.lerobot:write_lerobot",
     },
 )
 """Name -> function. Its options class is the type of the function's `options`."""

@@ -89,6 +89,22 @@ class Video:
         """Frames a second, their mean where they come at no fixed rate."""
         return self._stream.average_rate or self._stream.guessed_rate or Fraction(30)
 
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec, whichever decoder reads it: av1, h264, hevc, vp9, ..."""
+        return str(self._stream.codec_context.codec.canonical_name)
+
+    @property
+    def pixel_format(self) -> str:
+        """FFmpeg's name of how pixels are stored: yuv420p, ..."""
+        return str(self._stream.codec_context.pix_fmt or "yuv420p")
+
+    @property
+    def key_interval(self) -> int:
+        """Frames from one that is decoded without others to the next one, the median; 1 where each is."""
+        keys = [bisect_right(self._packets.times, key) for key in self._packets.keys]
+        return int(np.median(np.diff(keys))) if len(keys) > 1 else max(len(self), 1)
+
     def frame(self, number: int) -> np.ndarray:
         """A frame, HWC uint8 RGB, upright.
 
