@@ -1,17 +1,10 @@
 """What a GPU gives, in less than four minutes and one file: `python -m benchmarks.gpu --out gpu.json`.
 
 On a GPU: experts at full size with random weights, so that nothing is downloaded, against a plain loop; batch sizes
-<<<<<<< HEAD
-that fit and pay; memory beside what `ivm doctor` expects; what becomes of a batch too large; stages of one part;
-training steps at the paper's size in bfloat16. Without a GPU, or with `--tiny`, small models take their places, to see
-that the script runs. Each section that ends is written at once; one that fails or has no time left is named. `--show`
-prints the tables of a file.
-=======
 that fit and pay; memory beside what `ivm doctor` expects; what becomes of a batch that is too large; stages of one
 part; training steps at the paper's size in bfloat16. Without a GPU, or with `--tiny`, small models take their places,
 to see that the script runs. Each section that ends is written at once; one that fails or has no time left is named.
 `--show` prints the tables of a file.
->>>>>>> 1e9a663 ([experts] An endpoint is asked as many questions at once as it bears, an image is encoded once, and the cost is on the bar)
 """
 
 from __future__ import annotations
