@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -116,6 +116,6 @@ class EpisodeVideos:
         self._opened = container, stream
         return container, stream
 
-    def _mux(self, container: av.container.OutputContainer, packets: Iterable[av.Packet[Any]]) -> None:
+    def _mux(self, container: av.container.OutputContainer, packets: Sequence[av.Packet[Any]]) -> None:
         self._bytes += sum(packet.size for packet in packets)
         container.mux(packets)

@@ -64,13 +64,16 @@ def recipe_hash(recipe: Recipe, experts: Sequence[tuple[str, str]]) -> str:
 
 
 def demo() -> Recipe:
-    """The embedded experts: miniature Grounding DINO, SAM and LLaVA, trained on the procedural world."""
+    """The embedded experts: miniature Grounding DINO, SAM and LLaVA, trained on the procedural world.
+
+    Boxes count from a score of 0.2 on: the LMM and the order of things tell the right ones among them.
+    """
     lmm = ExpertSpec("hf-lmm", {"path": "zoo:lmm"})
     sam = ExpertSpec("sam", {"path": "zoo:segmenter"})
     return Recipe(
         name="demo",
         rewriter=lmm,
-        grounders=(ExpertSpec("grounding-dino", {"path": "zoo:grounder"}),),
+        grounders=(ExpertSpec("grounding-dino", {"path": "zoo:grounder", "box_threshold": 0.2}),),
         segmenter=sam,
         verifier=lmm,
         proposers=(ExpertSpec("everything", uses={"segmenter": sam, "verifier": lmm}),),

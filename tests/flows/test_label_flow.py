@@ -23,10 +23,10 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def plan(manifest, tmp_path_factory):
+@pytest.fixture
+def plan(manifest, tmp_path):
     """Three parts of two pairs, planned into a folder of their own."""
-    return prepare(manifest, tmp_path_factory.mktemp("plan"), recipe("demo"), part_size=2)
+    return prepare(manifest, tmp_path / "plan", recipe("demo"), part_size=2)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from ivm_data.recipes.labeling_recipes import demo, recipe, recipe_hash
 from storage.errors import ConfigError
 from storage.records import Status
 
-RECIPE = "af17812f364c"
+RECIPE = "831d40af3cd1"
 """Of the demo recipe without its experts' names: labels that exist were made under it."""
 
 
