@@ -49,6 +49,7 @@ EXPERTS = Registry(
         "sam3": "ivm_data.experts.proposers.sam3:Sam3",
         "sam3-lite-text": "ivm_data.experts.proposers.sam3_lite_text:Sam3LiteText",
         "ivm": "ivm_data.experts.proposers.ivm:Ivm",
+        "flow": "ivm_data.experts.trackers.flow:Flow",
     },
 )
 """Name -> class. Its module is imported when a recipe asks for it, so that a missing extra harms nobody else."""

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ivm_data.exports.export_format import Counts, Item
 from ivm_data.exports.frame_masks import FrameMasks, frame_of
-from ivm_data.exports.lerobot_episodes import EpisodeExport, Gaps
+from ivm_data.exports.lerobot_episodes import EpisodeExport
 from ivm_data.exports.lerobot_features import Hide, MaskedCamera
 from ivm_data.exports.lerobot_files import write_card
+from ivm_data.exports.lerobot_gaps import Fill, Gaps
 from ivm_data.sources.foreign.common.foreign_reader import existing
 from ivm_data.sources.foreign.robots.lerobot_folder import LerobotFolder
-from storage.common.validation import Checked
+from storage.common.validation import Checked, Share
 from storage.errors import ConfigError
 
 
@@ -27,7 +28,11 @@ class LerobotOptions(Checked):
         camera: one camera, `observation.images.cam_high` or `cam_high`; "" for all that lie in videos.
         how: what becomes of the pixels that are not needed, as in `ivm mask --how`.
         replace: the masked video takes the camera's place; else it is the feature `CAMERA_masked` beside it.
-        gaps: an episode with a frame that has no mask is left out (`omit`); or such a frame is shown whole, or hidden.
+        gaps: an episode with a frame that has no mask is left out (`omit`); or such a frame is shown whole, or hidden,
+            or masks are carried to it from the labeled frames before and after it (`track`).
+        tracker: an expert that needs no options, for `track`.
+        consistency: least IoU of the masks that are carried to a frame from both sides; an episode with a frame that
+            has less is left out.
     """
 
     folder: str = ""
@@ -36,6 +41,8 @@ class LerobotOptions(Checked):
     how: Hide = "overlay"
     replace: bool = False
     gaps: Gaps = "omit"
+    tracker: str = "flow"
+    consistency: Share = 0.0
 
 
 def write_lerobot(items: Iterable[Item], folder: Path, options: LerobotOptions) -> Counts:
@@ -53,7 +60,8 @@ def write_lerobot(items: Iterable[Item], folder: Path, options: LerobotOptions) 
             if place := frame_of(item.label.sample.image_uri):
                 masks.add(*place, item.mask)
         cameras = [MaskedCamera(key, options.replace) for key in _cameras(source, options.camera)]
-        with EpisodeExport(source, folder, masks, cameras, options.images, options.how, options.gaps) as export:
+        fill = Fill(options.gaps, options.tracker, options.consistency)
+        with EpisodeExport(source, folder, masks, cameras, options.images, options.how, fill) as export:
             export.run()
         if not export.episodes:
             raise ConfigError(_nothing(options, export, masks))

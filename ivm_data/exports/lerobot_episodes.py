@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +18,9 @@ from PIL import Image
 
 from ivm_data.exports.episode_videos import Encoding, EpisodeVideos
 from ivm_data.exports.frame_masks import FrameMasks
-from ivm_data.exports.lerobot_features import LABELED, NO_MASK, Hide, MaskedCamera, facts_with, metadata_with
+from ivm_data.exports.lerobot_features import LABELED, NO_MASK, TRACKED, Hide, MaskedCamera, facts_with, metadata_with
 from ivm_data.exports.lerobot_files import PER_CHUNK, VIDEO_MB, VIDEO_PATH, CopiedVideos, EpisodeRows, write_meta
+from ivm_data.exports.lerobot_gaps import Fill
 from ivm_data.exports.lerobot_stats import ImageStats, Stats, of_numbers
 from ivm_data.sources.foreign.common.foreign_reader import BadRecord, reason
 from ivm_data.sources.foreign.common.image_references import image_path
@@ -30,7 +31,6 @@ from storage.pixels import rle
 from storage.pixels.video import Video
 from storage.records import Rle
 
-Gaps = Literal["omit", "show", "hide"]
 _PNG = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -41,6 +41,7 @@ class _Frames:
     camera: MaskedCamera
     path: Path
     first: int
+    labeled: Set[int]
     masks: Mapping[int, Rle]
     counted: tuple[int, int]
 
@@ -64,7 +65,7 @@ class EpisodeExport:
     cameras: list[MaskedCamera]
     images: str
     how: Hide
-    gaps: Gaps
+    fill: Fill
     episodes: int = 0
     frames: int = 0
     masked: int = 0
@@ -125,14 +126,7 @@ class EpisodeExport:
         path, first = self.source.video(episode, camera.key)
         reference = image_path(self.images, path)
         self.videos.add(reference)
-        masks = self.masks.masks(reference, first, length)
-        if len(masks) < length and self.gaps == "omit":
-            raise ValueError(
-                f"{length - len(masks)} of the {length} frames of {camera.key} have no mask; label them "
-                "(ivm import lerobot --set every=1), or --set gaps=show or gaps=hide"
-            )
-        if not masks:
-            raise ValueError(f"none of the {length} frames of {camera.key} has a mask")
+        labeled = self.masks.masks(reference, first, length)
         file = self.source.folder / path
         with Video(file) as video:
             rate = Fraction(self.source.info["fps"]).limit_denominator(1001)
@@ -140,10 +134,11 @@ class EpisodeExport:
             for row in range(length):
                 size = video.frame(first + row).shape[:2]
                 camera.size = camera.size if any(camera.size) else size
-                mask = masks.get(row)
+                mask = labeled.get(row)
                 if size != camera.size or (mask is not None and size != (mask.height, mask.width)):
                     raise ValueError(f"frame {row} of {camera.key} has another size than its mask or other episodes")
-        return _Frames(camera, file, first, masks, self.masks.counted(reference, first, length))
+            masks = self.fill.filled(labeled, length, lambda row: video.frame(first + row))
+        return _Frames(camera, file, first, labeled.keys(), masks, self.masks.counted(reference, first, length))
 
     def _write(self, episode: dict[str, Any], rows: pa.Table, tasks: list[str], shown: list[_Frames]) -> None:
         number, length = self.episodes, len(rows)
@@ -159,7 +154,7 @@ class EpisodeExport:
             pixels, opacity = ImageStats(3), ImageStats(1)
             made = camera.videos.add(self._masked(one, length, pixels, opacity))
             place |= _video_place(camera.video_key, made, length, self._fps)
-            by = [LABELED if row in one.masks else NO_MASK for row in range(length)]
+            by = [_by(one, row) for row in range(length)]
             pngs = pa.array([{"bytes": png, "path": None} for png in self._pngs(one, length)], _PNG)
             rows = rows.append_column(camera.mask_key, pngs).append_column(camera.by_key, pa.array(by, pa.int64()))
             stats |= {camera.video_key: pixels.summary(), camera.mask_key: opacity.summary()}
@@ -193,7 +188,7 @@ class EpisodeExport:
 
     def _mask(self, shown: _Frames, row: int) -> np.ndarray:
         mask = shown.masks.get(row)
-        return np.full(shown.camera.size, self.gaps == "show") if mask is None else rle.decode(mask)
+        return np.full(shown.camera.size, self.fill.gaps == "show") if mask is None else rle.decode(mask)
 
     def _pngs(self, shown: _Frames, length: int) -> Iterator[bytes]:
         for row in range(length):
@@ -234,6 +229,13 @@ class EpisodeExport:
                 feature, _, key = name.removeprefix("stats/").rpartition("/")
                 found.setdefault(feature, {})[key] = value
         return found
+
+
+def _by(shown: _Frames, row: int) -> int:
+    """Where the mask of a frame comes from."""
+    if row in shown.labeled:
+        return LABELED
+    return TRACKED if row in shown.masks else NO_MASK
 
 
 def _video_place(key: str, made: tuple[int, int, float], length: int, fps: float) -> dict[str, Any]:

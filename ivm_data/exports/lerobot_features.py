@@ -13,8 +13,9 @@ import pyarrow as pa
 from ivm_data.exports.episode_videos import Encoding, EpisodeVideos
 from ivm_data.sources.foreign.robots.lerobot_folder import MASK_OF, OBSERVED
 
-NO_MASK, LABELED = 0, 1
-"""Values of the feature `mask_by.CAMERA`: nobody knows what the frame needs; its label has the mask."""
+NO_MASK, LABELED, TRACKED = 0, 1, 2
+"""Values of the feature `mask_by.CAMERA`: nobody knows what the frame needs; its label has the mask; it was carried
+from the labels of other frames."""
 Hide = Literal["overlay", "blur", "gray"]
 """What becomes of pixels that are not needed, in a video whose frames keep their size."""
 
@@ -56,7 +57,7 @@ class MaskedCamera:
         """The features in words."""
         return (
             f"masked video `{self.video_key}`, masks `{self.mask_key}` (255 is needed), and `{self.by_key}` "
-            f"({NO_MASK}: no mask, {LABELED}: labeled)"
+            f"({NO_MASK}: no mask, {LABELED}: labeled, {TRACKED}: tracked)"
         )
 
 

@@ -176,3 +176,22 @@ class MaskProposer(Expert, Protocol):
     def propose(self, images: Sequence[np.ndarray], rewrites: Sequence[Request]) -> list[tuple[np.ndarray, float]]:
         """A (mask HW bool, score in [0, 1]) for each image; an all-zero mask says "not found"."""
         ...
+
+
+class Tracker(Expert, Protocol):
+    """A mask of one frame -> masks of the frames that follow it."""
+
+    def carry(self, images: Sequence[np.ndarray], mask_HW: np.ndarray) -> list[np.ndarray]:
+        """The mask of the first image, carried to every image.
+
+        A thing that is hidden or has left has an empty mask in that image, and may come back. Backwards in time is the
+        same with the images turned round.
+
+        Args:
+            images: consecutive frames of one size, at least one.
+            mask_HW: bool, of the first one.
+
+        Returns:
+            HW bool for each image; that of the first is `mask_HW`.
+        """
+        ...

@@ -27,8 +27,8 @@ from storage.records import Box
 from storage.request import Request
 
 NATIVE = {"groundingdino", "segment-anything"}
-REMOTE = {"openai"}
-LOCAL = [name for name in registry.names() if name not in REMOTE]
+WITHOUT_FILES = {"openai", "flow"}
+LOCAL = [name for name in registry.names() if name not in WITHOUT_FILES]
 SEGMENTERS = ["sam", "sam2", "sam3-tracker", "edgetam", "segment-anything"]
 FOLDERS = [name for name in LOCAL if name not in NATIVE]
 """Experts whose checkpoint is a folder, their own or that of a part."""

@@ -32,10 +32,11 @@ KEY = "observation.images.high"
 
 
 def picture(episode, frame):
-    """A gradient with a grey of the frame's own."""
+    """A gradient with a grey of the frame's own, and a dark thing where the mask is."""
     image_HWC = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     image_HWC[..., 0] = np.linspace(0, 200, SIZE[0])
-    image_HWC[..., 1:] = 20 + 60 * episode + 6 * frame
+    image_HWC[..., 1:] = 20 + 60 * episode + frame
+    image_HWC[mask(episode, frame)] = (10, 90, 40)
     return image_HWC
 
 
@@ -285,7 +286,7 @@ def test_an_episode_with_unlabeled_frames_is_left_out_and_the_card_says_so(trip)
         (0, 1, 0),
         (1, 6, 1),
     ]
-    assert "- 0: 1 of the 4 frames of observation.images.high have no mask" in (out / "README.md").read_text()
+    assert "- 0: 1 of its 4 frames have no mask" in (out / "README.md").read_text()
     original, table = frames(out, KEY, 1)
     assert np.abs(original[3].astype(int) - picture(2, 3)).mean() < 3
     assert set(table["episode_index"].to_pylist()) == {1}
@@ -334,3 +335,25 @@ def test_a_torn_video_leaves_out_its_episode_alone(trip, tmp_path):
     out, counts = trip("v2.1")
     assert (counts.labels, counts.left_out) == (5, 6)
     assert "- 2: 'episode_000002.mp4' has frames 0 to 1, none 2" in (out / "README.md").read_text()
+
+
+def test_masks_are_carried_to_the_frames_between_labels_where_that_is_asked_for(trip):
+    out, counts = trip("v3.0", every=3, gaps="track")
+    assert (counts.labels, counts.left_out, counts.images) == (5, 0, 11)
+    _, table = frames(out, f"{KEY}_masked", 2)
+    assert table["mask_by.high"].to_pylist() == [1, 2, 2, 1, 2, 2]
+    pngs = [one["bytes"] for one in table["observation.masks.high"].to_pylist()]
+    carried = [np.array(Image.open(io.BytesIO(png))) > 0 for png in pngs]
+    overlaps = [np.mean(mask_HW[mask(2, f)]) for f, mask_HW in enumerate(carried[:4])]
+    assert min(overlaps) > 0.7, overlaps
+
+
+def test_an_episode_whose_carried_masks_disagree_is_left_out(trip):
+    out, _ = trip("v3.0", every=3, gaps="track", consistency=0.99)
+    assert "- 2: masks carried to frames 0 to 3 from both sides overlap by" in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize("tracker", ["no-such", "sam"])
+def test_what_tracks_nothing_is_refused(trip, tracker):
+    with pytest.raises(ConfigError):
+        trip("v2.1", every=3, gaps="track", tracker=tracker)
