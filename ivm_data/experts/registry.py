@@ -50,6 +50,7 @@ EXPERTS = Registry(
         "sam3-lite-text": "ivm_data.experts.proposers.sam3_lite_text:Sam3LiteText",
         "ivm": "ivm_data.experts.proposers.ivm:Ivm",
         "flow": "ivm_data.experts.trackers.flow:Flow",
+        "sam2-video": "ivm_data.experts.trackers.sam2_video:Sam2Video",
     },
 )
 """Name -> class. Its module is imported when a recipe asks for it, so that a missing extra harms nobody else."""

@@ -30,7 +30,7 @@ class LerobotOptions(Checked):
         replace: the masked video takes the camera's place; else it is the feature `CAMERA_masked` beside it.
         gaps: an episode with a frame that has no mask is left out (`omit`); or such a frame is shown whole, or hidden,
             or masks are carried to it from the labeled frames before and after it (`track`).
-        tracker: an expert that needs no options, for `track`.
+        tracker: the expert that carries them, with its options as in `sam2-video?path=facebook/sam2.1-hiera-large`.
         consistency: least IoU of the masks that are carried to a frame from both sides; an episode with a frame that
             has less is left out.
     """

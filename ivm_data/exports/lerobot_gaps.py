@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
+from urllib.parse import parse_qsl
 
 import numpy as np
 
@@ -34,9 +35,10 @@ class Fill:
 
     @cached_property
     def _expert(self) -> Tracker:
-        found = get(ExpertSpec(self.tracker))
+        expert, _, query = self.tracker.partition("?")
+        found = get(ExpertSpec(expert, dict(parse_qsl(query, keep_blank_values=True))))
         if not hasattr(found, "carry"):
-            raise ConfigError(f"expert {self.tracker!r} tracks nothing; one that needs no weights is 'flow'")
+            raise ConfigError(f"expert {expert!r} tracks nothing; one that needs no weights is 'flow'")
         tracker: Tracker = found
         return tracker
 

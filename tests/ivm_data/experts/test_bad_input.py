@@ -29,6 +29,7 @@ from storage.request import Request
 NATIVE = {"groundingdino", "segment-anything"}
 WITHOUT_FILES = {"openai", "flow"}
 LOCAL = [name for name in registry.names() if name not in WITHOUT_FILES]
+TRACKERS = ["sam2-video"]
 SEGMENTERS = ["sam", "sam2", "sam3-tracker", "edgetam", "segment-anything"]
 FOLDERS = [name for name in LOCAL if name not in NATIVE]
 """Experts whose checkpoint is a folder, their own or that of a part."""
@@ -135,7 +136,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(copied, tmp_path, name)
     assert not (tmp_path / "trace").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in LOCAL if name not in SEGMENTERS])
+@pytest.mark.parametrize("name", [name for name in LOCAL if name not in SEGMENTERS + TRACKERS])
 def test_a_phrase_longer_than_any_context_is_cut_or_refused_in_words(saved, name):
     expert = registry.get(saved(name)[0])
     try:

@@ -51,6 +51,10 @@ from transformers import (
     Sam2MaskDecoderConfig,
     Sam2Model,
     Sam2PromptEncoderConfig,
+    Sam2VideoConfig,
+    Sam2VideoModel,
+    Sam2VideoProcessor,
+    Sam2VideoVideoProcessor,
     Sam2VisionConfig,
     Sam3Config,
     Sam3ImageProcessor,
@@ -173,6 +177,36 @@ def sam2(folder: Path, side: int = 64) -> None:
             torch.nn.init.normal_(weight, std=0.2)
     model.save_pretrained(folder)
     Sam2ImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
+
+
+def sam2_video(folder: Path, side: int = 64) -> None:
+    torch.manual_seed(3)
+    vision, prompts, decoder = sam2_parts(side)
+    # Pointers to the object are split into pieces of 64, of which the library wants two at least.
+    vision.fpn_hidden_size = prompts["hidden_size"] = decoder["hidden_size"] = 128
+    config = Sam2VideoConfig(
+        vision_config=vision.to_dict(),
+        prompt_encoder_config=prompts,
+        mask_decoder_config=decoder,
+        image_size=side,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[side // 16] * 2,
+        memory_encoder_hidden_size=128,
+        memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
+    )
+    model = Sam2VideoModel(config)
+    for weight in model.parameters():
+        if weight.ndim > 1:
+            torch.nn.init.normal_(weight, std=0.2)
+    model.save_pretrained(folder)
+    size = {"height": side, "width": side}
+    images, videos = Sam2ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size)
+    Sam2VideoProcessor(image_processor=images, video_processor=videos).save_pretrained(folder)
 
 
 def sam3_vision(side: int, width: int) -> dict[str, Any]:
@@ -632,6 +666,7 @@ SPECS: dict[str, Callable[[Path], ExpertSpec]] = {
     "segment-anything": _native_sam,
     "sam": _copied("sam", "segmenter"),
     "sam2": _saved("sam2", sam2),
+    "sam2-video": _saved("sam2-video", sam2_video),
     "sam3-tracker": _saved("sam3-tracker", sam3_tracker),
     "edgetam": _saved("edgetam", edgetam),
     "hf-lmm": _copied("hf-lmm", "lmm"),
@@ -645,5 +680,5 @@ SPECS: dict[str, Callable[[Path], ExpertSpec]] = {
 }
 """Registry name -> save a checkpoint into a folder, and the spec that a recipe would hold.
 
-All but "openai", which has no checkpoint. "groundingdino" needs `use_tiny_swin`, "segment-anything" `use_small_sam`.
+All but "openai" and "flow", which have none. "groundingdino" needs `use_tiny_swin`, "segment-anything" `use_small_sam`.
 """

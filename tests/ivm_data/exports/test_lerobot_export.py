@@ -353,7 +353,17 @@ def test_an_episode_whose_carried_masks_disagree_is_left_out(trip):
     assert "- 2: masks carried to frames 0 to 3 from both sides overlap by" in (out / "README.md").read_text()
 
 
-@pytest.mark.parametrize("tracker", ["no-such", "sam"])
-def test_what_tracks_nothing_is_refused(trip, tracker):
-    with pytest.raises(ConfigError):
+def test_the_tracker_may_be_one_with_weights(trip, tiny, tmp_path):
+    tiny.sam2_video(tmp_path / "weights")
+    tracker = f"sam2-video?path={tmp_path / 'weights'}&device=cpu&dtype=float32"
+    out, counts = trip("v2.1", every=3, gaps="track", tracker=tracker)
+    _, table = frames(out, f"{KEY}_masked", 2)
+    assert table["mask_by.high"].to_pylist() == [1, 2, 2, 1, 2, 2] and counts.images == 11
+
+
+@pytest.mark.parametrize(
+    ("tracker", "why"), [("no-such", "no-such"), ("sam?path=zoo:segmenter&device=cpu", "'sam' tracks nothing")]
+)
+def test_what_tracks_nothing_is_refused(trip, tracker, why):
+    with pytest.raises(ConfigError, match=why):
         trip("v2.1", every=3, gaps="track", tracker=tracker)
