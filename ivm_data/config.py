@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, TypeVar
 
+from storage.common.near import meant
 from storage.common.validation import check, field_types, kind, refused
 from storage.errors import ConfigError
 
@@ -27,7 +28,9 @@ def build(config_class: type, values: Mapping[str, Any], where: str) -> Any:
     fields = {f.name: f for f in dataclasses.fields(config_class)}
     unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise ConfigError(f"{where} has no option {unknown[0]!r}; choose from {', '.join(fields)}")
+        raise ConfigError(
+            f"{where} has no option {unknown[0]!r}; choose from {', '.join(fields)}{meant(unknown[0], fields)}"
+        )
     missing = [n for n, f in fields.items() if _required(f) and n not in values]
     if missing:
         raise ConfigError(f"{where} needs option {missing[0]!r}")
@@ -176,7 +179,9 @@ class _Changes:
         hints = field_types(type(old))
         for name, changes in self.inner.items():
             if name not in hints:
-                raise ConfigError(f"no field {name!r} in {changes.path!r}; choose from {', '.join(hints)}")
+                raise ConfigError(
+                    f"no field {name!r} in {changes.path!r}; choose from {', '.join(hints)}{meant(name, hints)}"
+                )
         new = {name: changes.applied(hints[name], getattr(old, name)) for name, changes in self.inner.items()}
         return dataclasses.replace(old, **new)
 

@@ -7,6 +7,7 @@ allowed, and DuckDB itself may open no file but the data set's own.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ _OF_OUTCOMES = {"light", "heavy", "measures"}
 
 _PARTS = pa.schema([("recipe", pa.string()), ("part", pa.string())])
 
+
+_CLASS = re.compile(r"^[A-Z][A-Za-z ]* Error: ")
+"""How DuckDB begins: "Parser Error: "."""
 
 WRITTEN_ROWS = "light_written"
 """The outcomes as labeling wrote them, whatever gate decides."""
@@ -93,7 +97,10 @@ class Catalog:
                 raise ConfigError(f"the catalog is read only and runs one SELECT at a time, got {query.strip()!r}")
             return self._connection.sql(query, params=parameters).to_arrow_table()
         except _REFUSED as error:
-            raise ConfigError(f"{error}\nThe views are: {', '.join(view.name for view in VIEWS)}.") from error
+            raise ConfigError(
+                f"{_said(error)}\nThe views are: {', '.join(view.name for view in VIEWS)}; 'ivm sql --data DIR' lists "
+                "their columns."
+            ) from error
         except duckdb.Error as error:
             raise ShardError(
                 f"a file of the data set is damaged or gone ({error}); storage.upkeep.verify.verify finds out which"
@@ -216,3 +223,8 @@ class Catalog:
         self._connection.execute("SET allowed_paths = getvariable('every')")
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET lock_configuration = true")
+
+
+def _said(error: duckdb.Error) -> str:
+    """What DuckDB says of a query, without the name of the error's class."""
+    return "the query cannot run: " + _CLASS.sub("", str(error).strip())

@@ -60,7 +60,7 @@ def check(output: Output, out: Path, data: Path | None = None, inputs: Iterable[
     """
     _check_kind(output, out)
     if data is not None:
-        _check_apart(output, out.resolve(), data.resolve())
+        _check_apart(output, out, data)
     if out.resolve() in {path.resolve() for path in inputs}:
         raise ConfigError(f"'{out}' is what is read; give another path")
     if _is_taken(output, out):
@@ -130,8 +130,9 @@ def _check_ending(output: Output, out: Path) -> None:
 
 
 def _check_apart(output: Output, out: Path, data: Path) -> None:
+    shown, out, data = out, out.resolve(), data.resolve()
     if out == data or out in data.parents:
-        raise ConfigError(f"'{out}' is or holds the data set '{data}'; give a path beside it")
+        raise ConfigError(f"'{shown}' is or holds the data set that is read; give a path beside it")
     if data not in out.parents:
         return
     first, *below = out.relative_to(data).parts

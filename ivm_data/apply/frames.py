@@ -77,7 +77,9 @@ def _files(folder: Path) -> dict[Path, str]:
     """Image file -> name; a file keeps its suffix in the name where another has the same stem."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if not paths:
-        raise ConfigError(f"'{folder}' holds no image file; the suffixes are {', '.join(IMAGE_SUFFIXES)}")
+        raise ConfigError(
+            f"'{folder}' holds no image file ({', '.join(IMAGE_SUFFIXES)}); give the folder that has them"
+        )
     stems = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
     return {
         path: f"{stem}{path.suffix.replace('.', '_')}" if stems.count(stem) > 1 else stem

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from ivm_data.cli import (
     clean,
@@ -26,21 +25,8 @@ from ivm_data.cli import (
     zoo,
 )
 from ivm_data.cli.console import answer_in_json, say, show_logs
+from ivm_data.cli.usage import Commands
 from storage import __version__
-
-
-class Commands(TyperGroup):
-    """Takes `--json` behind a command too, as people write it; a command's own `--json` stays its own."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Bring `--json` before the command."""
-        before = args[: args.index("--")] if "--" in args else args
-        command = self.commands.get(next((word for word in before if not word.startswith("-")), ""))
-        own = command is not None and any("--json" in option.opts for option in command.params)
-        if "--json" in before and not own:
-            args = ["--json", *(word for word in before if word != "--json"), *args[len(before) :]]
-        return super().parse_args(ctx, args)
-
 
 app = typer.Typer(
     name="ivm",

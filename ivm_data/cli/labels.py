@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from ivm_data.cli.console import progress_bar, say, show, warn
-from ivm_data.cli.options import Changes, DataFolder, parse_changes
+from ivm_data.cli.options import Changes, DataFolder, parse_changes, recipe_options
 from ivm_data.cli.pairs_bar import PairsBar
 from ivm_data.worlds.split import Split
 from storage.errors import ConfigError
@@ -299,7 +298,7 @@ def doctor(
         say(f"{total.device}: {_weight(total)}")
     for line in dict.fromkeys(f.remedy for f in findings if f.remedy):
         say(line, highlight=False)
-    named = " ".join(["--recipe", recipe, *(f"--set {shlex.quote(change)}" for change in changes)])
+    named = recipe_options(recipe, parse_changes(changes))
     if any(f.command for f in findings):
         say(f"get them: ivm doctor {named} --commands | sh", highlight=False)
     if not ready:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +33,13 @@ def parse_changes(changes: list[str]) -> dict[str, str]:
         if "=" not in change:
             raise ConfigError(f"expected FIELD=VALUE, got {change!r}; for example gate.accept=0.9")
     return dict(change.split("=", 1) for change in changes)
+
+
+def recipe_options(recipe: str, changes: Mapping[str, str]) -> str:
+    """How a recipe is named on a command line: `--recipe small --set gate.accept=0.9`."""
+    return " ".join(
+        ["--recipe", recipe, *(f"--set {shlex.quote(f'{name}={value}')}" for name, value in changes.items())]
+    )
 
 
 def parse_base_models(changes: list[str]) -> dict[str, str]:

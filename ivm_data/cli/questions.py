@@ -98,6 +98,8 @@ def reliability(
 
 
 def warn_of_problems(catalog: Catalog) -> None:
-    """Name the files that the catalog left out."""
+    """Name the files that the catalog left out, and what to do about them."""
     for problem in catalog.problems:
         warn(str(problem))
+    if catalog.problems:
+        warn("nothing of these files is in the answer: move them out of the data folder, and label again")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ivm_data.cli.console import say, show
-from ivm_data.cli.options import Changes, parse_changes
+from ivm_data.cli.options import Changes, parse_changes, recipe_options
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,8 +93,11 @@ def _row(request: Request) -> tuple[str, ...]:
 def _asked(instruction: str, image: Path | None, recipe: str, changes: dict[str, str]) -> Request:
     from ivm_data.experts.registry import get
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
+    from ivm_data.recipes.weights_here import require_weights
 
-    rewriter: Rewriter = get(named_recipe(recipe, changes).rewriter)
+    chosen = named_recipe(recipe, changes)
+    require_weights(chosen, recipe_options(recipe, changes), "rewriter")
+    rewriter: Rewriter = get(chosen.rewriter)
     if image is None:
         return rewriter.rewrite([instruction])[0]
     from storage.pixels.images import decode

@@ -20,6 +20,7 @@ from ivm_data.experts.answers.store import AnswersConfig
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.registry import name_of
 from ivm_data.recipes.labeling_recipes import Recipe
+from ivm_data.recipes.weights_here import require_weights
 from ivm_data.sources.fetch import FetchConfig
 from ivm_data.sources.manifest import plan_records, read_records
 from ivm_data.sources.manifest_parts import ManifestPart, ManifestPlan
@@ -161,6 +162,7 @@ def prepare(
     )  # fmt: skip
     chosen = with_parts(run, again)
     if chosen.open_parts():
+        require_weights(recipe)
         if not recipe.calibration:
             warnings.warn(UNCALIBRATED.format(recipe=recipe.name), IvmWarning, stacklevel=2)
         lineage = Pipeline(recipe, answers).lineage

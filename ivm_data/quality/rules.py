@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from storage.common import sql_files
+from storage.common.near import meant
 from storage.common.plugins import Registry
 from storage.errors import ConfigError, IvmWarning
 from storage.records import Scope
@@ -84,7 +85,8 @@ def rule(name: str) -> Rule:
     if name in by_name:
         return by_name[name]
     if name not in (others := _OTHERS.names()):
-        raise ConfigError(f"no rule {name!r}; the rules are: {', '.join([*by_name, *others])}")
+        known = [*by_name, *others]
+        raise ConfigError(f"no rule {name!r}; the rules are: {', '.join(known)}{meant(name, known)}")
     found = _OTHERS.get(name)
     if not isinstance(found, Rule) or found.name != name:
         raise _OTHERS.broken(name, _OTHERS.package(name), f"it is no Rule of that name but {found!r:.80}")

@@ -169,7 +169,8 @@ def _mistake(role: str, spec: ExpertSpec, device: str) -> str:
 def _has(device: str) -> bool:
     import torch
 
-    return not device.startswith("cuda") or torch.cuda.is_available()
+    wanted = torch.device(device)
+    return wanted.type != "cuda" or (wanted.index or 0) < torch.cuda.device_count()
 
 
 def _memory_mib(device: str) -> float | None:

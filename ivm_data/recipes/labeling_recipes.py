@@ -14,6 +14,7 @@ from ivm_data.stages.ground import GroundConfig
 from ivm_data.stages.resolve import ResolveConfig
 from ivm_data.stages.rewrite import RewriteConfig
 from ivm_data.stages.verify import VerifyConfig
+from storage.common.near import meant
 from storage.common.validation import FILLED, Checked, Count
 from storage.errors import ConfigError
 from storage.gates.gate import GateConfig
@@ -176,5 +177,5 @@ def recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
         ConfigError: an unknown recipe or field, with the choices.
     """
     if name not in RECIPES:
-        raise ConfigError(f"unknown recipe {name!r}; choose one of {', '.join(sorted(RECIPES))}")
+        raise ConfigError(f"unknown recipe {name!r}; choose one of {', '.join(sorted(RECIPES))}{meant(name, RECIPES)}")
     return override(RECIPES[name](), changes or {})

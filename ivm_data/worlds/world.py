@@ -14,6 +14,7 @@ from ivm_data.sources.lines import whole_manifest
 from ivm_data.worlds.grammar import ALL_KINDS, KINDS, WorldPair, compose, matches
 from ivm_data.worlds.scene import Scene, draw_scene, seeded
 from ivm_data.worlds.split import Split
+from storage.common.near import meant
 from storage.common.validation import Count, Natural, Share, check
 from storage.errors import ConfigError
 from storage.outputs import mark
@@ -92,8 +93,11 @@ def write_world(
     check(Count, scenes, "scenes")
     check(Count, pairs_per_scene, "pairs_per_scene")
     check(Share, human_share, "human_share")
-    if not kinds or set(kinds) - set(ALL_KINDS):
-        raise ConfigError(f"kinds must be some of {ALL_KINDS}, got {tuple(kinds)}")
+    if not kinds:
+        raise ConfigError(f"give at least one kind of instruction; choose from {', '.join(ALL_KINDS)}")
+    if unknown := sorted(set(kinds) - set(ALL_KINDS)):
+        near = meant(unknown[0], ALL_KINDS)
+        raise ConfigError(f"no kind of instruction {unknown[0]!r}; choose from {', '.join(ALL_KINDS)}{near}")
     mark(directory, "ivm world")
     (directory / "images").mkdir(exist_ok=True)
     manifest = directory / "manifest.jsonl"

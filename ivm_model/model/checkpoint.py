@@ -122,8 +122,15 @@ def read_config(directory: Path) -> dict[str, Any]:
         config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         files = sorted(directory.glob("*.bin"))
-        advice = f"if you mean the release's weights, give the file '{files[0]}'" if files else "train one first"
-        raise WeightsError(f"no readable {CONFIG} in '{directory}': {first_line(error)}; {advice}") from error
+        advice = (
+            f"if you mean the release's weights, give the file '{files[0]}'"
+            if files
+            else "give a folder that 'ivm train' wrote"
+        )
+        if not directory.exists():
+            raise WeightsError(f"there is no checkpoint folder '{directory}'; {advice}") from error
+        why = error.strerror if isinstance(error, OSError) else first_line(error)
+        raise WeightsError(f"no readable {CONFIG} in '{directory}': {why}; {advice}") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT or not config.keys() >= _KEYS:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
         raise WeightsError(f"'{directory}' is no masking model of format {FORMAT}, found {found!r}; train it again")

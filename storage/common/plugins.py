@@ -17,6 +17,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
+from storage.common.near import meant
 from storage.errors import ConfigError
 
 
@@ -45,7 +46,8 @@ class Registry:
             ConfigError: with all names.
         """
         if name not in self.built_in and name not in self._offered():
-            raise ConfigError(f"unknown {self.what} {name!r}; choose one of {', '.join(self.names())}")
+            known = self.names()
+            raise ConfigError(f"unknown {self.what} {name!r}; choose one of {', '.join(known)}{meant(name, known)}")
 
     def get(self, name: str) -> Any:
         """What a name stands for.

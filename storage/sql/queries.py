@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from storage.common import sql_files
+from storage.common.near import meant
 from storage.errors import ConfigError
 
 _PARAMETER = re.compile(r"-- \$(\w+) = (.+?): (.+)")
@@ -59,7 +60,8 @@ class Query:
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         if unknown := sorted(set(values) - set(known)):
-            raise ConfigError(f"query {self.name!r} has no parameter {unknown[0]!r}; it takes {sorted(known)}")
+            near, all_ = meant(unknown[0], known), ", ".join(sorted(known)) or "none"
+            raise ConfigError(f"query {self.name!r} has no parameter {unknown[0]!r}; it takes {all_}{near}")
         return {name: parameter.parse(values.get(name, parameter.default)) for name, parameter in known.items()}
 
 
@@ -77,7 +79,7 @@ def load(name: str) -> Query:
     """
     by_name = {query.name: query for query in named_queries()}
     if name not in by_name:
-        raise ConfigError(f"no query {name!r}; the queries are: {', '.join(by_name)}")
+        raise ConfigError(f"no query {name!r}; the queries are: {', '.join(by_name)}{meant(name, by_name)}")
     return by_name[name]
 
 

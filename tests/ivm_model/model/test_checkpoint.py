@@ -83,8 +83,10 @@ def test_another_base_model_is_refused(saved, bases, tmp_path):
 
 
 def test_a_missing_checkpoint_says_what_to_do(tmp_path):
-    with pytest.raises(WeightsError, match="train one first"):
+    with pytest.raises(WeightsError, match=r"no readable config.json .* 'ivm train' wrote"):
         load_checkpoint(tmp_path)
+    with pytest.raises(WeightsError, match=r"there is no checkpoint folder .* 'ivm train' wrote"):
+        load_checkpoint(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"format": 99}', '{"format": 1}'])

@@ -50,7 +50,9 @@ def read_folder(config: FolderConfig) -> Iterator[Record]:
     folder = existing(config.folder, "folder", folder=True)
     files = image_files(folder)
     if not files:
-        raise ConfigError(f"'{folder}' holds no image file ({', '.join(sorted(SUFFIXES))})")
+        raise ConfigError(
+            f"'{folder}' holds no image file ({', '.join(sorted(SUFFIXES))}); give the folder that has them"
+        )
     if config.instruction:
         yield from _every(files, config.instruction.strip(), folder, config)
         return
