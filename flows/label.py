@@ -10,17 +10,19 @@ from typing import Any, Literal
 from prefect import flow, get_run_logger
 from prefect.events import emit_event
 from prefect.runtime import flow_run
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from flows.artifacts import ProgressBoard
 from flows.assets import report_labels
 from flows.choices import RecipeName
 from flows.label_artifacts import rejected_samples, show_contact_sheet, show_quality, show_recipe
-from flows.limits import slots, wanted
+from flows.limits import LMM, gpu, slots, wanted
 from flows.logs import log_to_runs
 from flows.progress import LabelingProgress
 from flows.runtime import in_flight, retried
 from ivm_data.config import override
+from ivm_data.engine import workers
+from ivm_data.engine.devices import devices_of
 from ivm_data.engine.forecast import forecast
 from ivm_data.engine.guard import GuardConfig, guarded
 from ivm_data.engine.labeling import LabelingRun, PartsFailedError, commit, prepare, settle, tidy, try_part
@@ -64,6 +66,8 @@ def label(
     fetch: bool = False,
     engine: Literal["local", "ray"] = "local",
     ray: dict[str, Any] | None = None,
+    devices: str = "",
+    lanes: NonNegativeInt = 0,
     remote: str = "",
     token_price: NonNegativeFloat = 0,
     again: list[str] | None = None,
@@ -86,6 +90,8 @@ def label(
         fetch: Fetch images whose path is an http or https URL, from public addresses only.
         engine: Tasks of this run, or actors of Ray Data, which spread over the machines of a Ray cluster.
         ray: Fields of the Ray configuration to replace, for example {"address": "auto", "ground.gpus": 0.5}.
+        devices: "auto" labels on all GPUs of this machine, a process each; "cuda:0,cuda:1" on those; "" in this one.
+        lanes: Batches of a part under way at once, each in another stage; 0 leaves it to the recipe.
         remote: Object store where every part goes too, s3://BUCKET/FOLDER; parts that are there are skipped.
         again: Reason codes, and stages as "STAGE:rewrite"; then only pairs that ended so are labeled, once more.
         token_price: Price of a million tokens of the LMM endpoint; the progress then shows what the run costs.
@@ -116,6 +122,7 @@ def label(
         again=again or (),
         answers=place(data, answers, answers_gib),
         compact=compact and (engine == "local" or config.here),
+        lanes=lanes,
     )
     log.info("%d of %d pairs are %s", run.known, run.pairs, "not asked for again" if again else "labeled already")
     if expected := forecast(run):
@@ -123,7 +130,10 @@ def label(
     show_recipe(run.recipe, run.recipe_hash)
     progress, failed, files = LabelingProgress.of(run, token_price), dict[str, str](), tidy(run)
     board = ProgressBoard("label-progress", progress.counts())
-    outcomes = label_parts(run, config) if engine == "ray" else _by_tasks(run, concurrency)
+    if engine == "ray":
+        outcomes = label_parts(run, config)
+    else:
+        outcomes = _by_devices(run, config, devices) if devices else _by_tasks(run, concurrency)
     for outcome in guarded(outcomes, run.guard, partial(commit, run)):
         if isinstance(outcome, PartSummary):
             progress.add(outcome)
@@ -162,6 +172,18 @@ def _by_tasks(run: LabelingRun, concurrency: int) -> Generator[PartOutcome | Sus
         if not isinstance(outcome, PartSummary | Suspect):
             outcome = Failure.of(part.name, outcome)
         yield outcome
+
+
+def _by_devices(run: LabelingRun, config: RayConfig, devices: str) -> Generator[PartOutcome | Suspect, None, None]:
+    """Every open part by a process on each device, or by pools that are spread over them; this run holds them all."""
+    plan = workers.on_devices(run, devices_of(devices))
+    get_run_logger().info("%s", "; ".join(f"{device}: {what}" for device, what in plan.rows()))
+    held = [gpu(int(device[5:])) for device, _ in plan.rows() if device.startswith("cuda:")]
+    with slots([*held, *(name for name in wanted(run.recipe) if name == LMM)]):
+        if plan.pools:
+            yield from label_parts(run, plan.ray(config))
+        else:
+            yield from workers.label_parts(run, plan.workers)
 
 
 def label_counts(summary: Sequence[Mapping[str, int]]) -> dict[str, int]:

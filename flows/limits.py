@@ -1,4 +1,4 @@
-"""What runs share: the GPU of a machine and the LMM endpoint. A part takes its slots before it is labeled.
+"""What runs share: each GPU of a machine and the LMM endpoint. A part takes its slots before it is labeled.
 
 A slot costs a fifth of a second, so it is taken for a part and not for a request. The server takes it back some
 minutes after the run that held it was killed.
@@ -6,6 +6,7 @@ minutes after the run that held it was killed.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,18 @@ LMM = "ivm-lmm"
 """Limit of the parts, of all runs together, that ask an LMM endpoint at the same time."""
 
 
-def gpu() -> str:
-    """Name of the limit of this machine's GPU."""
-    return f"ivm-gpu-{socket.gethostname()}"
+def gpu(number: int = 0) -> str:
+    """Name of the limit of one of this machine's GPUs, by its number among those that this process sees."""
+    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.isdigit()]
+    number = int(seen[number]) if number < len(seen) else number
+    return f"ivm-gpu-{socket.gethostname()}" + (f"-{number}" if number else "")
+
+
+def gpus() -> list[str]:
+    """Names of the limits of all GPUs of this machine; one also where it has none."""
+    import torch
+
+    return [gpu(number) for number in range(max(1, torch.cuda.device_count()))]
 
 
 def wanted(recipe: Recipe) -> list[str]:
@@ -45,7 +55,8 @@ def slots(names: Sequence[str]) -> Iterator[None]:
 def _asked(spec: ExpertSpec) -> Iterator[str]:
     if spec.expert == "openai":
         yield LMM
-    if device_of(str(spec.options.get("device", "cpu"))).startswith("cuda"):
-        yield gpu()
+    device = device_of(str(spec.options.get("device", "cpu")))
+    if device.startswith("cuda"):
+        yield gpu(int(device.partition(":")[2] or 0))
     for part in spec.uses.values():
         yield from _asked(part)

@@ -24,7 +24,7 @@ from prefect.events.schemas.automations import Posture
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.limits import LMM, gpu
+from flows.limits import LMM, gpus
 from flows.processes import Background
 from storage.errors import ConfigError, IvmError
 
@@ -97,7 +97,7 @@ class Server:
             with suppress(ObjectAlreadyExists):
                 client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
             known = {limit.name for limit in client.read_global_concurrency_limits(limit=200)}
-            for name, slots in ((gpu(), gpu_slots), (LMM, lmm_slots)):
+            for name, slots in (*((name, gpu_slots) for name in gpus()), (LMM, lmm_slots)):
                 if name not in known:
                     client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=slots))
             end_dead_runs(MISSED_HEARTBEATS_S)

@@ -17,7 +17,7 @@ from storage.errors import ConfigError
 if TYPE_CHECKING:
     from ivm_data.engine.labeling import LabelingRun
     from ivm_data.engine.part_outcomes import PartSummary
-    from ivm_data.recipes.doctor import Total
+    from ivm_data.recipes.doctor import Finding, Total
 
 NOT_BOTH = (
     "{absences} labels that say that there is no target have a known truth; {missing} are missing to fit them, so that "
@@ -85,6 +85,12 @@ def label(
     ] = [],  # noqa: B006
     engine: Annotated[Literal["local", "ray"], typer.Option(help="This process, or actors of Ray Data.")] = "local",
     ray: Annotated[list[str], typer.Option("--ray", help="Replace a field of RayConfig: ground.gpus=0.5")] = [],  # noqa: B006
+    devices: Annotated[
+        str, typer.Option(help="All GPUs ('auto'), or those named: cuda:0,cuda:1; cpu,cpu is two processes on the CPU.")
+    ] = "",
+    lanes: Annotated[
+        int, typer.Option(min=0, help="Batches under way at once, each in another stage.", show_default="the recipe's")
+    ] = 0,
     remote: Annotated[str, typer.Option(help="Object store where every part goes too: s3://BUCKET/FOLDER")] = "",
     again: Annotated[
         str, typer.Option(help="Label only what ended so, again: REASON,STAGE:rewrite", metavar="REASON,...")
@@ -120,7 +126,7 @@ def label(
     asked = _Asked(images, instruction, instructions, first)
     manifest, image_root = _manifest(manifest, image_root, asked, out)
     fetching = override(FetchConfig(), parse_changes(fetch_changes)) if fetch else None
-    label_manifest = _engine(engine, parse_changes(ray))
+    label_manifest = _engine(engine, parse_changes(ray), devices)
     stops = None if allow_rejections else override(GuardConfig(), parse_changes(guard))
     named = tuple(name.strip() for name in again.split(",") if name.strip())
     run = prepare(
@@ -135,6 +141,7 @@ def label(
         again=named,
         answers=place(out, answers, answers_gib),
         compact=compact,
+        lanes=lanes,
     )
     if run.known or named:
         say(_beginning(run, named))
@@ -296,6 +303,7 @@ def doctor(
     show(["role", "expert", "weights", "device", "dtype", "state", "file MiB", "memory MiB"], shown, title=recipe)
     for total in found:
         say(f"{total.device}: {_weight(total)}")
+    _say_devices(findings)
     for line in dict.fromkeys(f.remedy for f in findings if f.remedy):
         say(line, highlight=False)
     named = recipe_options(recipe, parse_changes(changes))
@@ -304,6 +312,22 @@ def doctor(
     if not ready:
         raise typer.Exit(1)
     say(f"ready: ivm label {named} --images FOLDER --instruction '...' --first 20 --out data", highlight=False)
+
+
+def _say_devices(findings: Sequence[Finding]) -> None:
+    """What each GPU would do under `--devices auto`, where there are several."""
+    from ivm_data.engine.devices import devices_of, place
+
+    devices = devices_of("auto")
+    if len(devices) == 1:
+        return
+    try:
+        plan = place(findings, devices, {})
+    except ConfigError as error:
+        warn(str(error))
+        return
+    show(["device", "runs"], plan.rows(), title="ivm label --devices auto")
+    say(f"{plan.why}.")
 
 
 def _weight(total: Total) -> str:
@@ -316,14 +340,22 @@ def _weight(total: Total) -> str:
 
 
 def _engine(
-    name: str, changes: Mapping[str, str]
+    name: str, changes: Mapping[str, str], devices: str
 ) -> Callable[[LabelingRun, Callable[[PartSummary], None]], list[PartSummary]]:
     if name == "local":
         from ivm_data.engine.labeling import label_manifest
 
         if changes:
             raise ConfigError(f"--ray {next(iter(changes))}=... needs --engine ray")
+        if devices:
+            from ivm_data.engine import workers
+            from ivm_data.engine.devices import devices_of
+
+            named = devices_of(devices)
+            return lambda run, progress: workers.label_manifest(run, named, progress)
         return label_manifest
+    if devices:
+        raise ConfigError("--devices goes with --engine local; Ray is told by --ray STAGE.gpus and STAGE.actors")
     from ivm_data.config import override
     from ivm_data.engine import ray_engine
     from ivm_data.engine.ray_config import RayConfig

@@ -56,6 +56,7 @@ class LabelingRun:
         answers: where the answers of experts are kept; None for nowhere.
         anew: stages whose experts are asked again, whatever is kept.
         compact: the files of its parts are joined where there are many.
+        lanes: batches of a part under way at once; 0 leaves it to the recipe (`lanes_of`).
     """
 
     data: Path
@@ -74,6 +75,7 @@ class LabelingRun:
     answers: AnswersConfig | None = None
     anew: frozenset[str] = frozenset()
     compact: bool = True
+    lanes: int = 0
 
     @property
     def recipe_hash(self) -> str:
@@ -133,6 +135,7 @@ def prepare(
     again: Sequence[str] = (),
     answers: AnswersConfig | None = None,
     compact: bool = True,
+    lanes: int = 0,
 ) -> LabelingRun:
     """Plan the parts, load the experts and write down the recipe: whatever is wrong with either shows up here.
 
@@ -143,6 +146,7 @@ def prepare(
         again: reason codes, and stages as "STAGE:NAME"; then only pairs are labeled, again, that ended so.
         answers: where the answers of experts are kept; None for nowhere.
         compact: join the files of the parts where there are many.
+        lanes: batches of a part under way at once; 0 leaves it to the recipe.
 
     Raises:
         ConfigError, WeightsError: before any work starts.
@@ -158,7 +162,8 @@ def prepare(
         push(data, remote)
     lineage = lineage_of(recipe, name_of)
     run = LabelingRun(
-        data, (), recipe, lineage, image_root, fetch, remote, guard=guard, plan=plan, answers=answers, compact=compact
+        data, (), recipe, lineage, image_root, fetch, remote, guard=guard, plan=plan, answers=answers, compact=compact,
+        lanes=lanes,
     )  # fmt: skip
     chosen = with_parts(run, again)
     if chosen.open_parts():
@@ -216,6 +221,13 @@ def _check_pulled(run: LabelingRun, chosen: Chosen, here: Collection[str], again
             f"{found} records of this manifest are labeled in parts of '{run.remote}' that '{run.data}' does not "
             f"have, and would be labeled once more; fetch them first with 'ivm pull {run.remote} --out {run.data}'"
         )
+
+
+def absolute(run: LabelingRun) -> LabelingRun:
+    """The run for other processes: with absolute paths, as they may work in another folder, and without its plan."""
+    parts = tuple(replace(part, manifest=str(Path(part.manifest).resolve())) for part in run.parts)
+    root = None if run.image_root is None else run.image_root.resolve()
+    return replace(run, data=run.data.resolve(), parts=parts, image_root=root, plan=None)
 
 
 def tidy(run: LabelingRun) -> Tidy:
@@ -282,7 +294,8 @@ TURNS = 3
 
 
 def _result(run: LabelingRun, reading: Reading) -> PartResult:
-    return replace(Pipeline(run.recipe, run.answers, run.anew).run(reading.part, reading.items), inputs=reading.inputs)
+    pipeline = Pipeline(run.recipe, run.answers, run.anew, run.lanes)
+    return replace(pipeline.run(reading.part, reading.items), inputs=reading.inputs)
 
 
 def settle(run: LabelingRun, result: Callable[[LabelingRun, Reading], PartResult] = _result) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from ivm_data.stages.rewrite import RewriteStage
 from ivm_data.stages.segment import SegmentStage
 from ivm_data.stages.stage import Draft, Outcome, Stage, rejection
 from ivm_data.stages.verify import VerifyStage
+from ivm_model.model.placement import device_of
 from storage.errors import InputError, IvmError
 from storage.pixels.images import bounded, decode
 from storage.records import Label, Lineage, PartResult, Rejection, Sample, Timing
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from ivm_data.experts.answers.store import AnswersConfig
 
 _LOG = logging.getLogger(__name__)
+ENDPOINT_LANES, GPU_LANES = 3, 2
+"""Batches under way at once, where an expert is behind an endpoint, or on a GPU."""
 
 Experts = Callable[[ExpertSpec], Any]
 """Gives the expert that a recipe names."""
@@ -68,23 +72,38 @@ class Pipeline:
         lineage: the recipe's hash and each expert's `model@revision`, as written into every label.
     """
 
-    def __init__(self, recipe: Recipe, answers: AnswersConfig | None = None, anew: Collection[str] = ()) -> None:
-        """Args: answers, anew: see `make_stage`."""
-        self.recipe = recipe
+    def __init__(
+        self, recipe: Recipe, answers: AnswersConfig | None = None, anew: Collection[str] = (), lanes: int = 0
+    ) -> None:
+        """Args: answers, anew: see `make_stage`; lanes: batches under way at once, 0 for `lanes_of`."""
+        self.recipe, self.lanes = recipe, lanes or lanes_of(recipe)
         self.stages: tuple[Stage, ...] = tuple(make_stage(name, recipe, answers, anew) for name in STAGES)
         self.lineage = lineage_of(recipe, lambda spec: kept(spec, answers).name)
         self.gate = make_gate(recipe, self.lineage)
 
     def run(self, part: str, items: Sequence[Sample | Rejection]) -> PartResult:
-        """Label a part, a batch at a time, while a thread decodes the next. Ingestion's rejections pass through."""
-        ledger = Ledger()
-        with closing(ahead(decoded, batches(items, self.recipe.batch_size), depth=1)) as ready:
-            for outcome in ready:
-                ledger.keep(outcome.rejected)
-                batch = outcome.kept
-                for stage in self.stages:
+        """Label a part, while a thread decodes its next batch. Ingestion's rejections pass through.
+
+        As many batches as there are lanes are under way, each in another stage: one is grounded while the LMM verifies
+        the one before. A stage has one batch at a time, so that a device holds the activations of one.
+        """
+        ledger, turns = Ledger(), {stage.name: Lock() for stage in self.stages}
+
+        def label(outcome: Outcome) -> None:
+            ledger.keep(outcome.rejected)
+            batch = outcome.kept
+            for stage in self.stages:
+                with turns[stage.name]:
                     batch = ledger.run(stage, batch)
-                ledger.keep(self.gate.run(batch))
+            ledger.keep(self.gate.run(batch))
+
+        with closing(ahead(decoded, batches(items, self.recipe.batch_size), depth=1)) as ready:
+            if self.lanes == 1:
+                for outcome in ready:
+                    label(outcome)
+            else:
+                with closing(ahead(label, ready, self.lanes - 1, self.lanes)) as ended:
+                    deque(ended, maxlen=0)
         return ledger.result(part, self.lineage.recipe, items)
 
 
@@ -99,6 +118,24 @@ def lineage_of(recipe: Recipe, name: Callable[[ExpertSpec], str]) -> Lineage:
         calibration(recipe)  # before its file is hashed: whatever is wrong with it shows up in its own words
         experts.append(("calibration", _content_name(Path(embedded(recipe.calibration)))))
     return Lineage(recipe_hash(recipe, experts), tuple(experts))
+
+
+def lanes_of(recipe: Recipe) -> int:
+    """Batches that are worth having under way at once: more where a stage waits for an endpoint or a GPU.
+
+    One where all experts compute on the CPU, whose cores are busy with it.
+    """
+    specs = [one for _, spec in roles_of(recipe) for one in _with_parts(spec)]
+    if any(spec.expert == "openai" for spec in specs):
+        return ENDPOINT_LANES
+    on_gpu = any(device_of(str(spec.options.get("device", "cpu"))).startswith("cuda") for spec in specs)
+    return GPU_LANES if on_gpu else 1
+
+
+def _with_parts(spec: ExpertSpec) -> Iterator[ExpertSpec]:
+    yield spec
+    for part in spec.uses.values():
+        yield from _with_parts(part)
 
 
 def roles_of(recipe: Recipe) -> list[tuple[str, ExpertSpec]]:

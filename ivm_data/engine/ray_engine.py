@@ -17,14 +17,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ivm_data.engine.guard import guarded
-from ivm_data.engine.labeling import LabelingRun, collect, commit, commit_unless_suspect, read, skipped
+from ivm_data.engine.labeling import LabelingRun, absolute, collect, commit, commit_unless_suspect, read, skipped
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.pipeline import STAGES, Ledger, batches, decoded, make_gate, make_stage
 from ivm_data.engine.ray_config import RayConfig
@@ -77,8 +76,8 @@ def label_parts(run: LabelingRun, config: RayConfig) -> Generator[PartOutcome | 
     Raises:
         ConfigError: no cluster at the address, or it is too small for one actor of each stage.
     """
-    absolute = _absolute(run)
-    waiting = {part.name: part for part in absolute.open_parts()}
+    on_any = absolute(run)
+    waiting = {part.name: part for part in on_any.open_parts()}
     if not waiting:
         return
     threads = _threads()
@@ -87,7 +86,7 @@ def label_parts(run: LabelingRun, config: RayConfig) -> Generator[PartOutcome | 
         _check_room(config)
         for left in range(config.retries, -1, -1):
             died = {name: Failure(name, "the process that labeled it died", True) for name in waiting}
-            for outcome in _pass_through(absolute, list(waiting.values()), config, threads):
+            for outcome in _pass_through(on_any, list(waiting.values()), config, threads):
                 if isinstance(outcome, Failure) and outcome.may_pass:
                     died[outcome.part] = outcome
                 else:
@@ -270,13 +269,6 @@ def _row(content: ManifestPart | _Work | PartOutcome | Suspect) -> pa.Table:
 
 def _content(block: pa.Table) -> Any:
     return pickle.loads(block["work"][0].as_py())
-
-
-def _absolute(run: LabelingRun) -> LabelingRun:
-    """The run with absolute paths: actors may work in another folder."""
-    parts = tuple(replace(part, manifest=str(Path(part.manifest).resolve())) for part in run.parts)
-    root = None if run.image_root is None else run.image_root.resolve()
-    return replace(run, data=run.data.resolve(), parts=parts, image_root=root, plan=None)
 
 
 def _threads() -> int:

@@ -120,7 +120,7 @@ def totals(findings: Sequence[Finding]) -> list[Total]:
             device,
             sum(one.memory_mib or 0.0 for one in copies.values() if one.device == device),
             sum(one.memory_mib is None for one in copies.values() if one.device == device),
-            _memory_mib(device),
+            device_memory_mib(device),
         )
         for device in devices
     ]
@@ -173,7 +173,8 @@ def _has(device: str) -> bool:
     return wanted.type != "cuda" or (wanted.index or 0) < torch.cuda.device_count()
 
 
-def _memory_mib(device: str) -> float | None:
+def device_memory_mib(device: str) -> float | None:
+    """MiB that a device has; None where it is not here."""
     import torch
 
     if device == "cpu":

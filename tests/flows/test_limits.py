@@ -7,7 +7,7 @@ from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
-from flows.limits import LMM, gpu, slots, wanted
+from flows.limits import LMM, gpu, gpus, slots, wanted
 from ivm_data.recipes.labeling_recipes import recipe
 
 HERE = [gpu()] if torch.cuda.is_available() else []
@@ -52,3 +52,12 @@ def test_no_more_parts_than_slots_are_under_way(prefect_server):
 def test_a_limit_that_no_server_knows_stops_nobody(prefect_server):
     with slots(["not-there"]):
         pass
+
+
+def test_every_gpu_has_a_limit_of_its_own_by_its_number_on_the_machine(monkeypatch):
+    names = [wanted(recipe("demo", {"segmenter.options.device": f"cuda:{number}"})) for number in (0, 3)]
+    assert names == [[gpu(0)], [gpu(3)]] and gpu(0) != gpu(3)
+    assert gpus()[0] == gpu(0)
+    third = gpu(3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3")
+    assert gpu(1) == third

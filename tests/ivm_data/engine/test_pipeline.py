@@ -63,3 +63,48 @@ def test_no_thread_is_left_after_a_run_that_an_error_ended(pipeline, monkeypatch
     with pytest.raises(TransientError):
         pipeline.run("part", [sample(str(seed), png(seed)) for seed in range(8)])
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def watched(pipeline, events, meet=None):
+    """Every stage writes down when a batch comes and goes; `meet(stage)` is called in between."""
+
+    def wrap(stage):
+        run = stage.run
+
+        def watch(batch):
+            events.append((stage.name, "comes", len(batch)))
+            if meet:
+                meet(stage.name)
+            outcome = run(batch)
+            events.append((stage.name, "goes", len(batch)))
+            return outcome
+
+        stage.run = watch
+
+    for stage in pipeline.stages:
+        wrap(stage)
+    return pipeline
+
+
+def test_a_batch_is_grounded_while_the_one_before_is_verified_and_a_stage_has_one_at_a_time():
+    events, grounded = [], []
+    second = threading.Event()
+
+    def meet(stage):
+        if stage == "ground":
+            grounded.append(stage)
+            if len(grounded) == 2:
+                second.set()
+        if stage == "verify" and len(grounded) < 4:
+            assert second.wait(60)
+
+    pipeline = watched(Pipeline(recipe("demo", {"batch_size": 1}), lanes=2), events, meet)
+    plain = Pipeline(recipe("demo", {"batch_size": 1}), lanes=1)
+    samples = [sample(name, png(number)) for number, name in enumerate("abcdef")]
+    assert pipeline.run("part", samples).outcomes == plain.run("part", samples).outcomes
+    assert second.is_set()
+    under_way = dict.fromkeys((stage.name for stage in pipeline.stages), 0)
+    for name, what, _ in events:
+        under_way[name] += 1 if what == "comes" else -1
+        assert 0 <= under_way[name] <= 1
+        assert sum(under_way.values()) <= 2
