@@ -25,7 +25,7 @@ class FlowConfig(Checked):
     """
 
     slack: Positive = 1.5
-    alike: Positive = 15.0
+    alike: Positive = 60.0
 
 
 class Flow:

@@ -35,7 +35,7 @@ def episode(count, speed=2, wall=None, start=8):
 
 @pytest.fixture
 def flow():
-    expert = create(ExpertSpec("flow"))
+    expert = create(ExpertSpec("flow", {"alike": 15.0}))
     expert.load()
     return expert
 
