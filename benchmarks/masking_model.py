@@ -51,20 +51,21 @@ def main() -> None:
     """Label, train, score, write the folder."""
     options = _options()
     torch.set_num_threads(1)
-    run = label(options.work, options.scenes, options.human_share, options.processes)
+    run = label(options.work, options.scenes, FIRST_TRAINED, options.human_share, options.processes)
     config = settings(run.data, options.work / "model", options.steps)
     if not (config.out / "README.md").exists():
         train_dwsl(config, _say)
-    table = score(config.out, options.work / "scored", options.scored)
+    label(options.work / "scored", options.scored, FIRST_SCENE, 0.0, options.processes)
+    table = score(config.out, options.work / "scored")
     publish(config.out, options.out, card(config.out, table, options))
     print((options.out / "README.md").read_text())
 
 
-def label(work: Path, scenes: int, human_share: float, processes: int) -> LabelingRun:
+def label(work: Path, scenes: int, first: int, human_share: float, processes: int) -> LabelingRun:
     """The labels of new scenes; what is there already stays."""
     manifest = work / "world" / "manifest.jsonl"
     if not manifest.exists():
-        write_world(manifest.parent, "test", scenes, pairs_per_scene=4, human_share=human_share, start=FIRST_TRAINED)
+        write_world(manifest.parent, "test", scenes, pairs_per_scene=4, human_share=human_share, start=first)
     run = prepare(manifest, work / "data", recipe("demo"), part_size=100)
     label_in_processes(run, processes)
     return run
@@ -75,10 +76,10 @@ def settings(data: Path, out: Path, steps: int) -> TrainConfig:
     return train_config(data, out, {**SETTINGS, "generator.steps": steps})
 
 
-def score(model: Path, work: Path, scenes: int) -> MaskTable:
-    """Model and engine on new scenes."""
-    manifest = write_world(work, "test", scenes, pairs_per_scene=4, human_share=1.0, start=FIRST_SCENE)
-    return evaluate_masks(TestSet(manifest), [system(f"model:{model}"), system("recipe:demo")])
+def score(model: Path, labeled: Path) -> MaskTable:
+    """The model and the engine's labels on the same new scenes."""
+    test = TestSet(labeled / "world" / "manifest.jsonl")
+    return evaluate_masks(test, [system(f"model:{model}"), system(f"labels:{labeled / 'data'}")])
 
 
 def card(model: Path, table: MaskTable, options: argparse.Namespace) -> str:
@@ -93,7 +94,8 @@ def card(model: Path, table: MaskTable, options: argparse.Namespace) -> str:
             "# Embedded masking model",
             "IVM's masking model (arXiv 2405.19783) on the embedded segmenter and LMM. It knows the procedural world "
             "only. `ivm mask` and `ivm app` take it where no model is named.",
-            f"Written by `python -m benchmarks.masking_model --scenes {options.scenes} --steps {options.steps}`.",
+            f"Written by `python -m benchmarks.masking_model --scenes {options.scenes} --steps {options.steps}`."
+            f"{' ' * bool(options.note)}{options.note}",
             "## New scenes",
             f"gIoU with a 95 % interval over images, {len(table.ids)} pairs of the test world's scenes from "
             f"{FIRST_SCENE}. Of `absent`, it is the share of empty masks.",
@@ -140,6 +142,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--scored", type=int, default=150, help="scenes that score")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--note", default="", help="a sentence for the model card")
     return parser.parse_args()
 
 

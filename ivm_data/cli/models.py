@@ -10,7 +10,14 @@ import typer
 
 from ivm_data.cli.console import StageBars, progress_bar, say, warn
 from ivm_data.cli.labels import BAD_INPUT_STATUS
-from ivm_data.cli.options import BaseModels, DataFolder, parse_base_models, parse_changes
+from ivm_data.cli.options import (
+    OWN_MODEL,
+    BaseModels,
+    DataFolder,
+    MaskingModel,
+    parse_base_models,
+    parse_changes,
+)
 from ivm_model.how import How
 
 AFTER_TRAINING = """Next:
@@ -67,7 +74,7 @@ def convert(
 def mask(
     source: Annotated[Path, typer.Argument(help="Image file, folder of images, or video file.")],
     instruction: Annotated[str, typer.Argument(help="What the image is asked for.")],
-    model: Annotated[str, typer.Option(help="Checkpoint folder that training wrote, a hub id, or IVM-V1.0.bin.")],
+    model: MaskingModel = OWN_MODEL,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -84,6 +91,8 @@ def mask(
 ) -> None:
     """Mask images: `ivm mask photo.jpg "the red ring" -o masked.png --model model --how blur`.
 
+    Without a model it is the embedded one, which knows the procedural world only.
+
     A folder becomes PNG files in a folder: `ivm mask photos "the red ring" -o masked ...`; a video becomes one of the
     same length: `ivm mask clip.mp4 "the red ring" -o masked.mp4 ...`, or a folder of its frames.
 
@@ -91,6 +100,7 @@ def mask(
     """
     from ivm_data.apply.frames import count, is_many, is_video
     from ivm_data.apply.masking import check_out, mask_frames, not_known
+    from ivm_data.experts.registry import embedded
     from ivm_data.outputs import check
     from ivm_model.predictor import Predictor
 
@@ -99,7 +109,7 @@ def mask(
     as_folder = is_many(source) and not (is_video(source) and is_video(out))
     check("masks" if as_folder else "mask", out, inputs=[source])
     check_out(source, out)
-    predictor = Predictor.from_pretrained(model, device=device, **parse_base_models(changes))
+    predictor = Predictor.from_pretrained(embedded(model), device=device, **parse_base_models(changes))
     if unknown := not_known(predictor, instruction):
         warn(unknown)
     with progress_bar() as bar:

@@ -16,6 +16,11 @@ BaseModels = Annotated[
     list[str],
     typer.Option("--set", help="Where a base model lies, or its dtype: sam=DIR, lmm=DIR, dtype=bfloat16; repeat it."),
 ]
+MaskingModel = Annotated[
+    str, typer.Option(help="zoo:ivm, a checkpoint folder that training wrote, a hub id, or IVM-V1.0.bin.")
+]
+OWN_MODEL = "zoo:ivm"
+"""The embedded masking model, where none is named."""
 BASE_MODELS = ("sam", "lmm", "dtype")
 Changes = Annotated[list[str], typer.Option("--set", help="Replace a field of the recipe: gate.accept=0.9")]
 

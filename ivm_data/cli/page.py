@@ -7,19 +7,20 @@ from typing import Annotated
 import typer
 
 from ivm_data.cli.console import say
-from ivm_data.cli.options import BaseModels, parse_base_models
+from ivm_data.cli.options import OWN_MODEL, BaseModels, MaskingModel, parse_base_models
 
 
 def app(
-    model: Annotated[str, typer.Option(help="Checkpoint folder that training wrote, a hub id, or IVM-V1.0.bin.")],
+    model: MaskingModel = OWN_MODEL,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", show_default="the first free one from 7860 on")] = 0,
     device: Annotated[str, typer.Option(help="torch device, or auto.")] = "cpu",
     changes: BaseModels = [],  # noqa: B006
 ) -> None:
     """Open a page that masks images, on this machine alone: `ivm app --model my-model`."""
     from ivm_data.apply.page import serve
+    from ivm_data.experts.registry import embedded
     from ivm_model.predictor import Predictor
 
-    page = serve(Predictor.from_pretrained(model, device=device, **parse_base_models(changes)), port or None)
+    page = serve(Predictor.from_pretrained(embedded(model), device=device, **parse_base_models(changes)), port or None)
     say(f"{page.local_url} (end it with Ctrl+C)")
     page.block_thread()

@@ -18,7 +18,7 @@ def show_list() -> None:
     """Show the embedded experts and their model cards."""
     from ivm_data.zoo.embedded import NAMES, WEIGHTS
 
-    show(["name", "model card"], [(name, str(WEIGHTS / name / "README.md")) for name in NAMES])
+    show(["name", "model card"], [(name, str(WEIGHTS / name / "README.md")) for name in (*NAMES, "ivm")])
 
 
 @app.command("train")

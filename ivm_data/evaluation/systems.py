@@ -2,7 +2,7 @@
 
 A name is `KIND:WHAT?field=value&field=value`:
 
-- `model:DIR`: a trained masking model, or IVM-V1.0.bin; fields of `_ModelOptions`.
+- `model:DIR`: a trained masking model, `model:zoo:ivm`, or IVM-V1.0.bin; fields of `_ModelOptions`.
 - `recipe:NAME`: a whole labeling recipe; fields are dotted, as after `ivm label --set`.
 - `boxes:NAME`: its rewriter, grounder and segmenter alone: the best box of each phrase, nothing verified.
 - `proposer:NAME.K`: its rewriter and its mask proposer number K.
@@ -23,7 +23,7 @@ import numpy as np
 from ivm_data.config import build
 from ivm_data.engine.pipeline import Pipeline
 from ivm_data.evaluation.proposing import Boxes, Proposing
-from ivm_data.experts.registry import ExpertSpec, get
+from ivm_data.experts.registry import ExpertSpec, embedded, get
 from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 from ivm_data.stages.ground import GroundStage
 from storage.errors import ConfigError
@@ -74,7 +74,8 @@ class _Model:
 
         self.name, self._options = name, build(_ModelOptions, given, name)
         options = self._options
-        self._predictor = Predictor.from_pretrained(what, options.sam, options.lmm, options.device, options.dtype)
+        at = embedded(what)
+        self._predictor = Predictor.from_pretrained(at, options.sam, options.lmm, options.device, options.dtype)
 
     def masks(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         heatmaps = self._predictor.heatmaps([decode(s.image) for s in samples], [s.instruction for s in samples])
