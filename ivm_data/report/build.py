@@ -77,6 +77,7 @@ def _render(
         promise=promise,
         problems=catalog.problems,
         held_out=facts.held_out,
+        exact=facts.exact,
         totals=totals,
         advice=_advice(config, reasons),
         ece=calibration[0]["ece"] if calibration else None,

@@ -31,11 +31,13 @@ class Facts:
     Attributes:
         held_out: only held-out human masks judge, because others may have trained or calibrated the gate; false
             where the data set has no held-out mask, so that all of them judge.
+        exact: all known masks are of drawn worlds (`ivm world`), so that no person made them.
     """
 
     def __init__(self, catalog: Catalog, recipe: str) -> None:
         self.catalog, self.recipe, self.held_out = catalog, recipe, False
         self.held_out = bool(self._ask("known_held_out")["n"][0].as_py())
+        self.exact = bool(self._ask("known_exact")["exact"][0].as_py())
 
     def totals(self) -> FactRow:
         """Counts, coverage, precision with a 95 % interval, and mean IoU over all inputs, and the number of parts."""

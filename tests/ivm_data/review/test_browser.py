@@ -187,3 +187,15 @@ def test_a_changed_mask_is_neither_judged_nor_left_by_a_slip(written, reviewing)
         screen.area(changed_from=0)
         screen.next_by("a")
     assert [(r.sample_id, r.verdict) for r in written()] == [(label, "right")]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_long_promise_is_read_whole_and_the_page_stays_in_the_window(reviewing, size):
+    text = "1,234 more random reviews, quality from 0.93 on, before 95 of 100 labels are promised to be right"
+    with reviewing(size) as screen:
+        page = screen.page
+        page.wait_for_selector("#promise:not(:empty)")
+        page.evaluate("text => { document.querySelector('#promise').textContent = text; }", text)
+        cut = "one => one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1"
+        assert not page.locator("#promised").evaluate(cut) and not page.locator("header").evaluate(cut)
+        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
