@@ -33,7 +33,8 @@ def row(pairs: int, part_size: int) -> tuple[str, ...]:
     parts = ceil(pairs / part_size)
     runs = max(ceil(pairs * PLAN_BYTES / MOST_PLAN), ceil(parts / MOST_TASKS))
     return (
-        f"{pairs:,}", f"{parts:,}", f"{ceil(pairs / full_file(pairs)):,}", f"{pairs * PLAN_BYTES / 1e6:,.0f}", str(runs),
+        f"{pairs:,}", f"{parts:,}", f"{ceil(pairs / full_file(pairs)):,}", f"{pairs * PLAN_BYTES / 1e6:,.0f}",
+        str(runs),
         f"{parts * TASK_BYTES_AT_FIRST / 1e6:,.0f}", f"{parts * TASK_BYTES / 1e6:,.0f}", f"{parts * STAGES:,}",
         f"{parts * OBJECTS:,}", f"{ceil(parts * OBJECTS / LISTED):,}",
     )  # fmt: skip
