@@ -15,6 +15,8 @@ ROLES = {"ground": "grounder", "segment": "segmenter", "p_yes": "verifier", "pro
 """Verb -> the role of the recipe that an expert with it takes."""
 REMOTE = {"openai"}
 """Has no checkpoint; tests/ivm_data/experts/test_openai_lmm.py runs it against a real server."""
+TRACKERS = {"flow", "sam2-video"}
+"""They carry masks through a video, and label no photograph."""
 
 INSTRUCTIONS = (
     "Pick up the plain object.",
@@ -45,12 +47,12 @@ def _miniature_architectures(tiny, monkeypatch):
 
 
 def test_every_registered_expert_has_a_small_checkpoint_here(tiny):
-    assert set(registry.names()) == set(tiny.SPECS) | REMOTE
+    assert set(registry.names()) == set(tiny.SPECS) | REMOTE | TRACKERS
 
 
 @pytest.mark.parametrize(
     ("name", "role"),
-    [(name, None) for name in registry.names() if name not in REMOTE] + [("sam3", "proposer")],
+    [(name, None) for name in registry.names() if name not in REMOTE | TRACKERS] + [("sam3", "proposer")],
 )
 def test_an_expert_labels_photographs_within_the_flow(name, role, tiny, photos, photos_dev, tmp_path):
     (tmp_path / name).mkdir()
