@@ -16,16 +16,12 @@ from pathlib import Path
 from shutil import copy2
 from typing import Any
 
-import torch
-
-from benchmarks.results import FIRST_SCENE, label_in_processes
-from ivm_data.engine.labeling import LabelingRun, prepare
+from benchmarks.results import FIRST_SCENE, labeled_world
 from ivm_data.evaluation.mask_table import MaskTable, evaluate_masks
+from ivm_data.evaluation.report import cell
 from ivm_data.evaluation.systems import system
 from ivm_data.evaluation.testset import TestSet
-from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.recipes.training_recipes import train_config
-from ivm_data.worlds.world import write_world
 from ivm_data.zoo.embedded import WEIGHTS
 from ivm_model.train.train_config import TrainConfig
 from ivm_model.train.trainer import train_dwsl
@@ -34,6 +30,7 @@ from storage.disk.publish import whole_folder
 
 FIRST_TRAINED = 20_000
 """Scenes from here on are labeled; the scores of every page are of scenes before."""
+PART_SIZE = 100
 SETTINGS: dict[str, Any] = {
     "weighting": "verification",
     "generator.ema": 0.998,
@@ -50,25 +47,16 @@ SETTINGS: dict[str, Any] = {
 def main() -> None:
     """Label, train, score, write the folder."""
     options = _options()
-    torch.set_num_threads(1)
-    run = label(options.work, options.scenes, FIRST_TRAINED, options.human_share, options.processes)
+    run, _ = labeled_world(
+        options.work, options.scenes, options.human_share, options.processes, first=FIRST_TRAINED, part_size=PART_SIZE
+    )
     config = settings(run.data, options.work / "model", options.steps)
     if not (config.out / "README.md").exists():
         train_dwsl(config, _say)
-    label(options.work / "scored", options.scored, FIRST_SCENE, 0.0, options.processes)
+    labeled_world(options.work / "scored", options.scored, 0.0, options.processes, part_size=PART_SIZE)
     table = score(config.out, options.work / "scored")
     publish(config.out, options.out, card(config.out, table, options))
     print((options.out / "README.md").read_text())
-
-
-def label(work: Path, scenes: int, first: int, human_share: float, processes: int) -> LabelingRun:
-    """The labels of new scenes; what is there already stays."""
-    manifest = work / "world" / "manifest.jsonl"
-    if not manifest.exists():
-        write_world(manifest.parent, "test", scenes, pairs_per_scene=4, human_share=human_share, start=first)
-    run = prepare(manifest, work / "data", recipe("demo"), part_size=100)
-    label_in_processes(run, processes)
-    return run
 
 
 def settings(data: Path, out: Path, steps: int) -> TrainConfig:
@@ -86,7 +74,7 @@ def card(model: Path, table: MaskTable, options: argparse.Namespace) -> str:
     """The model card: the training's own, then what new scenes say."""
     ours, engine = table.tallies
     rows = [
-        (name, *(_cell(scores[each]) for each in (ours, engine)))
+        (name, *(cell(scores[each]["giou"]) for each in (ours, engine)))
         for name, scores in {"all": table.overall(), **table.by("kind")}.items()
     ]
     return "\n\n".join(
@@ -121,11 +109,6 @@ def _training(model: Path) -> str:
     """The training's own card, a level deeper."""
     text = (model / "README.md").read_text().partition("# Masking model")[2]
     return "## Training" + text.replace("\n## ", "\n### ").rstrip()
-
-
-def _cell(scores: Any) -> str:
-    giou = scores["giou"]
-    return f"{giou.value:.3f} ({giou.low:.3f} to {giou.high:.3f})"
 
 
 def _say(stage: str, done: int, total: int) -> None:

@@ -40,13 +40,15 @@ def main() -> None:
     print(PAGE.read_text())
 
 
-def labeled_world(work: Path, scenes: int, human_share: float, processes: int) -> tuple[LabelingRun, float]:
-    """The labels that both pages are about, and the wall-clock seconds of what was missing."""
+def labeled_world(
+    work: Path, scenes: int, human_share: float, processes: int, *, first: int = FIRST_SCENE, part_size: int = 40
+) -> tuple[LabelingRun, float]:
+    """The labels that pages are about, of scenes from `first` on, and the wall-clock seconds of what was missing."""
     torch.set_num_threads(1)
     manifest = work / "world" / "manifest.jsonl"
     if not manifest.exists():
-        write_world(manifest.parent, "test", scenes, pairs_per_scene=4, human_share=human_share, start=FIRST_SCENE)
-    run = prepare(manifest, work / "data", recipe("demo"), part_size=40)
+        write_world(manifest.parent, "test", scenes, pairs_per_scene=4, human_share=human_share, start=first)
+    run = prepare(manifest, work / "data", recipe("demo"), part_size)
     return run, label_in_processes(run, processes)
 
 

@@ -160,9 +160,13 @@ def together(choices: Sequence[Choice]) -> np.ndarray:
 
 def _halves(choices: Sequence[Choice]) -> np.ndarray:
     """0 or 1 for each label, one of both for all of a scene."""
-    _, image_N = np.unique([each.scene for each in choices], return_inverse=True)
-    half_N: np.ndarray = image_N % 2
-    return half_N
+    return _scenes(choices) % 2
+
+
+def _scenes(choices: Sequence[Choice]) -> np.ndarray:
+    """Number of each label's scene."""
+    _, scene_N = np.unique([each.scene for each in choices], return_inverse=True)
+    return scene_N
 
 
 def _judges(choices: Sequence[Choice]) -> list[tuple[str, float, float]]:
@@ -193,7 +197,7 @@ def _page(choices: Sequence[Choice], options: argparse.Namespace) -> str:
         name: is_right(np.array([each.iou_K[k] for each, k in zip(choices, taken_N, strict=True)]))
         for name, taken_N in taken.items()
     }
-    _, image_N = np.unique([each.scene for each in choices], return_inverse=True)
+    image_N = _scenes(choices)
     base_N, kinds = right["the engine's label"], sorted({each.kind for each in choices})
     rows = [
         (name, f"{right_N.mean():.3f}", _gain(right_N.astype(float) - base_N, image_N), int((taken[name] != 0).sum()))

@@ -38,7 +38,7 @@ def gpus() -> list[str]:
 def wanted(recipe: Recipe) -> list[str]:
     """The limits that a part of this recipe counts against; none where all its experts run here, on the CPU."""
     specs = [recipe.rewriter, *recipe.grounders, recipe.segmenter, recipe.verifier, *recipe.proposers]
-    names = [name for spec in specs for name in _asked(spec)]
+    names = [name for spec in specs for one in spec.all() for name in _asked(one)]
     return list(dict.fromkeys(names))
 
 
@@ -58,5 +58,3 @@ def _asked(spec: ExpertSpec) -> Iterator[str]:
     device = device_of(str(spec.options.get("device", "cpu")))
     if device.startswith("cuda"):
         yield gpu(int(device.partition(":")[2] or 0))
-    for part in spec.uses.values():
-        yield from _asked(part)

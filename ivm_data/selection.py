@@ -184,22 +184,20 @@ class _Chooser:
 
     def _relate(self, thing: int, relation: str, others: Sequence[int]) -> None:
         """Fit each candidate with the anchors that it fits best, each worth as much as its share of the best one's."""
-        options = [self._anchors_of(other) for other in others]
-        if not all(options) or (relation == BETWEEN and len(options) < 2):
+        options = {other: self._anchors_of(other) for other in others}
+        if not all(options.values()) or (relation == BETWEEN and len(others) < 2):
             return
-        groups = [options[:2]] if relation == BETWEEN else [[option] for option in options]
-        for at, group in enumerate(groups):
+        for group in [others[:2]] if relation == BETWEEN else [[other] for other in others]:
             best: dict[int, tuple[float, tuple[int, ...]]] = {}
-            for anchors in product(*group):
+            for anchors in product(*(options[other] for other in group)):
                 worth = math.prod(share for _, share in anchors)
                 chosen = tuple(i for i, _ in anchors)
                 for i, fit in self._fit_to(thing, relation, [self._candidates[c].box for c in chosen]).items():
                     if worth * fit > best.get(i, (-1.0, ()))[0]:
                         best[i] = worth * fit, chosen
-            named = others[:2] if relation == BETWEEN else others[at : at + 1]
             for i, (fit, chosen) in best.items():
                 self._fit(thing, i, fit)
-                self._anchors.setdefault((thing, i), {}).update(zip(named, chosen, strict=True))
+                self._anchors.setdefault((thing, i), {}).update(zip(group, chosen, strict=True))
 
     def _anchors_of(self, thing: int) -> list[tuple[int, float]]:
         """Candidates of what describes, each with its support as a share of the best one's."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from ivm_data.engine.guard import DEFAULT_GUARD, BrokenStageError, GuardConfig, find, guarded, is_suspect
@@ -265,6 +266,21 @@ def label_manifest(
     with closing(ahead(partial(read, run), run.parts, depth=1)) as contents:
         outcomes = (_label(run, part, reading) for part, reading in zip(run.parts, contents, strict=True))
         return collect(run, guarded(outcomes, run.guard, partial(commit, run)), progress)
+
+
+def collect_open(
+    run: LabelingRun,
+    outcomes: Generator[PartOutcome | Suspect, None, None],
+    progress: Callable[[PartSummary], None],
+) -> list[PartSummary]:
+    """The same as `collect`, of all parts, where the open ones come from other processes, in any order.
+
+    Args:
+        outcomes: of the open parts; closed at the end, whatever happens.
+    """
+    done = (skipped(part) for part in run.parts if run.has(part))
+    with closing(outcomes):
+        return collect(run, guarded(chain(done, outcomes), run.guard, partial(commit, run)), progress)
 
 
 def collect(

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -125,17 +125,11 @@ def lanes_of(recipe: Recipe) -> int:
 
     One where all experts compute on the CPU, whose cores are busy with it.
     """
-    specs = [one for _, spec in roles_of(recipe) for one in _with_parts(spec)]
+    specs = [one for _, spec in roles_of(recipe) for one in spec.all()]
     if any(spec.expert == "openai" for spec in specs):
         return ENDPOINT_LANES
     on_gpu = any(device_of(str(spec.options.get("device", "cpu"))).startswith("cuda") for spec in specs)
     return GPU_LANES if on_gpu else 1
-
-
-def _with_parts(spec: ExpertSpec) -> Iterator[ExpertSpec]:
-    yield spec
-    for part in spec.uses.values():
-        yield from _with_parts(part)
 
 
 def roles_of(recipe: Recipe) -> list[tuple[str, ExpertSpec]]:

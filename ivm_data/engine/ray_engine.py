@@ -15,15 +15,12 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ivm_data.engine.guard import guarded
-from ivm_data.engine.labeling import LabelingRun, absolute, collect, commit, commit_unless_suspect, read, skipped
+from ivm_data.engine.labeling import LabelingRun, absolute, collect_open, commit_unless_suspect, read, skipped
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.pipeline import STAGES, Ledger, batches, decoded, make_gate, make_stage
 from ivm_data.engine.ray_config import RayConfig
@@ -65,9 +62,7 @@ def label_manifest(
         PartsFailedError: with all parts that failed, after all others are committed.
     """
     run = replace(run, compact=run.compact and config.here)
-    done = (skipped(part) for part in run.parts if run.has(part))
-    with closing(label_parts(run, config)) as outcomes:
-        return collect(run, guarded(chain(done, outcomes), run.guard, partial(commit, run)), progress)
+    return collect_open(run, label_parts(run, config), progress)
 
 
 def label_parts(run: LabelingRun, config: RayConfig) -> Generator[PartOutcome | Suspect, None, None]:

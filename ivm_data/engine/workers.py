@@ -13,13 +13,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
 from functools import partial
-from itertools import chain
 
 from ivm_data.engine.devices import DevicePlan, place
-from ivm_data.engine.guard import guarded
-from ivm_data.engine.labeling import LabelingRun, absolute, collect, commit, skipped, try_part
+from ivm_data.engine.labeling import LabelingRun, absolute, collect_open, try_part
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.recipes.doctor import examine
@@ -48,9 +45,7 @@ def label_manifest(
         from ivm_data.engine import ray_engine
 
         return ray_engine.label_manifest(run, plan.ray(RayConfig()), progress)
-    done = (skipped(part) for part in run.parts if run.has(part))
-    with closing(label_parts(run, plan.workers)) as outcomes:
-        return collect(run, guarded(chain(done, outcomes), run.guard, partial(commit, run)), progress)
+    return collect_open(run, label_parts(run, plan.workers), progress)
 
 
 def on_devices(run: LabelingRun, devices: Sequence[str]) -> DevicePlan:

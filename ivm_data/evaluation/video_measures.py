@@ -10,6 +10,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from ivm_data.experts.common.tracks import iou
+
 BOUND = 0.008
 """Of an image's diagonal: how far an outline may lie from the true one, as DAVIS has it."""
 
@@ -49,7 +51,7 @@ def score_video(masks: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> Vi
     pairs = list(zip(masks, truths, strict=True))
     changes = [_changed(*before, *now) for before, now in pairwise(pairs)]
     return VideoScores(
-        j=float(np.mean([_share(mask_HW & truth_HW, mask_HW | truth_HW, 1.0) for mask_HW, truth_HW in pairs])),
+        j=float(np.mean([iou(mask_HW, truth_HW) for mask_HW, truth_HW in pairs])),
         f=float(np.mean([outline_f(mask_HW, truth_HW) for mask_HW, truth_HW in pairs])),
         flicker=float(np.mean(changes)) if changes else 0.0,
     )
@@ -67,8 +69,8 @@ def outline_f(mask_HW: np.ndarray, truth_HW: np.ndarray) -> float:
     near_HW, true_near_HW = (cv2.dilate(one.astype(np.uint8), disc_DD) > 0 for one in (edge_HW, true_edge_HW))
     if not edge_HW.any() or not true_edge_HW.any():
         return float(edge_HW.any() == true_edge_HW.any())
-    precision = _share(edge_HW & true_near_HW, edge_HW, 0.0)
-    recall = _share(true_edge_HW & near_HW, true_edge_HW, 0.0)
+    precision = _share(edge_HW & true_near_HW, edge_HW)
+    recall = _share(true_edge_HW & near_HW, true_edge_HW)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -84,9 +86,9 @@ def outline(mask_HW: np.ndarray) -> np.ndarray:
 
 def _changed(mask_HW: np.ndarray, truth_HW: np.ndarray, next_HW: np.ndarray, next_truth_HW: np.ndarray) -> float:
     turned_HW = (mask_HW ^ truth_HW) ^ (next_HW ^ next_truth_HW)
-    return _share(turned_HW, mask_HW | truth_HW | next_HW | next_truth_HW, 0.0)
+    return _share(turned_HW, mask_HW | truth_HW | next_HW | next_truth_HW)
 
 
-def _share(some_HW: np.ndarray, all_HW: np.ndarray, empty: float) -> float:
+def _share(some_HW: np.ndarray, all_HW: np.ndarray) -> float:
     whole = np.count_nonzero(all_HW)
-    return np.count_nonzero(some_HW) / whole if whole else empty
+    return np.count_nonzero(some_HW) / whole if whole else 0.0

@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -73,6 +73,12 @@ class ExpertSpec(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         EXPERTS.check(self.expert)
+
+    def all(self) -> Iterator[ExpertSpec]:
+        """This one and all that it is made of."""
+        yield self
+        for part in self.uses.values():
+            yield from part.all()
 
 
 def names() -> list[str]:
