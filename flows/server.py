@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import sys
@@ -117,10 +118,15 @@ def variables(settings: Mapping[str, Any], prefix: str = "PREFECT") -> Iterator[
     """Settings of a prefect.toml as environment variables: `[worker] query_seconds` is PREFECT_WORKER_QUERY_SECONDS."""
     for key, value in settings.items():
         name = f"{prefix}_{key.upper()}"
-        if isinstance(value, Mapping):
+        if is_section(value):
             yield from variables(value, name)
         else:
-            yield name, str(value).lower() if isinstance(value, bool) else str(value)
+            yield name, value if isinstance(value, str) else json.dumps(value)
+
+
+def is_section(value: Any) -> bool:
+    """Whether a value of a prefect.toml holds settings; one whose keys are no names, such as events, is a setting."""
+    return isinstance(value, Mapping) and all(key.isidentifier() for key in value)
 
 
 def answers(url: str) -> bool:
