@@ -10,8 +10,9 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from storage.errors import ConfigError, TransientError
 
@@ -57,9 +58,20 @@ class SqliteFile:
             ) from error
 
     def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
+            self._create()
         database = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.executescript(self._tables)
         return database
+
+    def _create(self) -> None:
+        """Make the file whole under another name: SQLite waits for nobody where two switch one file to WAL at once."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=self.path.parent, prefix=f".{self.path.name}-") as folder:
+            made = Path(folder) / self.path.name
+            with closing(sqlite3.connect(made)) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.executescript(self._tables)
+            with suppress(FileExistsError):
+                os.link(made, self.path)
