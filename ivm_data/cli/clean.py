@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ivm_data.cli import completions
 from ivm_data.cli.console import OutputFormat, progress_bar, say, show, show_arrow
 from ivm_data.cli.options import DataFolder, parse_changes
 from storage.errors import ConfigError
@@ -15,7 +16,9 @@ from storage.errors import ConfigError
 
 def clean(
     data: DataFolder,
-    name: Annotated[str, typer.Argument(help="Name of the rule; without it the rules are listed.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="Name of the rule; without it the rules are listed.", autocompletion=completions.rules)
+    ] = "",
     values: Annotated[list[str], typer.Option("--with", help="Set a parameter of the rule: z=4")] = [],  # noqa: B006
     apply: Annotated[bool, typer.Option("--apply", help="Exclude what the rule finds.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Include again all that the rule excludes.")] = False,

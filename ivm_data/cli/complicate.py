@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ivm_data.cli import completions
 from ivm_data.cli.console import say, show
 from ivm_data.cli.options import Changes, parse_changes
 
@@ -14,7 +15,9 @@ from ivm_data.cli.options import Changes, parse_changes
 def complicate(
     manifest: Annotated[Path, typer.Option(help="JSONL manifest with labeled lines.")],
     out: Annotated[Path, typer.Option(help="Manifest to write, a .jsonl file; its image root is that of the first.")],
-    recipe: Annotated[str, typer.Option(help="Name of the recipe whose rewriter is asked.")] = "demo",
+    recipe: Annotated[
+        str, typer.Option(help="Name of the recipe whose rewriter is asked.", autocompletion=completions.recipes)
+    ] = "demo",
     changes: Changes = [],  # noqa: B006
     count: Annotated[int, typer.Option(help="Instructions for each phrase.")] = 3,
     max_words: Annotated[int, typer.Option(help="Words that a phrase may have; longer ones stay as they are.")] = 12,

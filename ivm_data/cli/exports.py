@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ivm_data.cli import completions
 from ivm_data.cli.console import say, show
 from ivm_data.cli.options import NamedGate, parse_changes
 from storage.errors import ConfigError
@@ -14,7 +15,10 @@ from storage.records import Status
 
 
 def export(
-    name: Annotated[str, typer.Argument(metavar="FORMAT", help="Without it the formats are listed.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(metavar="FORMAT", help="Without it the formats are listed.", autocompletion=completions.formats),
+    ] = "",
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder of a labeled data set.", show_default=False)
     ] = None,

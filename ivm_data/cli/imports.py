@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ivm_data.cli import completions
 from ivm_data.cli.console import say, show, warn
 from ivm_data.cli.labels import BAD_INPUT_STATUS
 from ivm_data.cli.options import parse_changes
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def import_(
-    name: Annotated[str, typer.Argument(help="Name of the source; without it the sources are listed.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the source; without it the sources are listed.", autocompletion=completions.sources
+        ),
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Manifest to write, a .jsonl file.", show_default=False)] = None,
     options: Annotated[list[str], typer.Option("--set", help="An option of the source: instances=val.json")] = [],  # noqa: B006
     source: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
+from ivm_data.cli import completions
 from ivm_data.cli.console import progress_bar, say, show, warn
 from ivm_data.cli.options import Changes, DataFolder, parse_changes, recipe_options
 from ivm_data.cli.pairs_bar import PairsBar
@@ -73,7 +74,7 @@ def label(
     first: Annotated[
         int | None, typer.Option(min=1, help="Take only this many pairs of --images.", show_default="all")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "demo",
+    recipe: Annotated[str, typer.Option(help="Name of the recipe.", autocompletion=completions.recipes)] = "demo",
     changes: Changes = [],  # noqa: B006
     part_size: Annotated[int, typer.Option(help="Pairs in a part, the unit of retry and commit.")] = 64,
     image_root: Annotated[
@@ -278,7 +279,7 @@ def calibrate(
 
 
 def doctor(
-    recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "demo",
+    recipe: Annotated[str, typer.Option(help="Name of the recipe.", autocompletion=completions.recipes)] = "demo",
     changes: Changes = [],  # noqa: B006
     commands: Annotated[bool, typer.Option("--commands", help="Only the commands, for a shell.")] = False,
 ) -> None:

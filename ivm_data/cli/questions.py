@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ivm_data.cli import completions
 from ivm_data.cli.console import OutputFormat, say, show, show_arrow, warn
 from ivm_data.cli.options import DataFolder, NamedGate, parse_changes
 
@@ -36,7 +37,12 @@ def sql(
 
 def query(
     data: DataFolder,
-    name: Annotated[str, typer.Argument(help="Name of the query; without it the queries are listed.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the query; without it the queries are listed.", autocompletion=completions.queries
+        ),
+    ] = "",
     form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table",
     values: Annotated[list[str], typer.Option("--with", help="Set a parameter of the query: limit=5")] = [],  # noqa: B006
     snapshot: Snapshot = None,

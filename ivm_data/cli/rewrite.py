@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ivm_data.cli import completions
 from ivm_data.cli.console import say, show
 from ivm_data.cli.options import Changes, parse_changes, recipe_options
 from storage.errors import ConfigError
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 def rewrite(
     instruction: Annotated[str, typer.Argument(help="What an image is asked for.", show_default=False)] = "",
     image: Annotated[Path | None, typer.Option(help="Image that the rewriter may look at.", show_default=False)] = None,
-    recipe: Annotated[str, typer.Option(help="Name of the recipe whose rewriter is asked.")] = "demo",
+    recipe: Annotated[
+        str, typer.Option(help="Name of the recipe whose rewriter is asked.", autocompletion=completions.recipes)
+    ] = "demo",
     changes: Changes = [],  # noqa: B006
     read: Annotated[
         Path | None,
