@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, fields
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -30,12 +31,19 @@ def review(
     ] = None,
     limit: Annotated[int, typer.Option(help="Labels to bring in all; 0 for no limit.")] = 0,
     above: Annotated[float, typer.Option(help="Only labels of this quality or a higher one.")] = 0.0,
+    label_studio: Annotated[
+        Path | None,
+        typer.Option(help="A project's export as JSON: only take what its annotators say.", show_default=False),
+    ] = None,
     agreement: Annotated[bool, typer.Option("--agreement", help="Only show how far reviewers agree.")] = False,
     form: Annotated[OutputFormat, typer.Option("--format", help="table, csv or json.")] = "table",
 ) -> None:
     """Judge and repair labels in a browser: `ivm review --data data --reviewer anna`."""
     if agreement:
         _show_agreement(data, recipe or "", form)
+        return
+    if label_studio is not None:
+        _take(data, label_studio, reviewer, recipe)
         return
     if not reviewer:
         raise ConfigError("say who reviews, for example '--reviewer anna'")
@@ -61,3 +69,13 @@ def _show_agreement(data: DataFolder, recipe: str, form: OutputFormat) -> None:
     with Catalog(data) as catalog:
         rows = [astuple(each) for each in agreements(catalog, recipe)]
     show([field.name for field in fields(Agreement)], rows, form)
+
+
+def _take(data: Path, project: Path, reviewer: str, recipe: str | None) -> None:
+    from ivm_data.review.label_studio_reviews import take_reviews
+
+    taken = take_reviews(data, project, reviewer, recipe)
+    rows = [(name, verdict, count) for (name, verdict), count in sorted(taken.verdicts.items())]
+    show(["reviewer", "verdict", "reviews"], rows, title=f"{taken.verdicts.total():,} reviews written")
+    if taken.left_out:
+        show(["left out", "annotations or tasks"], taken.left_out.most_common())

@@ -44,6 +44,7 @@ def write_label_studio(items: Iterable[Item], folder: Path, options: LabelStudio
     with json_list(folder / "tasks.json") as append:
         for item in items:
             data = {"image": f"{options.prefix}images/{files.add(item).name}", **item.facts()}
+            data["recipe"] = item.label.lineage.recipe
             append({"data": data, options.results: [_result(item, options)]})
             counts.add(item)
     (folder / "config.xml").write_text(_CONFIG, encoding="utf-8")

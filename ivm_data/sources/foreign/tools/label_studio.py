@@ -72,7 +72,9 @@ class _Project:
             return
 
 
-class _Region(NamedTuple):
+class Region(NamedTuple):
+    """A shape: its kind, its labels, and the result that draws it."""
+
     kind: str
     labels: list[str]
     result: dict[str, Any]
@@ -105,7 +107,7 @@ def _records(
     name = _file(data[config.image], config)
     project.claims.check(name, "set prefix to what stands before the path to keep")
     image, results = image_path(config.images, name), _results(task, config)
-    regions, others = _regions(results or [], data, config)
+    regions, others = regions_of(results or [], data, config)
     if config.instruction in data:
         yield from _pair(image, data, results, regions, config)
     elif project.asks:
@@ -120,7 +122,7 @@ def _records(
 
 
 def _pair(
-    image: str, data: dict[str, Any], results: list[Any] | None, regions: list[_Region], config: LabelStudioConfig
+    image: str, data: dict[str, Any], results: list[Any] | None, regions: list[Region], config: LabelStudioConfig
 ) -> Iterator[Record]:
     """Nothing is there where the annotation is empty; what marks nothing, such as a choice, says nothing of that."""
     found = [target_of(region.result) for region in regions]
@@ -177,8 +179,10 @@ def _type_of(value: dict[str, Any]) -> str:
     return next((name for name in value if name.endswith("labels")), str(value.get("type") or "a region").lower())
 
 
-def _regions(results: list[Any], data: dict[str, Any], config: LabelStudioConfig) -> tuple[list[_Region], list[Record]]:
-    """The shapes of the image, and what marks nothing there.
+def regions_of(
+    results: list[Any], data: dict[str, Any], config: LabelStudioConfig
+) -> tuple[list[Region], list[Record]]:
+    """The shapes of the image that an annotation's results draw, and what marks nothing there.
 
     Raises:
         ValueError: a result of an unknown type, or shapes of which none is known to be of this image.
@@ -203,7 +207,7 @@ def _regions(results: list[Any], data: dict[str, Any], config: LabelStudioConfig
     for result in own:
         labels = [*_labels(result["value"]), *named.get(str(result.get("id")), ())]
         kind = str(result.get("type") or "region").removesuffix("labels")
-        regions.append(_Region(kind, list(dict.fromkeys(labels)), result))
+        regions.append(Region(kind, list(dict.fromkeys(labels)), result))
     return regions, others
 
 
@@ -228,7 +232,7 @@ def _own(drawn: list[dict[str, Any]], data: dict[str, Any], config: LabelStudioC
     return [] if is_other else drawn
 
 
-def _by_label(regions: list[_Region]) -> tuple[list[Shape], list[Record]]:
+def _by_label(regions: list[Region]) -> tuple[list[Shape], list[Record]]:
     drawn = [Shape(label, partial(target_of, region.result)) for region in regions for label in region.labels]
     return drawn, [LeftOut(f"{region.kind} without a label") for region in regions if not region.labels]
 
