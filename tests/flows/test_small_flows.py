@@ -105,6 +105,7 @@ def test_a_gate_is_looked_at_applied_and_taken_back(labeled, tmp_path):
     assert gate(data, undo=True) == "written" and LabelState.of(data) == before
 
 
+@pytest.mark.slow
 def test_a_gate_without_a_wish_or_with_one_that_contradicts_itself_fails_with_what_to_do(labeled):
     for wish, why in (
         ({}, "say what to decide"),

@@ -112,7 +112,11 @@ def contents(path):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["export", "report.html", "figure.svg", "calibration.json"])
+def slow(kind):
+    return pytest.param(kind, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("kind", ["export", slow("report.html"), "figure.svg", slow("calibration.json")])
 def test_a_killed_writer_leaves_a_whole_version_and_the_next_one_nothing_else(killer, data, kind):
     root, kill = killer
     ends, found = [], []
@@ -149,7 +153,7 @@ def said(data):
     return opinions, excluded, gates, snapshots.names(data)
 
 
-@pytest.mark.parametrize("kind", ["review", "clean", "gate", "snapshot"])
+@pytest.mark.parametrize("kind", ["review", slow("clean"), "gate", "snapshot"])
 def test_a_killed_writer_of_facts_leaves_a_whole_data_set_and_the_next_one_ends_its_work(killer, data, kind):
     root, kill = killer
     ends, found = [], []

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks.scale_parts import ManyParts, make
+from storage.parts import footers
 
 FEW, MANY = 3, 24
 
@@ -34,7 +35,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> ManyParts:
 @pytest.fixture
 def copy(many: ManyParts, tmp_path: Path) -> ManyParts:
     """The same to change, an hour old."""
-    data = shutil.copytree(many.data, tmp_path / "data")
+    data = shutil.copytree(many.data, tmp_path / "data", ignore=shutil.ignore_patterns(footers.NAME))
     for path in data.rglob("*"):
         os.utime(path, (time.time() - 3600,) * 2)
     return replace(many, data=data)

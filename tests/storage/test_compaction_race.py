@@ -46,6 +46,7 @@ def count(catalog, what, view):
     return catalog.sql(f"SELECT {what} AS n FROM {view}")["n"][0].as_py()
 
 
+@pytest.mark.slow
 def test_no_opening_fails_or_sees_less_than_the_one_before(compacted):
     seen = []
     for _ in range(OPENINGS):

@@ -38,6 +38,7 @@ def test_every_way_to_mask_is_shown_and_a_threshold_that_nothing_reaches_says_so
     assert heat(image_HWC, heatmap_HW).shape == image_HWC.shape
 
 
+@pytest.mark.slow
 def test_the_page_answers_this_machine_only_under_its_own_name_and_to_its_own_page():
     page = serve(RightHalf())
     try:

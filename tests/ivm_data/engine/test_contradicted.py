@@ -227,7 +227,7 @@ def test_a_data_set_of_twins_without_inputs_counts_the_held_out_one(photos, labe
         assert labels(apart.data) == [(True, 32)]
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
 def test_an_edited_manifest_ends_as_one_that_was_labeled_anew(tmp_path, photos, labelers, labeler, seed):
     rng = random.Random(seed)
     for index in range(3):

@@ -308,7 +308,7 @@ def test_an_unknown_reason_or_stage_is_refused_with_those_that_occur(photos, lab
         labeler.prepare(manifest, again=("STAGE:rewritten",))
 
 
-@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 12))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
 def test_any_order_of_manifests_part_sizes_and_attempts_counts_the_same(tmp_path, photos, labelers, seed):
     rng = random.Random(seed)
     for index in range(3):

@@ -64,7 +64,7 @@ def records(labelers):
     return labelers.lines(*PAIRS)
 
 
-@pytest.mark.parametrize("again", [(), ("not_rewritten",)])
+@pytest.mark.parametrize("again", [(), pytest.param(("not_rewritten",), marks=pytest.mark.slow)])
 def test_a_run_killed_before_any_of_its_files_ends_as_one_that_was_not(
     tmp_path, photos, labelers, processes, records, again
 ):
@@ -88,7 +88,7 @@ def test_a_run_killed_before_any_of_its_files_ends_as_one_that_was_not(
 TARGET = {"targets": [{"mask_rle": {"size": [16, 16], "counts": [0, 32, 224]}}]}
 
 
-@pytest.mark.parametrize("kill", range(1, 9))
+@pytest.mark.parametrize("kill", [1, 2, 3, 8, *(pytest.param(kill, marks=pytest.mark.slow) for kill in range(4, 8))])
 def test_a_run_that_takes_a_label_back_may_be_killed(photos, labelers, labeler, processes, records, kill):
     (said,) = labelers.lines((0, 0), **TARGET)
     labeler.label(labelers.write_manifest(photos, records), 4)
@@ -107,7 +107,7 @@ def test_a_run_that_takes_a_label_back_may_be_killed(photos, labelers, labeler, 
     assert labeler.prepare(manifest).open_parts() == []
 
 
-@pytest.mark.parametrize("turn", range(3))
+@pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.slow) for turn in (1, 2))])
 def test_processes_at_once_over_an_edited_manifest_double_and_lose_nothing(
     photos, labelers, labeler, processes, records, turn
 ):
