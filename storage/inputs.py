@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from storage.records import UNKNOWN, UNSTATED, Box, Rle, Sample
+from storage.records import UNKNOWN, UNSTATED, Box, Moment, Rle, Sample
 
 NOTHING = 1
 """`KnownPairs.facts_P` of a pair that has no outcome any more, since records contradict each other about it."""
@@ -128,9 +128,10 @@ def facts_of(sample: Sample) -> int:
     return facts(sample.human_mask, sample.human_boxes, sample.held_out)
 
 
-def words(source: str, kind: str, difficulty: str) -> int:
+def words(source: str, kind: str, difficulty: str, moment: Moment | None = None) -> int:
     """`Input.words` of a record; empty where it states none."""
-    return _hash("\x00".join((source, kind, difficulty))) if source or kind or difficulty else UNSTATED
+    said = (source, kind, difficulty, *([] if moment is None else [repr(moment)]))
+    return _hash("\x00".join(said)) if any(said) else UNSTATED
 
 
 def held(image_uri: str) -> int:

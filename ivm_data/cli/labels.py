@@ -38,6 +38,9 @@ def world(
     kinds: Annotated[
         str, typer.Option(help="Kinds of instructions: first, more, all, or some by name, as in ordinal,between.")
     ] = "first",
+    motion: Annotated[
+        int, typer.Option(min=0, help="Frames of an episode: a LeRobot set of --scenes episodes, in motion.")
+    ] = 0,
 ) -> None:
     """Draw a procedural world with exact masks: `ivm world demo/world --scenes 100`."""
     from ivm_data.outputs import check
@@ -45,6 +48,11 @@ def world(
     from ivm_data.worlds.world import write_world
 
     check("world", out)
+    if motion:
+        from ivm_data.worlds.motion_set import write_motion
+
+        say(f"{write_motion(out, split, scenes, motion, human_share, start=start)}")
+        return
     named = {"first": KINDS, "more": MORE_KINDS, "all": ALL_KINDS}.get(kinds)
     manifest = write_world(
         out,

@@ -21,6 +21,11 @@ def frame_of(reference: str) -> tuple[str, int] | None:
     return (found[2], int(found[1])) if found else None
 
 
+def recording(episode: str, camera: str) -> str:
+    """What stands for a video where a frame is named by its episode and camera."""
+    return f"{episode} by {camera}"
+
+
 class FrameMasks:
     """A table of masks in a temporary file. A context manager, after which the file is gone."""
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivm_data.exports.export_format import Counts, Item
-from ivm_data.exports.frame_masks import FrameMasks, frame_of
+from ivm_data.exports.frame_masks import FrameMasks, frame_of, recording
 from ivm_data.exports.lerobot_episodes import EpisodeExport
 from ivm_data.exports.lerobot_features import Hide, MaskedCamera
 from ivm_data.exports.lerobot_files import write_card
 from ivm_data.exports.lerobot_gaps import Fill, Gaps
 from ivm_data.sources.foreign.common.foreign_reader import existing
+from ivm_data.sources.foreign.robots.lerobot import episode_name
 from ivm_data.sources.foreign.robots.lerobot_folder import LerobotFolder
 from storage.common.validation import Checked, Share
 from storage.errors import ConfigError
@@ -57,7 +58,7 @@ def write_lerobot(items: Iterable[Item], folder: Path, options: LerobotOptions) 
     with FrameMasks(folder / "masks.sqlite") as masks:
         for item in items:
             counts.left_out += 1
-            if place := frame_of(item.label.sample.image_uri):
+            if place := _place(item, options):
                 masks.add(*place, item.mask)
         cameras = [MaskedCamera(key, options.replace) for key in _cameras(source, options.camera)]
         fill = Fill(options.gaps, options.tracker, options.consistency)
@@ -69,6 +70,17 @@ def write_lerobot(items: Iterable[Item], folder: Path, options: LerobotOptions) 
     counts.left_out -= export.labels + export.absent
     write_card(folder, _card(options, export))
     return counts
+
+
+def _place(item: Item, options: LerobotOptions) -> tuple[str, int] | None:
+    """(recording, number of the frame): by the row's episode, where that is one of this set, else by its address."""
+    sample = item.label.sample
+    moment = sample.moment
+    if moment is not None and moment.frame is not None:
+        number = moment.episode.rpartition("/")[2]
+        if number.isdecimal() and moment.episode == episode_name(options.folder, options.images, int(number)):
+            return recording(moment.episode, moment.camera), moment.frame
+    return frame_of(sample.image_uri)
 
 
 def _cameras(source: LerobotFolder, wanted: str) -> list[str]:
@@ -89,7 +101,7 @@ def _cameras(source: LerobotFolder, wanted: str) -> list[str]:
 def _nothing(options: LerobotOptions, export: EpisodeExport, masks: FrameMasks) -> str:
     """Why no episode could be written, and what to do."""
     videos = masks.videos()
-    if not any(video in videos for video in export.videos):
+    if not any(video in videos for video in export.videos | export.recordings):
         seen = f"they are of '{next(iter(videos))}'" if videos else "none is of a frame of a video"
         return (
             f"no label is of a frame of '{options.folder}': {seen}, and its videos are such as "

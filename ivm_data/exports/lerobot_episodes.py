@@ -17,14 +17,15 @@ import pyarrow as pa
 from PIL import Image
 
 from ivm_data.exports.episode_videos import Encoding, EpisodeVideos
-from ivm_data.exports.frame_masks import FrameMasks
+from ivm_data.exports.frame_masks import FrameMasks, recording
 from ivm_data.exports.lerobot_features import LABELED, NO_MASK, TRACKED, Hide, MaskedCamera, facts_with, metadata_with
 from ivm_data.exports.lerobot_files import PER_CHUNK, VIDEO_MB, VIDEO_PATH, CopiedVideos, EpisodeRows, write_meta
 from ivm_data.exports.lerobot_gaps import Fill
 from ivm_data.exports.lerobot_stats import ImageStats, Stats, of_numbers
 from ivm_data.sources.foreign.common.foreign_reader import BadRecord, reason
 from ivm_data.sources.foreign.common.image_references import image_path
-from ivm_data.sources.foreign.robots.lerobot_folder import LerobotFolder
+from ivm_data.sources.foreign.robots.lerobot import episode_name
+from ivm_data.sources.foreign.robots.lerobot_folder import OBSERVED, LerobotFolder
 from ivm_model import masking
 from storage.errors import ConfigError, InputError
 from storage.pixels import rle
@@ -57,6 +58,7 @@ class EpisodeExport:
         labels, absent: labels behind them, and those whose mask is empty.
         left_out: reason by the source's number of an episode.
         videos: references of the source's videos.
+        recordings: what its rows are called by episode and camera.
     """
 
     source: LerobotFolder
@@ -73,6 +75,7 @@ class EpisodeExport:
     absent: int = 0
     left_out: dict[Any, str] = field(default_factory=dict)
     videos: set[str] = field(default_factory=set)
+    recordings: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
         self._rows, self._copied = EpisodeRows(self.folder), CopiedVideos(self.source.folder, self.folder)
@@ -126,7 +129,10 @@ class EpisodeExport:
         path, first = self.source.video(episode, camera.key)
         reference = image_path(self.images, path)
         self.videos.add(reference)
-        labeled = self.masks.masks(reference, first, length)
+        short = camera.key.removeprefix(OBSERVED)
+        named = recording(episode_name(str(self.source.folder), self.images, episode["episode_index"]), short)
+        self.recordings.add(named)
+        labeled = self.masks.masks(reference, first, length) | self.masks.masks(named, 0, length)
         file = self.source.folder / path
         with Video(file) as video:
             rate = Fraction(self.source.info["fps"]).limit_denominator(1001)
@@ -138,7 +144,9 @@ class EpisodeExport:
                 if size != camera.size or (mask is not None and size != (mask.height, mask.width)):
                     raise ValueError(f"frame {row} of {camera.key} has another size than its mask or other episodes")
             masks = self.fill.filled(labeled, length, lambda row: video.frame(first + row))
-        return _Frames(camera, file, first, labeled.keys(), masks, self.masks.counted(reference, first, length))
+        by_address, by_name = self.masks.counted(reference, first, length), self.masks.counted(named, 0, length)
+        counted = by_address[0] + by_name[0], by_address[1] + by_name[1]
+        return _Frames(camera, file, first, labeled.keys(), masks, counted)
 
     def _write(self, episode: dict[str, Any], rows: pa.Table, tasks: list[str], shown: list[_Frames]) -> None:
         number, length = self.episodes, len(rows)

@@ -1,12 +1,13 @@
 """Our own manifest, JSONL or a table -> samples.
 
 A JSONL line is an object with `image` (a reference, see `ivm_data.sources.files`) and `instruction`, and optionally
-`source` (a string, or an object with `dataset`), `kind`, `difficulty`, `held_out`, `targets` (objects as in
-`ivm_data.sources.human_mask`) and `mask` (a path of a PNG, or an RLE object `{size, counts}`). A table has the columns
-image, instruction (or what `manifest_columns` takes for them), and optionally source, kind, difficulty, held_out, mask
-(a path), targets (JSON). Other keys are the owner's and are not read, but one that looks like a key that bears a label
-is refused. The human mask is the union of all masks given; `"targets": []` says that a person found nothing to mask. A
-line with `error` is a record that an import could not read.
+`source` (a string, or an object with `dataset`), `kind`, `difficulty`, `held_out`, `episode` with `camera`, `frame` and
+`time_s` (see `ivm_data.sources.manifest_moments`), `targets` (objects as in `ivm_data.sources.human_mask`) and `mask`
+(a path of a PNG, or an RLE object `{size, counts}`). A table has the columns image, instruction (or what
+`manifest_columns` takes for them), and optionally source, kind, difficulty, held_out, episode, camera, frame, time_s,
+mask (a path), targets (JSON). Other keys are the owner's and are not read, but one that looks like a key that bears a
+label is refused. The human mask is the union of all masks given; `"targets": []` says that a person found nothing to
+mask. A line with `error` is a record that an import could not read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -135,7 +137,7 @@ def _words(part: ManifestPart, row: ManifestRow | InputError) -> int:
     if isinstance(row, InputError):
         return UNKNOWN
     stated = "" if row.source == parts.dataset_name(Path(part.manifest)) else row.source
-    return words(stated, row.kind, row.difficulty)
+    return words(stated, row.kind, row.difficulty, row.moment)
 
 
 def _parsed(parse: Callable[[bytes], ManifestRow], raw: bytes) -> ManifestRow | InputError:
@@ -236,6 +238,7 @@ def _sample(row: ManifestRow, images: _Images) -> Sample:
         source=row.source,
         kind=row.kind,
         difficulty=row.difficulty,
+        moment=row.moment,
         human_mask=human.mask,
         held_out=row.held_out,
         human_boxes=() if row.held_out else human.boxes,
@@ -249,6 +252,7 @@ def contradicted(part: ManifestPart, position: int, sample: Sample) -> Rejection
     return Rejection(
         **_of_record(part, position, error), source=sample.source, image_uri=sample.image_uri,
         instruction=sample.instruction, kind=sample.kind, difficulty=sample.difficulty,
+        moment=sample.moment,
     )  # fmt: skip
 
 
@@ -264,10 +268,11 @@ def _rejection(part: ManifestPart, position: int, row: ManifestRow | InputError,
         instruction=instruction,
         kind=row.kind,
         difficulty=row.difficulty,
+        moment=row.moment,
     )
 
 
-def _of_record(part: ManifestPart, position: int, error: InputError) -> dict[str, str]:
+def _of_record(part: ManifestPart, position: int, error: InputError) -> dict[str, Any]:
     record = part.first + position
     return {
         "sample_id": hashlib.blake2b(f"{part.digest}/{record}".encode(), digest_size=16).hexdigest(),

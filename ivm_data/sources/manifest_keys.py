@@ -12,9 +12,12 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
-KEYS = ("image", "instruction", "source", "kind", "difficulty", "held_out", "targets", "mask", "ignore", "error")
+MOMENT = ("episode", "camera", "frame", "time_s")
+"""Where in a recording an image lies; without `episode` the others are the owner's."""
+_WORDS = ("image", "instruction", "source", "kind", "difficulty", "held_out", *MOMENT)
+KEYS = (*_WORDS, "targets", "mask", "ignore", "error")
 """What a JSONL record may have; every other key is the owner's, and is not read."""
-TABLE_KEYS = ("image", "instruction", "source", "kind", "difficulty", "held_out", "targets", "mask")
+TABLE_KEYS = (*_WORDS, "targets", "mask")
 """What a CSV may have as columns."""
 
 _BEARS_LABEL = ("held_out", "targets", "mask", "ignore")

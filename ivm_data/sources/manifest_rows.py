@@ -13,7 +13,9 @@ from typing import Any
 from ivm_data.sources import manifest_parts as parts
 from ivm_data.sources.manifest_columns import NEEDED, SEPARATORS, Columns
 from ivm_data.sources.manifest_keys import TABLE_KEYS, misnamed, truth
+from ivm_data.sources.manifest_moments import moment
 from storage.errors import ConfigError, InputError
+from storage.records import Moment
 
 MAX_INSTRUCTION = 2000
 """Characters that an instruction may have."""
@@ -37,6 +39,7 @@ class ManifestRow:
     mask: Any = None
     ignore: Any = None
     error: str = ""
+    moment: Moment | None = None
 
 
 def parser(manifest: Path) -> Callable[[bytes], ManifestRow]:
@@ -119,7 +122,15 @@ def _row(fields: dict[str, Any], source: str) -> ManifestRow:
         targets=fields.get("targets"),
         mask=fields.get("mask"),
         ignore=fields.get("ignore"),
+        moment=_moment(fields),
     )
+
+
+def _moment(fields: dict[str, Any]) -> Moment | None:
+    try:
+        return moment(fields)
+    except ValueError as error:
+        raise InputError("bad_manifest_line", str(error)) from error
 
 
 def _held_out(fields: dict[str, Any]) -> bool:

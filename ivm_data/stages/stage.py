@@ -54,8 +54,8 @@ class Draft:
 
 def rejection(sample: Sample, stage: str, reason: str, detail: str) -> Rejection:
     """The rejection that ends a sample."""
-    known = {name: getattr(sample, name) for name in ("source", "image_uri", "instruction", "kind", "difficulty")}
-    return Rejection(sample.id, stage, reason, detail, **known)
+    names = ("source", "image_uri", "instruction", "kind", "difficulty", "moment")
+    return Rejection(sample.id, stage, reason, detail, **{name: getattr(sample, name) for name in names})
 
 
 @dataclass(frozen=True)

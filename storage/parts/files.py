@@ -27,7 +27,7 @@ CONTENT = b"ivm_content"
 """Key of a file's content hash in its footer."""
 
 _DICTIONARY = [
-    *("recipe", "part", "outcome", "source", "kind", "difficulty", "status", "stage", "reason"),
+    *("recipe", "part", "outcome", "source", "kind", "difficulty", "episode", "camera", "status", "stage", "reason"),
     *("discriminator", "reviewer", "rule", "scope", "verdict", "parameters", "who", "expert", "evaluation_set"),
     *(f"candidates.list.element.{name}" for name in ("expert", "role")),
     "proposals.list.element.expert",

@@ -17,6 +17,7 @@ from storage.records import (
     Drawn,
     Label,
     Lineage,
+    Moment,
     PartResult,
     Proposal,
     Rejection,
@@ -74,6 +75,7 @@ def to_label(light: Mapping[str, Any], heavy: Mapping[str, Any]) -> Label:
         image=heavy["image"],
         human_mask=None if human is None else _mask(heavy, human),
         human_boxes=tuple(candidate.box for candidate in candidates if candidate.expert == HUMAN),
+        moment=moment_of(light),
         **{name: light[name] for name in _SAMPLE},
     )
     return Label(
@@ -100,7 +102,20 @@ _PROPOSAL = tuple(f.name for f in fields(Proposal) if f.name != "mask")
 
 def _light_rejection(rejection: Rejection) -> RowDict:
     blank = {"image_sha": "", "held_out": False, "has_human": False}
-    return {"outcome": "rejection", **blank, **_flat(rejection), "answer": rejection.answer or None}
+    said = _flat(rejection) | {"answer": rejection.answer or None} | _moment_columns(rejection.moment)
+    return {"outcome": "rejection", **blank, **{name: value for name, value in said.items() if name != "moment"}}
+
+
+def moment_of(light: Mapping[str, Any]) -> Moment | None:
+    """Where in an episode the image of a light row lies; None for a still."""
+    if light.get("episode") is None:
+        return None
+    return Moment(light["episode"], light["camera"] or "", light["frame"], light["time_s"])
+
+
+def _moment_columns(moment: Moment | None) -> RowDict:
+    """Nothing for a still: its columns are NULL."""
+    return {} if moment is None else _flat(moment) | {"camera": moment.camera or None}
 
 
 def _light_label(label: Label) -> RowDict:
@@ -110,6 +125,7 @@ def _light_label(label: Label) -> RowDict:
         "sample_id": sample.id,
         **{name: getattr(sample, name) for name in _SAMPLE},
         "image_sha": sample.image_sha,
+        **_moment_columns(sample.moment),
         "status": label.status.value,
         "reason": label.reason,
         **_request_columns(label.request),

@@ -15,6 +15,7 @@ VERSION = 1
 LATER = (
     *("scope", "things", "answer", "answer_notes", "witnessed", "in_context", "evidence", "incomplete", "drawn"),
     *("answers_read", "answers_asked"),
+    *("episode", "camera", "frame", "time_s"),
 )
 """Columns that files from before them lack: they read as NULL, and a NULL in them is no part of a row's hash."""
 
@@ -152,6 +153,10 @@ LIGHT = _schema(
     _field("width", pa.int32(), "image width in pixels after EXIF rotation", nullable=True),
     _field("height", pa.int32(), "image height in pixels after EXIF rotation", nullable=True),
     _field("instruction", pa.string(), "what the image is asked for"),
+    _field("episode", pa.string(), "recording that the image is of; NULL for a still", nullable=True),
+    _field("camera", pa.string(), "which of the recording's cameras; NULL where it is not said", nullable=True),
+    _field("frame", pa.int32(), "number of the frame in the episode, from 0; NULL for no video", nullable=True),
+    _field("time_s", pa.float64(), "seconds from the episode's start; NULL where nobody knows", nullable=True),
     _field(
         "status",
         pa.string(),
@@ -198,7 +203,7 @@ INPUTS = _schema(
     _field("record", pa.binary(16), "hash of the manifest's record and of the folder that its paths are relative to"),
     _field("sample_id", pa.string(), "the outcome that the record stands for, in this part or in another"),
     _field("facts", pa.uint64(), "hash of human mask, boxes and held_out as the record gives them; 0: not known"),
-    _field("words", pa.uint64(), "hash of source, kind and difficulty as stated; 0: not known, 1: none stated"),
+    _field("words", pa.uint64(), "hash of source, kind, difficulty and moment as stated; 0: not known, 1: none stated"),
     _field("duplicate", pa.bool_(), "another record of the manifest counts instead, or contradicts this one"),
     _field(
         "replaces",

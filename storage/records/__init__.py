@@ -22,6 +22,7 @@ from storage.records.labels import Status as Status
 from storage.records.labels import Witness as Witness
 from storage.records.pairs import MISSING as MISSING
 from storage.records.pairs import Box as Box
+from storage.records.pairs import Moment as Moment
 from storage.records.pairs import Rle as Rle
 from storage.records.pairs import Sample as Sample
 from storage.records.pairs import image_sha as image_sha

@@ -49,6 +49,23 @@ class Rle:
     counts: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where in a recording an image lies.
+
+    Attributes:
+        episode: name of the recording, one of its own in the data set: `g1/3`.
+        camera: which of the recording's cameras; "" where it is not said.
+        frame: number of the frame in the episode, from 0; None for no video.
+        time_s: seconds from the episode's start; None where nobody knows.
+    """
+
+    episode: str
+    camera: str = ""
+    frame: int | None = None
+    time_s: float | None = None
+
+
 @dataclass(frozen=True)
 class Sample:
     """One question to the engine: which pixels of this image does this instruction need?
@@ -65,6 +82,7 @@ class Sample:
         held_out: the human mask only scores labels; it is never trained or calibrated on.
         human_boxes: boxes drawn by a person around everything that the instruction needs, where there is no human
             mask. They take the grounder's place: the segmenter turns them into the mask.
+        moment: where in an episode the image lies; None for a still.
     """
 
     id: str
@@ -79,6 +97,7 @@ class Sample:
     human_mask: Rle | None = None
     held_out: bool = False
     human_boxes: tuple[Box, ...] = ()
+    moment: Moment | None = None
 
     @cached_property
     def image_sha(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage.records.pairs import Moment
+
 INPUT_STAGE = "ingest"
 """`Rejection.stage` of inputs that could not be read."""
 
@@ -54,6 +56,7 @@ class Rejection:
         detail: what was seen, for a person.
         kind, difficulty: as of the sample or the input line; "" where neither could be read.
         answer: the rewriter's answer as it stood; "" where none was given or asked for.
+        moment: as of the sample or the input line; None for a still.
     """
 
     sample_id: str
@@ -66,6 +69,7 @@ class Rejection:
     kind: str = ""
     difficulty: str = ""
     answer: str = ""
+    moment: Moment | None = None
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS:

@@ -45,7 +45,7 @@ class Input:
         sample_id: as of the sample, also of one that counts through another record; or of the rejection where no sample
             could be made or records contradict each other.
         facts: hash of human mask, human boxes and held_out, 64 bits; `UNKNOWN` where no sample could be made.
-        words: hash of source, kind and difficulty as the record states them, 64 bits; `UNSTATED` where it states none.
+        words: hash of source, kind, difficulty and moment as the record states them, 64 bits; `UNSTATED` for none.
         duplicate: another record of the manifest counts instead, or contradicts this one.
         replaces: `sample_id` of the outcome that does not count any more: of the rejection that the record ended as
             before, where it ends as another sample now, or of the pair that the record contradicts another one about.

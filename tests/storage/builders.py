@@ -17,6 +17,7 @@ from storage.records import (
     Input,
     Label,
     Lineage,
+    Moment,
     PartResult,
     Proposal,
     Rejection,
@@ -94,6 +95,7 @@ def make_label(
             difficulty=("easy", "medium", "hard")[seed % 3],
             human_mask=human,
             held_out=seed % 6 == 1,
+            moment=make_moment(seed),
         ),
         request=make_request(seed),
         candidates=(
@@ -111,7 +113,13 @@ def make_label(
 
 
 def make_rejection(seed: int) -> Rejection:
-    return Rejection(f"{seed:032x}", "ground", "no_box", "no box for 'red ring'", "world", f"images/{seed}.png", "Find")
+    known = {"source": "world", "image_uri": f"images/{seed}.png", "instruction": "Find", "moment": make_moment(seed)}
+    return Rejection(f"{seed:032x}", "ground", "no_box", "no box for 'red ring'", **known)
+
+
+def make_moment(seed: int) -> Moment | None:
+    """Of two in three a frame of an episode, of one in three a still."""
+    return Moment(f"toy/{seed // 6}", "high", seed, seed / 10) if seed % 3 else None
 
 
 def make_part(

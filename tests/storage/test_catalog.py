@@ -3,10 +3,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.catalog import Catalog
+from storage.data_set import DataSet
 from storage.errors import ConfigError, ShardError
 from storage.parts import schema
 from storage.parts.shards import commit_part
-from storage.records import Label
+from storage.records import Label, Moment, PartResult
 from storage.sql.sql_views import VIEWS
 
 
@@ -150,6 +151,25 @@ def test_damage_behind_a_whole_footer_is_reported_when_it_is_met(tmp_path, build
         assert catalog.problems == ()
         with pytest.raises(ShardError, match="damaged or gone"):
             catalog.sql("SELECT * FROM outcomes")
+
+
+def test_files_from_before_a_column_are_read_beside_those_that_have_it(tmp_path, build):
+    old = tmp_path / "old.parquet"
+    commit_part(tmp_path, PartResult("old", build.RECIPE, (build.make_label(3),)))
+    commit_part(tmp_path, PartResult("new", build.RECIPE, (build.make_label(1),)))
+    light = tmp_path / "labels" / build.RECIPE / "old.light.parquet"
+    table = pq.read_table(light)
+    pq.write_table(table.drop_columns([name for name in schema.LATER if name in table.column_names]), old)
+    old.replace(light)
+    with Catalog(tmp_path) as catalog:
+        found = catalog.sql("SELECT part, episode, frame, time_s FROM labels ORDER BY part").to_pylist()
+    assert not catalog.problems
+    assert found == [
+        {"part": "new", "episode": "toy/0", "frame": 1, "time_s": 0.1},
+        {"part": "old", "episode": None, "frame": None, "time_s": None},
+    ]
+    with DataSet.open(tmp_path) as opened:
+        assert [label.sample.moment for label in opened.labels()] == [Moment("toy/0", "high", 1, 0.1), None]
 
 
 def test_a_folder_that_is_not_there_is_reported(tmp_path):

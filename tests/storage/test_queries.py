@@ -8,7 +8,7 @@ from storage.catalog import Catalog
 from storage.errors import ConfigError
 from storage.parts.shards import commit_part, write_reviews
 from storage.pixels import rle
-from storage.records import Label, PartResult, Rejection, Status
+from storage.records import Label, Moment, PartResult, Rejection, Status
 from storage.sql.queries import load, named_queries
 
 NAMES = [query.name for query in named_queries()]
@@ -66,6 +66,38 @@ def test_a_query_runs_on_an_empty_and_on_a_small_data_set_with_the_same_columns(
     found = catalog.query(name)
     assert empty.query(name).schema == found.schema
     assert found.num_rows > 0 or name in ("duplicates", "outliers", "review_pairs")
+
+
+def test_coverage_counts_frames_of_episodes_by_task_and_camera(tmp_path, build):
+    labels = [moved(build.make_label(1), Moment("g1/0", "high", 1), status=Status.ACCEPTED)]
+    labels += [moved(build.make_label(2), Moment("g1/1", "high", 5), status=Status.NO_TARGET)]
+    rejection = replace(build.make_rejection(4), instruction="Find it.", moment=Moment("g1/1", "high", 9))
+    commit_part(tmp_path, PartResult("p", build.RECIPE, (*labels, rejection, build.make_label(3))))
+    with Catalog(tmp_path) as catalog:
+        (row,) = rows(catalog, "coverage_by_task")
+    assert (row["task"], row["camera"], row["episodes"], row["frames"]) == ("Find it.", "high", 2, 3)
+    assert (row["accepted"], row["no_target"], row["rejections"], row["covered"]) == (1, 1, 1, 2 / 3)
+
+
+def test_flicker_is_a_frame_that_jumps_and_not_a_thing_that_moves(tmp_path, build):
+    labels = []
+    for episode, jumps in (("steady", False), ("jumpy", True)):
+        for frame in range(5):
+            mask_HW = np.zeros((build.SIZE, build.SIZE), bool)
+            column = 30 if jumps and frame == 3 else 4 * frame
+            mask_HW[10:20, column : column + 16] = True
+            label = build.make_label(10 * jumps + frame)
+            labels.append(moved(label, Moment(episode, "high", frame), mask=rle.encode(mask_HW)))
+    commit_part(tmp_path, PartResult("p", build.RECIPE, tuple(labels)))
+    with Catalog(tmp_path) as catalog:
+        jumpy, steady = rows(catalog, "flicker_by_episode")
+    assert (jumpy["episode"], jumpy["worst"], jumpy["frames"]) == ("jumpy", 3, 5) and jumpy["flicker"] > 0.05
+    assert steady["flicker"] == 0 and steady["change"] == pytest.approx(1 - 12 / 20)
+
+
+def moved(label, moment, **changes):
+    """The label of a frame, asked for the same thing as all others."""
+    return replace(label, sample=replace(label.sample, moment=moment, instruction="Find it."), **changes)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,7 +5,7 @@ import pytest
 
 from storage.parts.rows import HEAVY_ROWS, heavy_rows, light_rows, to_label
 from storage.pixels import rle
-from storage.records import Label, PartResult, Scores
+from storage.records import Label, Moment, PartResult, Scores
 
 
 def one(build, label):
@@ -20,8 +20,19 @@ def test_a_label_comes_back_equal_from_its_two_rows(build, seed):
 
 
 def test_a_rejection_comes_back_equal_from_its_row(build):
-    rejection = replace(build.make_rejection(3), answer="I cannot say.")
-    assert next(light_rows(one(build, rejection))).items() >= asdict(rejection).items()
+    rejection = replace(build.make_rejection(4), answer="I cannot say.")
+    said = asdict(rejection)
+    said |= said.pop("moment")
+    assert next(light_rows(one(build, rejection))).items() >= said.items()
+
+
+def test_a_still_says_nothing_of_an_episode_and_a_moment_may_lack_all_but_its_name(build):
+    still, bare = build.make_label(0), replace(build.make_label(1).sample, moment=Moment("walk"))
+    assert still.sample.moment is None and "episode" not in next(light_rows(one(build, still)))
+    label = replace(build.make_label(1), sample=bare)
+    row = next(light_rows(one(build, label)))
+    assert [row[name] for name in ("episode", "camera", "frame", "time_s")] == ["walk", None, None, None]
+    assert to_label(row, next(heavy_rows(one(build, label)))) == label
 
 
 def test_a_missing_score_is_null(build):

@@ -132,7 +132,7 @@ def write_set(folder, version, codec="libx264"):
     return folder
 
 
-def label(folder, data, every=1, without=()):
+def label(folder, data, every=1, without=(), by="address"):
     """Label frames by their known masks; in the last frame of the last episode the thing is absent."""
     found, number = [], {}
     for record in read("lerobot", {"folder": str(folder), "images": "sets/toy", "every": every}):
@@ -149,8 +149,10 @@ def label(folder, data, every=1, without=()):
         mask_HW = mask(e, f) & (not absent)
         bytes_ = f"{e} {f}".encode()
         sample = Sample(
-            id=sample_id(bytes_, record.instruction), image=bytes_, image_uri=record.image, width=SIZE[0],
-            height=SIZE[1], instruction=record.instruction, source=record.source, kind="robot",
+            id=sample_id(bytes_, record.instruction), image=bytes_, width=SIZE[0], height=SIZE[1],
+            instruction=record.instruction, source=record.source, kind="robot",
+            image_uri=f"frames/{e}/{f}.jpg" if by == "episode" or (by == "either" and f % 2) else record.image,
+            moment=None if by == "address" or (by == "either" and not f % 2) else record.moment,
         )  # fmt: skip
         labels.append(
             Label(
@@ -173,11 +175,11 @@ def label(folder, data, every=1, without=()):
 def trip(tmp_path):
     """Writes a set, labels it and exports it; gives the export's folder and its counts."""
 
-    def trip(version="v2.1", codec="libx264", every=1, without=(), **options):
+    def trip(version="v2.1", codec="libx264", every=1, without=(), by="address", **options):
         source = tmp_path / "sets" / "toy"
         if not source.exists():
             write_set(source, version, codec)
-            label(source, tmp_path / "data", every, without)
+            label(source, tmp_path / "data", every, without, by)
         options = {"folder": str(source), "images": "sets/toy"} | options
         counts = export("lerobot", tmp_path / "data", tmp_path / "out", Selection(), options)
         return tmp_path / "out", counts
@@ -214,6 +216,17 @@ def test_every_version_becomes_v3_with_masked_videos_masks_and_the_rows_of_the_s
             shown = masking.apply(picture(e, f), mask(e, f).astype(np.float32)).image_HWC
             expected = np.full_like(shown, 255) if absent else shown
             assert np.abs(masked[f].astype(int) - expected).mean() < 4, (e, f)
+
+
+@pytest.mark.parametrize("by", ["episode", "either"])
+def test_a_frame_is_found_by_its_row_s_episode_too(trip, by):
+    out, counts = trip("v3.0", by=by)
+    assert (counts.labels, counts.no_target, counts.left_out, counts.images) == (10, 1, 0, 11)
+    for e, length in enumerate(LENGTHS):
+        _, table = frames(out, KEY, e)
+        for f in range(length):
+            png = Image.open(io.BytesIO(table["observation.masks.high"][f].as_py()["bytes"]))
+            assert (np.array(png) == 255 * (mask(e, f) & ((e, f) != (2, 5)))).all()
 
 
 def test_meta_is_that_of_v3(trip):

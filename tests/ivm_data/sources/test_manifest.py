@@ -14,7 +14,7 @@ from ivm_data.sources.manifest_rows import MAX_INSTRUCTION
 from storage.errors import ConfigError
 from storage.pixels import rle
 from storage.pixels.images import ImageLimits
-from storage.records import Rejection, Sample, sample_id
+from storage.records import Moment, Rejection, Sample, sample_id
 
 ASK = "Find the red cup."
 
@@ -127,6 +127,45 @@ def test_a_bad_line_becomes_a_rejection_with_its_reason_and_the_others_go_on(tmp
     assert (rejection.stage, rejection.reason) == ("ingest", reason)
     assert rejection.detail.startswith("record 2: ")
     assert len(rejection.instruction) <= MAX_INSTRUCTION
+
+
+def test_a_frame_says_where_in_its_episode_it_lies_and_keeps_it_where_it_is_rejected(tmp_path, photos):
+    said = {"episode": 7, "camera": "wrist", "frame": 3, "time_s": 0.3}
+    lines = [{"image": "a.png", "instruction": ASK, **said}, {"image": "none.png", "instruction": ASK, **said}]
+    own = {"image": "b.png", "instruction": ASK, "frame": "wood", "camera": {"f": 2.8}, "time_s": None}
+    sample, rejection, still = read(tmp_path, photos, *lines, own)
+    assert sample.moment == rejection.moment == Moment("7", "wrist", 3, 0.3) and rejection.reason == "image_missing"
+    assert isinstance(still, Sample) and still.moment is None
+
+
+def test_a_table_has_moments_too(tmp_path, photos):
+    manifest = tmp_path / "set.csv"
+    manifest.write_text(f"image,instruction,episode,camera,frame,time_s\na.png,{ASK},g1/0,,12,\nb.png,{ASK},,,,\n")
+    sample, still = read_part(plan(manifest)[0], photos)
+    assert sample.moment == Moment("g1/0", "", 12) and still.moment is None
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"episode": True}, "'episode' must be a string or a whole number"),
+        ({"episode": {"id": 1}}, "'episode' must be a string"),
+        ({"episode": " "}, "'episode' must be 1 to 500 characters"),
+        ({"episode": "a\nb"}, "'episode' must be 1 to 500 characters"),
+        ({"episode": "\ud800"}, "'episode' must be 1 to 500 characters"),
+        ({"episode": "a", "camera": 1.5}, "'camera' must be a string"),
+        ({"episode": "a", "frame": 1.5}, "'frame' must be a whole number from 0"),
+        ({"episode": "a", "frame": -1}, "'frame' must be a whole number from 0"),
+        ({"episode": "a", "frame": 2**31}, "'frame' must be a whole number from 0"),
+        ({"episode": "a", "frame": "x"}, "'frame' must be a whole number from 0"),
+        ({"episode": "a", "time_s": "soon"}, "'time_s' must be a number of seconds"),
+        ({"episode": "a", "time_s": float("inf")}, "'time_s' must be a number of seconds"),
+        ({"episode": "a", "time_s": 10**400}, "'time_s' must be a number of seconds"),
+    ],
+)
+def test_a_moment_that_is_none_is_refused(tmp_path, photos, said, why):
+    (rejection,) = read(tmp_path, photos, {"image": "a.png", "instruction": ASK, **said})
+    assert rejection.reason == "bad_manifest_line" and why in rejection.detail
 
 
 def test_a_rejection_names_what_could_be_read_of_the_line(tmp_path, photos):

@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import ConfigError, InputError
+from storage.records import Moment
 
 Target = dict[str, Any]
 """A target as the manifest writes it, see `ivm_data.sources.human_mask`; its `mask` may also be a picture's bytes."""
@@ -51,6 +52,7 @@ class ForeignPair:
         targets: what a person marked; () says that the thing asked for is not in the image, None that nobody looked.
         source: the data set, where the record names its own.
         ignore: pixels that count for nobody when a mask is scored, as targets.
+        moment: where in an episode the image lies; None for a still.
         unite: the instruction means everything that is so called, and these targets may be only some of it: pairs of
             one image and instruction become one with the targets of all.
     """
@@ -64,6 +66,7 @@ class ForeignPair:
     source: str = ""
     ignore: tuple[Target, ...] = ()
     unite: bool = False
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True)

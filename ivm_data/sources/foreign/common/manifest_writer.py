@@ -10,7 +10,7 @@ import shutil
 from array import array
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TextIO
@@ -141,6 +141,7 @@ class _Writer:
         image, instruction = self._image(pair.image), pair.instruction
         row: dict[str, Any] = {"image": image, "instruction": instruction, "source": pair.source or self.source}
         row |= {name: value for name in ("kind", "difficulty", "held_out") if (value := getattr(pair, name))}
+        row |= {} if pair.moment is None else _said(asdict(pair.moment))
         row |= {} if pair.targets is None else {"targets": [self._target(target) for target in pair.targets]}
         return row | ({"ignore": [self._target(target) for target in pair.ignore]} if pair.ignore else {})
 
@@ -217,6 +218,11 @@ class _Writer:
         for place in gone:
             self.keys[place], self.labels[place], self.held_out[place] = 0, UNLABELED, False
         self.written.united = len(gone)
+
+
+def _said(values: dict[str, Any]) -> dict[str, Any]:
+    """Without those that say nothing."""
+    return {name: value for name, value in values.items() if value not in (None, "")}
 
 
 def _united(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,18 +1,21 @@
 """LeRobot data sets v2.0, v2.1 and v3.0 (Hugging Face): frames stay in their videos and are decoded when they are read.
 
-A frame is named by its number in its video; see `lerobot_folder` for what lies where.
+A frame is named by its number in its video, and says of which episode and camera it is; see `lerobot_folder` for what
+lies where.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ivm_data.sources.foreign.common.foreign_reader import BadRecord, ForeignPair, Record, checked, existing
 from ivm_data.sources.foreign.common.image_references import image_path
 from ivm_data.sources.foreign.robots.lerobot_folder import OBSERVED, LerobotFolder
 from storage.common.validation import Checked, Count
+from storage.records import Moment
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ def _pairs(
     stored = [camera for camera, kind in cameras.items() if kind == "image"]
     rows = data.frames(episode, ["task_index", *stored])
     tasks = rows["task_index"].to_pylist()
+    name = episode_name(config.folder, config.images, episode["episode_index"])
     for camera, kind in cameras.items():
-        source = f"lerobot/{camera.removeprefix(OBSERVED)}"
+        short = camera.removeprefix(OBSERVED)
         place = data.video(episode, camera) if kind == "video" else None
         for row in range(0, len(rows), config.every):
             instruction = data.task(tasks[row])
@@ -65,4 +69,10 @@ def _pairs(
             else:
                 path, first = place
                 image = f"video://{first + row}::{image_path(config.images, path)}"
-            yield ForeignPair(image, instruction, kind="robot", source=source)
+            moment = Moment(name, short, row, data.seconds(row))
+            yield ForeignPair(image, instruction, kind="robot", source=f"lerobot/{short}", moment=moment)
+
+
+def episode_name(folder: str, images: str, number: object) -> str:
+    """What rows call an episode of a set: `g1/3`; the set is called as its images are, or as its folder."""
+    return f"{(images or Path(folder).resolve().name).strip('/')}/{number}"

@@ -154,6 +154,11 @@ class LerobotFolder:
         begin = episode.get(f"videos/{camera}/from_timestamp") or 0.0
         return path, round(begin * self.info["fps"])
 
+    def seconds(self, row: int) -> float | None:
+        """Time of an episode's frame from its start; None where the set names no frame rate."""
+        fps = self.info.get("fps")
+        return row / fps if isinstance(fps, int | float) and fps > 0 else None
+
     def _path(self, template: str, camera: str, episode: dict[str, Any], prefix: str) -> str:
         number = episode["episode_index"]
         values = {

@@ -16,6 +16,7 @@ from ivm_data.sources.files import ImageFiles
 from ivm_data.sources.foreign.readers import read
 from storage.errors import ConfigError, InputError
 from storage.pixels.images import decode
+from storage.records import Moment
 
 FPS = 10
 LENGTHS = (4, 1, 6)
@@ -138,6 +139,13 @@ def test_every_kth_frame_of_each_camera_is_read_from_its_video(ingest, root, ver
         for camera, size in CAMERAS.items()
         for f in range(0, length, 3)
     ]
+    moments = [
+        Moment(f"{version}/{e}", camera.rpartition(".")[2], f, pytest.approx(f / FPS))
+        for e, length in enumerate(LENGTHS)
+        for camera in CAMERAS
+        for f in range(0, length, 3)
+    ]
+    assert [one.moment for one in found] == moments
     told = [(one.instruction, one.source, (one.width, one.height)) for one in found]
     assert told == [row[:3] for row in expected]
     assert [decode(one.image).mean() for one in found] == pytest.approx([row[3] for row in expected], abs=2)
