@@ -141,7 +141,7 @@ def _draw(
 ) -> None:
     """Panels under the instruction, each with its name; below the last two what the label is worth."""
     title = textwrap.shorten(f'"{label.sample.instruction}"', 70, placeholder='..."')
-    place.suptitle(title, fontsize=15, weight="bold")
+    place.suptitle(title, fontsize=14, weight="bold")
     scores = ", ".join(f"{one.score:.2f}" for one in label.proposals[: len(COLOURS)])
     verdict = f"{label.status}: quality {label.scores.quality:.2f}\nIoU with truth {label.human_iou:.2f}"
     below = ("", f"scores {scores}\n", verdict, "\n")
