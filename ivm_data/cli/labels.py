@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ivm_data.engine.labeling import LabelingRun
     from ivm_data.engine.part_outcomes import PartSummary
     from ivm_data.recipes.doctor import Finding, Total
+    from ivm_data.recipes.labeling_recipes import Recipe
 
 NOT_BOTH = (
     "{absences} labels that say that there is no target have a known truth; {missing} are missing to fit them, so that "
@@ -298,7 +299,8 @@ def doctor(
     from ivm_data.recipes.doctor import examine, totals, versions
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
 
-    findings = examine(named_recipe(recipe, parse_changes(changes)))
+    chosen = named_recipe(recipe, parse_changes(changes))
+    findings = examine(chosen)
     found = totals(findings)
     ready = not any(f.remedy for f in findings) and all(total.fits for total in found)
     if commands:
@@ -313,6 +315,7 @@ def doctor(
     for total in found:
         say(f"{total.device}: {_weight(total)}")
     _say_devices(findings)
+    _say_tiles(chosen)
     for line in dict.fromkeys(f.remedy for f in findings if f.remedy):
         say(line, highlight=False)
     named = recipe_options(recipe, parse_changes(changes))
@@ -337,6 +340,24 @@ def _say_devices(findings: Sequence[Finding]) -> None:
         return
     show(["device", "runs"], plan.rows(), title="ivm label --devices auto")
     say(f"{plan.why}.")
+
+
+def _say_tiles(recipe: Recipe) -> None:
+    """How often the experts that see large pictures in parts pass over one."""
+    from ivm_data.recipes.tile_costs import MEGAPIXELS, tile_costs
+
+    rows = [
+        (
+            cost.role,
+            cost.expert,
+            f"{cost.sees.short} x {cost.sees.long}" if cost.sees else "not here",
+            *(cost.forwards or ("",) * len(MEGAPIXELS)),
+        )
+        for cost in tile_costs(recipe)
+    ]
+    if rows:
+        sizes = [f"{megapixels:g} MP" for megapixels in MEGAPIXELS]
+        show(["role", "expert", "sees", *sizes], rows, title="forwards a picture, with its tiles")
 
 
 def _weight(total: Total) -> str:

@@ -9,17 +9,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from ivm_data.config import build
+from ivm_data.experts.tiles.tiled import VERBS, Tiled, tiles_of
 from storage.common.plugins import Registry
 from storage.common.validation import Checked
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
     from ivm_data.experts.answers.store import AnswersConfig, AnswerStore
+    from ivm_data.experts.tiles.config import TilesConfig
 
 EMBEDDED = Path(__file__).parents[1] / "zoo" / "weights"
 """Where the embedded experts' weights lie; `zoo:NAME` in a recipe means a folder in here."""
@@ -62,7 +64,8 @@ class ExpertSpec(Checked):
 
     Attributes:
         expert: a name from `names()`.
-        options: fields of the expert's config class; `path` may be `zoo:NAME`.
+        options: fields of the expert's config class; `path` may be `zoo:NAME`. Beside them `tiles`, of any grounder,
+            mask proposer and segmenter: true, or the fields of `TilesConfig`.
         uses: experts that this one is made of, by the argument's name.
     """
 
@@ -73,6 +76,22 @@ class ExpertSpec(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         EXPERTS.check(self.expert)
+
+    @property
+    def tiles(self) -> TilesConfig | None:
+        """How the expert is asked about large pictures; None where it is not asked about parts of them.
+
+        Raises:
+            ConfigError: the option `tiles` cannot be read.
+        """
+        return tiles_of(self.expert, self.options.get("tiles"))
+
+    @property
+    def whole(self) -> ExpertSpec:
+        """The same without the option `tiles`."""
+        if "tiles" not in self.options:
+            return self
+        return replace(self, options={name: value for name, value in self.options.items() if name != "tiles"})
 
     def all(self) -> Iterator[ExpertSpec]:
         """This one and all that it is made of."""
@@ -100,7 +119,10 @@ def configured(spec: ExpertSpec) -> tuple[Any, Any]:
             f"expert {spec.expert!r} is made of {', '.join(parts) or 'no others'}, got "
             f"{', '.join(spec.uses) or 'none'}; name an expert for each in 'uses'"
         )
-    options = {name: embedded(value) if isinstance(value, str) else value for name, value in spec.options.items()}
+    if spec.tiles and not any(hasattr(expert_class, verb) for verb in VERBS):
+        raise ConfigError(f"expert {spec.expert!r} takes no 'tiles': grounders, mask proposers and segmenters do")
+    given = spec.whole.options
+    options = {name: embedded(value) if isinstance(value, str) else value for name, value in given.items()}
     config = build(hints["config"], options, where=f"expert {spec.expert!r}")
     return expert_class, config
 
@@ -126,6 +148,8 @@ def create(spec: ExpertSpec, part: Callable[[ExpertSpec], Any] | None = None) ->
         ConfigError: see `configured`.
     """
     expert_class, config = configured(spec)
+    if spec.tiles:
+        return Tiled((part or get)(spec.whole), spec.tiles)
     return expert_class(**{role: (part or get)(one) for role, one in spec.uses.items()}, config=config)
 
 
@@ -160,6 +184,8 @@ def kept(spec: ExpertSpec, answers: AnswersConfig | None, anew: bool = False) ->
     """
     if answers is None:
         return get(spec)
+    if tiles := spec.tiles:
+        return Tiled(kept(spec.whole, answers, anew), tiles)
     from ivm_data.experts.answers.kept import KeptExpert
 
     def part(one: ExpertSpec) -> Any:
@@ -184,6 +210,7 @@ def answers_of(spec: ExpertSpec, answers: AnswersConfig | None) -> int:
         return 0
     from ivm_data.experts.answers.identity import identity
 
+    spec = spec.whole
     found = sum(answers_of(part, answers) for part in spec.uses.values())
     plain = unloaded(spec)
     if spec.uses and not hasattr(plain, "together"):

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from ivm_data.experts.registry import ExpertSpec, configured, create, embedded
+from ivm_data.experts.registry import ExpertSpec, configured, embedded, unloaded
 from ivm_data.recipes.labeling_recipes import Recipe
 from ivm_data.recipes.published_weights import how_to_get, published
 from ivm_data.recipes.weight_files import BYTES, cached, fault, files_of, loaded_bytes
@@ -129,7 +129,7 @@ def totals(findings: Sequence[Finding]) -> list[Total]:
 def _expert(role: str, spec: ExpertSpec) -> Iterator[Finding]:
     for part, used in spec.uses.items():
         yield from _expert(f"{role}.uses.{part}", used)
-    options = {**_defaults(spec), **spec.options}
+    options = {**_defaults(spec), **spec.whole.options}
     device = device_of(str(options.get("device", "cpu")))
     dtype = dtype_of(str(options.get("dtype", "float32")), device)
     if mistake := _mistake(role, spec, device):
@@ -151,13 +151,13 @@ def _defaults(spec: ExpertSpec) -> dict[str, Any]:
         config = configured(spec)[1]
     except (IvmError, ValueError, ImportError):
         return {}
-    return {field.name: getattr(config, field.name) for field in fields(config)} | dict(spec.options)
+    return {field.name: getattr(config, field.name) for field in fields(config)} | dict(spec.whole.options)
 
 
 def _mistake(role: str, spec: ExpertSpec, device: str) -> str:
     """Why the expert cannot run here, whatever its weights; "" where it can."""
     try:
-        configured(spec) if spec.uses else create(spec)
+        configured(spec) if spec.uses else unloaded(spec)
     except (IvmError, ValueError) as error:
         return str(error)
     except ImportError as error:

@@ -14,7 +14,7 @@ VERSION = 1
 
 LATER = (
     *("scope", "things", "answer", "answer_notes", "witnessed", "in_context", "evidence", "incomplete", "drawn"),
-    *("answers_read", "answers_asked"),
+    *("answers_read", "answers_asked", "tiles"),
     *("episode", "camera", "frame", "time_s"),
 )
 """Columns that files from before them lack: they read as NULL, and a NULL in them is no part of a row's hash."""
@@ -233,6 +233,7 @@ TIMINGS = _schema(
     _field("completion_tokens", pa.int64(), "tokens that the endpoints counted in the answers"),
     _field("answers_read", pa.int64(), "answers of experts that were kept from an earlier time", nullable=True),
     _field("answers_asked", pa.int64(), "answers of experts that had to be asked for", nullable=True),
+    _field("tiles", pa.int64(), "parts of large pictures that experts were asked about", nullable=True),
 )
 
 _DRAWN = pa.struct(

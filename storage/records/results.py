@@ -18,6 +18,7 @@ class Timing:
         requests, prompt_tokens, completion_tokens: asked of LMM endpoints; answers from a cache cost nothing.
         answers_read, answers_asked: of experts whose answers are kept: those that were, and those that had to be asked
             for.
+        tiles: parts of large pictures that experts were asked about beside the whole ones.
     """
 
     part: str
@@ -30,6 +31,7 @@ class Timing:
     completion_tokens: int = 0
     answers_read: int = 0
     answers_asked: int = 0
+    tiles: int = 0
 
 
 UNKNOWN, UNSTATED = 0, 1

@@ -60,6 +60,11 @@ class KeptExpert:
         """`model@revision`."""
         return str(self._plain.name)
 
+    @property
+    def input_size(self) -> Any:
+        """What the expert says of it."""
+        return self._plain.input_size
+
     def load(self) -> None:
         """Nothing: it is loaded when it is asked what the store does not know."""
 

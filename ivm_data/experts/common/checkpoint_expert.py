@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from ivm_data.experts.common.input_size import InputSize, checkpoint_input
 from ivm_data.experts.common.known_words import known_words
 from ivm_model.model.base_models import checkpoint_name, load_model, load_part
 from ivm_model.model.placement import AUTO, device_of, dtype_of
@@ -76,6 +77,15 @@ class CheckpointExpert(ABC, Generic[Config]):
     def name(self) -> str:
         """`model@revision`."""
         return checkpoint_name(self.config.path, self.config.revision)
+
+    @property
+    def input_size(self) -> InputSize:
+        """What the checkpoint's own processor resizes every picture to; nothing is loaded.
+
+        Raises:
+            WeightsError, ConfigError: see `checkpoint_input`.
+        """
+        return checkpoint_input(self.config.path, self.config.revision)
 
     def load(self) -> None:
         """Read the weights; does nothing the second time."""

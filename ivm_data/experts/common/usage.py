@@ -12,11 +12,12 @@ from operator import add
 
 @dataclass(frozen=True)
 class Usage:
-    """What was asked of a server: answered requests and the tokens it counted; and of experts whose answers are kept.
+    """What was asked of a server: answered requests and the tokens it counted; and of experts here.
 
     Attributes:
         answers_read: that the store of answers had.
         answers_asked: that it had not, so that the expert was asked.
+        tiles: parts of large pictures that experts were asked about beside the whole ones.
     """
 
     requests: int = 0
@@ -24,6 +25,7 @@ class Usage:
     completion_tokens: int = 0
     answers_read: int = 0
     answers_asked: int = 0
+    tiles: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*map(add, astuple(self), astuple(other)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Annotated, Protocol
 
 import numpy as np
 
+from ivm_data.experts.common.input_size import InputSize
 from ivm_data.experts.common.phrase_score import clean
 from ivm_data.experts.common.protocols import AnswerError, Detection, Replier, Reply, Verifier, check_lengths
 from ivm_data.experts.common.seen_images import SeenImages
@@ -66,6 +68,12 @@ class LmmBoxes:
     def name(self) -> str:
         """The LMM's name, in this role."""
         return f"lmm-boxes:{self.answerer.name}"
+
+    @property
+    def input_size(self) -> InputSize:
+        """A square of `max_pixels`, which no picture passes the LMM with more of."""
+        side = math.isqrt(self.config.max_pixels)
+        return InputSize(side, side)
 
     def load(self) -> None:
         """Load the LMM."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
+from ivm_data.experts.common.input_size import InputSize
 from ivm_data.experts.common.known_words import known_words
 from ivm_data.experts.common.native_weights import file_name, load_strictly
 from ivm_data.experts.common.phrase_score import DELIMITERS, phrase_spans, span_scores
@@ -81,6 +82,11 @@ class NativeGroundingDino(CheckpointExpert[NativeGroundingDinoConfig]):
     def name(self) -> str:
         """`file@revision`."""
         return file_name(self.config.path, self.config.revision)
+
+    @property
+    def input_size(self) -> InputSize:
+        """What every picture is resized to."""
+        return InputSize(self.config.shortest_edge, self.config.longest_edge)
 
     def _read(self) -> Any:
         with extra("original-experts"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,11 @@ class Everything:
     def name(self) -> str:
         """Both models' names."""
         return f"everything:{self.segmenter.name}+{self.verifier.name}"
+
+    @property
+    def input_size(self) -> Any:
+        """What the segmenter sees."""
+        return getattr(self.segmenter, "input_size", None)
 
     def load(self) -> None:
         """Load both models."""

@@ -84,6 +84,11 @@ class SamClip(CheckpointExpert[SamClipConfig]):
         """Both models' names."""
         return f"sam-clip:{self.segmenter.name}+{super().name}"
 
+    @property
+    def input_size(self) -> Any:
+        """What the segmenter sees: CLIP is shown cut-outs."""
+        return getattr(self.segmenter, "input_size", None)
+
     def load(self) -> None:
         """Load both models; does nothing the second time."""
         self.segmenter.load()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ivm_data.experts.common.input_size import InputSize
 from ivm_data.experts.common.native_weights import file_name, load_strictly
 from ivm_data.experts.segmenters.prompted_masks import MaskConfig, PromptedSegmenter
 from ivm_model.model.base_models import computing_in, to_device
@@ -37,23 +38,39 @@ class NativeSam(PromptedSegmenter[NativeSamConfig]):
     def __init__(self, config: NativeSamConfig) -> None:
         super().__init__(config)
         self._resize: Any = None
+        self._side = 0
 
     @property
     def name(self) -> str:
         """`file@revision`."""
         return file_name(self.config.path, self.config.revision)
 
-    def _read(self) -> Any:
+    @property
+    def input_size(self) -> InputSize:
+        """The encoder's square, of a model of this architecture without weights."""
+        import torch
+
+        if not self._side:
+            with torch.device("meta"):
+                self._side = int(self._built().image_encoder.img_size)
+        return InputSize(self._side, self._side)
+
+    def _built(self) -> Any:
         with extra("original-experts"):
             from segment_anything import sam_model_registry
+
+        name = self.config.architecture
+        if name not in sam_model_registry:
+            known = ", ".join(sorted(sam_model_registry))
+            raise ConfigError(f"unknown SAM architecture {name!r}; choose one of {known}")
+        # The registry's own `checkpoint=` reads a pickle without weights_only on older torch.
+        return sam_model_registry[name]()
+
+    def _read(self) -> Any:
+        with extra("original-experts"):
             from segment_anything.utils.transforms import ResizeLongestSide
 
-        config = self.config
-        if config.architecture not in sam_model_registry:
-            known = ", ".join(sorted(sam_model_registry))
-            raise ConfigError(f"unknown SAM architecture {config.architecture!r}; choose one of {known}")
-        # The registry's own `checkpoint=` reads a pickle without weights_only on older torch.
-        model = sam_model_registry[config.architecture]()
+        config, model = self.config, self._built()
         load_strictly(model, config.path, config.architecture)
         self._resize = ResizeLongestSide(model.image_encoder.img_size)
         return model.to(config.device).eval()

@@ -1,0 +1,1 @@
+"""Any expert on large pictures: asked about parts of them at the scale that its model sees."""
