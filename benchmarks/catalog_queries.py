@@ -35,6 +35,8 @@ REVIEWERS = ("anna", "ben")
 PAIRS_PER_IMAGE = 3
 COPIES = 0.01
 """Share of the images that are a near copy of another one."""
+REPEATED = 0.02
+"""Share of the rows that ask again what was asked before; two in three of an image that was asked about before."""
 
 
 def main() -> None:
@@ -121,6 +123,8 @@ def light_table(part: str, rows: int, rng: np.random.Generator) -> pa.Table:
     area = rng.lognormal(-2.5, 1.0, rows).clip(1e-4, 1)
     ids = [rng.bytes(16).hex() for _ in range(rows)]
     images = [ids[row - row % PAIRS_PER_IMAGE] for row in range(rows)]
+    again = np.arange(rows) - (rng.random(rows) < REPEATED)
+    asked = [ids[row] for row in again.clip(0)]
     columns = {
         "recipe": [RECIPE] * rows,
         "part": [part] * rows,
@@ -135,7 +139,7 @@ def light_table(part: str, rows: int, rng: np.random.Generator) -> pa.Table:
         "image_sha": images,
         "width": masked(np.full(rows, 640, dtype=np.int32), label),
         "height": masked(np.full(rows, 480, dtype=np.int32), label),
-        "instruction": [f"Put the red ring number {name[:6]} on the green star." for name in ids],
+        "instruction": [f"Put the red ring number {name[:6]} on the green star." for name in asked],
         "status": masked(status, label),
         "stage": masked(np.full(rows, "ground"), ~label),
         "reason": np.where(label, np.where(status == "accepted", "ok", "low_quality"), "no_box"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -24,6 +24,11 @@ from storage.records import Rle
 
 SIDE = 256
 """Pixels of a thumbnail's longer side."""
+
+LABELS_AN_IMAGE = 32
+"""Labels that are looked at for each image to show, at first."""
+MORE = 64
+"""Times as many as before, where those showed too few images."""
 
 HUMAN = (22, 163, 74)
 """RGB of the outline of the human mask."""
@@ -73,14 +78,21 @@ def thumbnails(
     Args:
         **values: of the `$name` in the sections' conditions.
     """
-    sql = load("ivm_data.report", "sql")["gallery"]
-    picked = [
-        catalog.sql(fill(sql, {"where": one.where, "order": one.order}), recipe=recipe, limit=limit, **values)
-        for one in sections
-    ]
+    picked = [_picked(catalog, recipe, one, limit, values) for one in sections]
     # Drawn in one go: looking for a few pictures means a pass over the names of all.
     shown = iter(drawn(catalog, recipe, pa.concat_tables(picked)))
     return [[one for one in islice(shown, len(rows)) if one] for rows in picked]
+
+
+def _picked(catalog: Catalog, recipe: str, section: Section, limit: int, values: Mapping[str, Any]) -> pa.Table:
+    """Part and position of a section's labels; images are compared among the first labels alone, if those will do."""
+    sql = fill(load("ivm_data.report", "sql")["gallery"], {"where": section.where, "order": section.order})
+    among = max(LABELS_AN_IMAGE * limit, 1)
+    while True:
+        rows = catalog.sql(sql, recipe=recipe, limit=limit, among=among, **values)
+        if len(rows) == limit or not len(rows) or rows["looked_at"][0].as_py() < among:
+            return rows
+        among *= MORE
 
 
 def drawn(catalog: Catalog, recipe: str, picked: pa.Table) -> list[Thumbnail | None]:

@@ -12,34 +12,42 @@
 -- information is the mean of what is known of: the binary entropies H(p) = -p log2 p - (1 - p) log2(1 - p) of quality, of
 -- verification and of D (uncertainty sampling: Lewis and Gale 1994; entropy: Settles 2009, section 3.1), and the
 -- disagreement of the experts, 1 - their mean pairwise IoU (query by committee: Seung, Opper and Sompolinsky 1992).
+-- Numbers in columns, not in a list, and reviews in an anti-join: NOT EXISTS keeps every row until it is answered.
 WITH opinion AS (
     SELECT recipe, sample_id, avg(d) AS d
     FROM weights
     WHERE $discriminator IN ('', discriminator)
     GROUP BY ALL
 ),
-entropies AS (
+chances AS (
     SELECT
-        recipe, part, position, sample_id, source, kind, status, quality, verification, agreement, d, instruction,
-        [
-            CASE WHEN p BETWEEN 1e-9 AND 1 - 1e-9 THEN -p * log2(p) - (1 - p) * log2(1 - p) ELSE p * 0 END
-            FOR p IN [quality, verification, d]
-        ] AS entropy
-    FROM labels LEFT JOIN opinion USING (recipe, sample_id)
+        recipe, part, position, sample_id, source, kind, status, instruction,
+        quality::DOUBLE AS q, verification::DOUBLE AS v, d, 1 - agreement AS disagreement
+    FROM labels
+    LEFT JOIN opinion USING (recipe, sample_id)
+    ANTI JOIN (FROM opinions WHERE reviewer = $reviewer) USING (recipe, sample_id)
     WHERE starts_with(recipe, $recipe)
         AND ($above <= 0 OR quality >= $above)
         AND $status IN ('', status) AND $source IN ('', source) AND $kind IN ('', kind)
-        AND NOT EXISTS (
-            FROM opinions AS o
-            WHERE o.reviewer = $reviewer AND (o.recipe, o.sample_id) = (labels.recipe, labels.sample_id)
-        )
+),
+entropies AS (
+    SELECT
+        *,
+        CASE WHEN q BETWEEN 1e-9 AND 1 - 1e-9 THEN -q * log2(q) - (1 - q) * log2(1 - q) ELSE q * 0 END AS quality_entropy,
+        CASE WHEN v BETWEEN 1e-9 AND 1 - 1e-9 THEN -v * log2(v) - (1 - v) * log2(1 - v) ELSE v * 0 END AS verification_entropy,
+        CASE WHEN d BETWEEN 1e-9 AND 1 - 1e-9 THEN -d * log2(d) - (1 - d) * log2(1 - d) ELSE d * 0 END AS d_entropy,
+        4 - (q IS NULL)::INT - (v IS NULL)::INT - (d IS NULL)::INT - (disagreement IS NULL)::INT AS known
+    FROM chances
 )
 SELECT
-    coalesce(list_avg(list_append(entropy, 1 - agreement)), 0) AS information,
-    entropy[1] AS quality_entropy,
-    entropy[2] AS verification_entropy,
-    entropy[3] AS d_entropy,
-    1 - agreement AS disagreement,
+    CASE WHEN known = 0 THEN 0 ELSE (
+        coalesce(quality_entropy, 0) + coalesce(verification_entropy, 0) + coalesce(d_entropy, 0)
+        + coalesce(disagreement, 0)
+    ) / known END AS information,
+    quality_entropy,
+    verification_entropy,
+    d_entropy,
+    disagreement,
     sample_id,
     recipe,
     part,
