@@ -120,7 +120,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("build/masking_model"))
     parser.add_argument("--out", type=Path, default=WEIGHTS / "ivm", help="folder of the model")
-    parser.add_argument("--scenes", type=int, default=2500, help="scenes to label, of four pairs each")
+    parser.add_argument("--scenes", type=int, default=1500, help="scenes to label, of four pairs each")
     parser.add_argument("--human-share", type=float, default=0.1)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--scored", type=int, default=150, help="scenes that score")
