@@ -16,6 +16,8 @@ from ivm_model.model.masking_model import MaskingModel
 from ivm_model.model.official import load_official
 from ivm_model.model.placement import device_of, dtype_of
 from ivm_model.model.words import spelled
+from ivm_model.zoom import parts, zoomed
+from storage.common.validation import Natural, check
 from storage.errors import WeightsError
 
 BATCH = 16
@@ -23,14 +25,23 @@ _SUFFIXES = (".bin", ".pth", ".pt")
 
 
 class Predictor:
-    """A masking model ready to answer."""
+    """A masking model ready to answer.
 
-    def __init__(self, model: MaskingModel) -> None:
-        self.model = model.eval()
+    Attributes:
+        zoom: of a picture larger than the model sees, how many parts are looked at anew after all were looked at once;
+            0 for a look at the whole picture alone. See `ivm_model.zoom`.
+
+    Raises:
+        ConfigError: `zoom` is below 0.
+    """
+
+    def __init__(self, model: MaskingModel, zoom: int = 0) -> None:
+        check(Natural, zoom, "'zoom'")
+        self.model, self.zoom = model.eval(), zoom
 
     @classmethod
     def from_pretrained(
-        cls, directory: Path | str, sam: str = "", lmm: str = "", device: str = "cpu", dtype: str = ""
+        cls, directory: Path | str, sam: str = "", lmm: str = "", device: str = "cpu", dtype: str = "", *, zoom: int = 0
     ) -> Predictor:
         """Read a checkpoint that `train_dwsl` wrote, or the file of IVM's release.
 
@@ -40,9 +51,11 @@ class Predictor:
             device: torch device; "auto" for the GPU where there is one.
             dtype: of the LMM's frozen weights; "" means as at training, float32 for the release's file; "auto" means
                 half precision on a GPU.
+            zoom: see the class.
 
         Raises:
             WeightsError: the checkpoint or a base model cannot be used.
+            ConfigError: `zoom` is below 0.
         """
         device = device_of(device)
         dtype = dtype_of(dtype, device)
@@ -50,7 +63,7 @@ class Predictor:
             model = load_official(Path(directory), paper.released_config(sam, lmm, dtype))
         else:
             model = load_checkpoint(_folder(directory), sam, lmm, dtype)
-        return cls(model.to(device))
+        return cls(model.to(device), zoom)
 
     def unknown_words(self, instruction: str) -> list[str]:
         """The words that the model's LMM has no tokens for; none where it spells every text."""
@@ -66,8 +79,22 @@ class Predictor:
         if len(images) != len(instructions):
             raise ValueError(f"need one instruction for each image, got {len(instructions)} for {len(images)} images")
         batches = range(0, len(images), BATCH)
-        parts = [self.model.heatmaps(images[i : i + BATCH], instructions[i : i + BATCH]) for i in batches]
-        return [heatmap_HW for part in parts for heatmap_HW in part]
+        found = [self.model.heatmaps(images[i : i + BATCH], instructions[i : i + BATCH]) for i in batches]
+        coarse = [heatmap_HW for part in found for heatmap_HW in part]
+        if not self.zoom:
+            return coarse
+        return [self._zoomed(*one) for one in zip(images, instructions, coarse, strict=True)]
+
+    def _zoomed(self, image_HWC: np.ndarray, instruction: str, coarse_HW: np.ndarray) -> np.ndarray:
+        def see(some: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+            return self.model.heatmaps(some, [instruction] * len(some))
+
+        return zoomed(see, image_HWC, coarse_HW, self.model.side, looks=self.zoom, at_once=BATCH)
+
+    def forwards(self, size: tuple[int, int]) -> int:
+        """How often the model passes over a picture of (height, width) `size`."""
+        count = len(parts(size, self.model.side)) if self.zoom else 0
+        return 1 + count + min(self.zoom, count)
 
     def heatmap(self, image_HWC: np.ndarray, instruction: str) -> np.ndarray:
         """As `heatmaps`, for one image."""

@@ -95,16 +95,18 @@ def vstar(
 
 def search_world(
     out: Annotated[Path, typer.Argument(help="Folder to write, in the layout of V*Bench.")],
-    questions: Annotated[int, typer.Option(help="Number of images, each with a question.")] = 100,
+    questions: Annotated[int, typer.Option(help="Number of images of each kind, each with a question.")] = 100,
     side: Annotated[int, typer.Option(help="Width and height of the images in pixels.")] = 512,
     start: Annotated[int, typer.Option(help="Index of the first image.")] = 0,
+    kinds: Annotated[str, typer.Option(help="attribute, relation, or both with a comma.")] = "attribute,relation",
 ) -> None:
     """Draw large canvases with a question about a small thing: `ivm search-world search --side 512`."""
     from ivm_data.outputs import check
     from ivm_data.worlds.search import write_search
 
     check("search-world", out)
-    say(f"{write_search(out, questions, side, start)}")
+    chosen = [kind.strip() for kind in kinds.split(",")]
+    say(f"{write_search(out, questions, side, start, chosen)}")
 
 
 def _exit_with(bad: tuple[str, ...]) -> None:

@@ -86,6 +86,9 @@ def mask(
     ] = None,
     how: Annotated[How, typer.Option(help="overlay, blur, gray, crop or overlay+crop.")] = "overlay",
     threshold: Annotated[float, typer.Option(help="A pixel is kept above this probability.")] = 0.5,
+    zoom: Annotated[
+        int, typer.Option(help="Closer looks at images larger than the model sees, for small things; 0: none.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="torch device, or auto.")] = "cpu",
     changes: BaseModels = [],  # noqa: B006
 ) -> None:
@@ -109,7 +112,7 @@ def mask(
     as_folder = is_many(source) and not (is_video(source) and is_video(out))
     check("masks" if as_folder else "mask", out, inputs=[source])
     check_out(source, out)
-    predictor = Predictor.from_pretrained(embedded(model), device=device, **parse_base_models(changes))
+    predictor = Predictor.from_pretrained(embedded(model), device=device, zoom=zoom, **parse_base_models(changes))
     if unknown := not_known(predictor, instruction):
         warn(unknown)
     with progress_bar() as bar:

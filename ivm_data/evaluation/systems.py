@@ -51,6 +51,7 @@ class _ModelOptions:
     sam: str = ""
     lmm: str = ""
     dtype: str = ""
+    zoom: int = 0
 
 
 def system(name: str) -> System:
@@ -75,7 +76,9 @@ class _Model:
         self.name, self._options = name, build(_ModelOptions, given, name)
         options = self._options
         at = embedded(what)
-        self._predictor = Predictor.from_pretrained(at, options.sam, options.lmm, options.device, options.dtype)
+        self._predictor = Predictor.from_pretrained(
+            at, options.sam, options.lmm, options.device, options.dtype, zoom=options.zoom
+        )
 
     def masks(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         heatmaps = self._predictor.heatmaps([decode(s.image) for s in samples], [s.instruction for s in samples])

@@ -139,21 +139,30 @@ def _word(attribute: str, rng: np.random.Generator) -> str:
 
 
 class Easel:
-    """A canvas that knows whose pixels it shows."""
+    """A canvas that knows whose pixels it shows.
+
+    Attributes:
+        bare: how many of the first things nothing may cover.
+    """
 
     def __init__(self, canvas_HWC: np.ndarray) -> None:
         self.canvas_HWC = canvas_HWC
+        self.bare = 0
         self.looks: list[Look] = []
         self._owner_HW = np.full(canvas_HWC.shape[:2], -1, np.int64)
         self._areas: list[int] = []
         self._shown: list[int] = []
 
-    def try_to_add(self, look: Look, rng: np.random.Generator) -> None:
-        """Paint a thing at a random place, unless it would hide too much or overlap a thing of its own colour."""
+    def try_to_add(self, look: Look, rng: np.random.Generator, at: tuple[int, int] | None = None) -> None:
+        """Paint a thing, unless it would hide too much or overlap a thing of its own colour.
+
+        Args:
+            at: (x, y) of its middle, far enough from the edges; None for a random place.
+        """
         radius = rng.uniform(*ACROSS[look.size]) / 2
         alpha = painting.stencil(look.shape, radius, rng.uniform(0, 2 * math.pi))
         side = alpha.shape[0]
-        x, y = rng.integers(0, self.canvas_HWC.shape[0] - side + 1, 2)
+        x, y = rng.integers(0, self.canvas_HWC.shape[0] - side + 1, 2) if at is None else np.array(at) - side // 2
         window = np.s_[y : y + side, x : x + side]
         inside = alpha >= 0.5
         covered = np.bincount(self._owner_HW[window][inside] + 1, minlength=len(self.looks) + 1)[1:].tolist()
@@ -169,7 +178,7 @@ class Easel:
         self._shown = [shown - hidden for shown, hidden in zip(self._shown, covered, strict=True)] + [area]
 
     def _may_cover(self, covered: list[int], look: Look) -> bool:
-        return not any(
+        return not any(covered[: self.bare]) and not any(
             hidden and (shown - hidden < MIN_VISIBLE * area or earlier.colour == look.colour)
             for hidden, shown, area, earlier in zip(covered, self._shown, self._areas, self.looks, strict=True)
         )

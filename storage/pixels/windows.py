@@ -57,6 +57,10 @@ class Window:
         both = Window(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
         return both if both.x0 < both.x1 and both.y0 < both.y1 else None
 
+    def inside(self, other: Window) -> Window:
+        """This part in pixels of a part that holds it."""
+        return Window(self.x0 - other.x0, self.y0 - other.y0, self.x1 - other.x0, self.y1 - other.y0)
+
     def clipped(self, box: Box) -> Box | None:
         """The part of a box of the picture that lies in this part; None where there is none."""
         inside = Box(max(box.x0, self.x0), max(box.y0, self.y0), min(box.x1, self.x1), min(box.y1, self.y1))
@@ -92,16 +96,21 @@ def around(boxes: Sequence[Box], size: tuple[int, int], side: int) -> list[tuple
     found: list[tuple[Window, list[int]]] = []
     for i, box in enumerate(boxes):
         longest = max(box.x1 - box.x0, box.y1 - box.y0)
-        needed = _square(box, size, math.ceil(1.5 * longest))
+        needed = square(box, size, math.ceil(1.5 * longest))
         place = next((rows for window, rows in found if _holds(window, needed)), None)
         if place is None:
-            found.append((_square(box, size, max(side, math.ceil(2 * longest))), [i]))
+            found.append((square(box, size, max(side, math.ceil(2 * longest))), [i]))
         else:
             place.append(i)
     return found
 
 
-def _square(box: Box, size: tuple[int, int], side: int) -> Window:
+def square(box: Box, size: tuple[int, int], side: int) -> Window:
+    """The square of `side` pixels around a box's middle, moved into the picture, and no longer than that.
+
+    Args:
+        size: (height, width) of the picture.
+    """
     x, y = box.center
     height, width = size
     left, top = (

@@ -4,7 +4,7 @@ from huggingface_hub import ModelCard
 
 from ivm_model.model.checkpoint import save_checkpoint
 from ivm_model.predictor import Predictor
-from storage.errors import WeightsError
+from storage.errors import ConfigError, WeightsError
 
 IMAGE_HWC = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
 
@@ -72,3 +72,25 @@ def test_a_hub_id_that_cannot_be_had_is_a_clear_error(tmp_path, monkeypatch):
 def test_each_image_needs_its_instruction(model):
     with pytest.raises(ValueError, match="2 for 1"):
         Predictor(model).heatmaps([IMAGE_HWC], ["ok", "ok"])
+
+
+def test_a_picture_that_the_model_sees_whole_is_the_same_with_zoom(model):
+    plain, close = Predictor(model), Predictor(model, zoom=3)
+    image_HWC = IMAGE_HWC[: model.side, : model.side]
+    np.testing.assert_array_equal(close.heatmap(image_HWC, "ok"), plain.heatmap(image_HWC, "ok"))
+    assert close.forwards(image_HWC.shape[:2]) == 1
+
+
+def test_a_larger_picture_is_seen_in_parts_and_its_heat_is_of_one_place(model):
+    side = model.side
+    image_HWC = np.random.default_rng(1).integers(0, 255, (2 * side, 3 * side, 3), np.uint8)
+    close = Predictor(model, zoom=2)
+    heatmap_HW = close.heatmap(image_HWC, "ok")
+    assert heatmap_HW.shape == image_HWC.shape[:2] and heatmap_HW.dtype == np.float32
+    assert 0 <= heatmap_HW.min() <= heatmap_HW.max() <= 1
+    assert close.forwards(image_HWC.shape[:2]) == 1 + 3 * 5 + 2
+
+
+def test_a_negative_zoom_is_refused(model):
+    with pytest.raises(ConfigError, match="zoom"):
+        Predictor(model, zoom=-1)

@@ -138,8 +138,7 @@ def _agree(one: Piece, other: Piece) -> bool:
 
 def _of(piece: Piece, part: Window) -> np.ndarray:
     """The piece's mask in a part of its window."""
-    x, y = part.x0 - piece.window.x0, part.y0 - piece.window.y0
-    mask_HW: np.ndarray = rle.decode(piece.mask)[y : y + part.y1 - part.y0, x : x + part.x1 - part.x0]
+    mask_HW: np.ndarray = rle.decode(piece.mask)[part.inside(piece.window).slices]
     return mask_HW
 
 

@@ -49,8 +49,7 @@ def with_tiles(on):
 @pytest.fixture(scope="module")
 def canvas():
     """A picture of 256 pixels, and its things."""
-    scene, _, _ = draw_search(3, 256)
-    return scene
+    return draw_search(3, 256).scene
 
 
 def test_labels_of_pictures_that_the_models_see_whole_are_the_same_with_and_without_tiles(tmp_path):
