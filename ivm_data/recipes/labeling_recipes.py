@@ -67,15 +67,17 @@ def recipe_hash(recipe: Recipe, experts: Sequence[tuple[str, str]]) -> str:
 def demo() -> Recipe:
     """The embedded experts: miniature Grounding DINO, SAM and LLaVA, trained on the procedural world.
 
-    Boxes count from a score of 0.2 on: the LMM and the order of things tell the right ones among them.
+    Boxes count from a score of 0.2 on: the LMM and the order of things tell the right ones among them. Pictures larger
+    than a scene are seen in tiles, which overlap by more than the largest thing of the world.
     """
     lmm = ExpertSpec("hf-lmm", {"path": "zoo:lmm"})
     sam = ExpertSpec("sam", {"path": "zoo:segmenter"})
+    tiles = {"tiles": {"overlap": 0.35}}
     return Recipe(
         name="demo",
         rewriter=lmm,
-        grounders=(ExpertSpec("grounding-dino", {"path": "zoo:grounder", "box_threshold": 0.2}),),
-        segmenter=sam,
+        grounders=(ExpertSpec("grounding-dino", {"path": "zoo:grounder", "box_threshold": 0.2, **tiles}),),
+        segmenter=replace(sam, options={**sam.options, **tiles}),
         verifier=lmm,
         proposers=(ExpertSpec("everything", uses={"segmenter": sam, "verifier": lmm}),),
         calibration="zoo:calibration.json",
