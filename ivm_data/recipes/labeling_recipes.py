@@ -68,7 +68,7 @@ def demo() -> Recipe:
     """The embedded experts: miniature Grounding DINO, SAM and LLaVA, trained on the procedural world.
 
     Boxes count from a score of 0.2 on: the LMM and the order of things tell the right ones among them. Pictures larger
-    than a scene are seen in tiles, which overlap by more than the largest thing of the world.
+    than a scene are seen in tiles, which overlap by more than the largest thing of the world, and verified from near.
     """
     lmm = ExpertSpec("hf-lmm", {"path": "zoo:lmm"})
     sam = ExpertSpec("sam", {"path": "zoo:segmenter"})
@@ -81,6 +81,7 @@ def demo() -> Recipe:
         verifier=lmm,
         proposers=(ExpertSpec("everything", uses={"segmenter": sam, "verifier": lmm}),),
         calibration="zoo:calibration.json",
+        verify=VerifyConfig(near=True),
     )
 
 

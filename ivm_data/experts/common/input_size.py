@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from ivm_model.model.base_models import load_part
 from storage.common.validation import Checked, Count
 from storage.errors import ConfigError
+
+_PIXELS = 50_000
+"""An edge this long is none: Qwen's processors write numbers of pixels there."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,11 @@ class InputSize(Checked):
     def scale(self, size: tuple[int, int]) -> float:
         """Pixels that the model sees for each pixel of a picture of (height, width) `size`; above 1 it is enlarged."""
         return min(self.short / min(size), self.long / max(size))
+
+    def within(self, max_pixels: int) -> InputSize:
+        """The same, of pictures that have at most so many pixels."""
+        side = math.isqrt(max_pixels)
+        return InputSize(min(self.short, side), min(self.long, side))
 
 
 def checkpoint_input(path: str, revision: str = "") -> InputSize:
@@ -56,4 +65,8 @@ def _size(values: dict[str, Any]) -> InputSize | None:
         side = min(edges["height"], edges["width"])
         return InputSize(side, side)
     edges = {name: edge for name in ("shortest_edge", "longest_edge") if (edge := size.get(name))}
-    return InputSize(min(edges.values()), max(edges.values())) if edges else None
+    if not edges:
+        return None
+    if max(edges.values()) >= _PIXELS:
+        return InputSize(*(math.isqrt(max(edges.values())),) * 2)
+    return InputSize(min(edges.values()), max(edges.values()))

@@ -14,6 +14,7 @@ from ivm_data.experts.common.batches import Batches
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.finite import check_finite
 from ivm_data.experts.common.frame import Frame
+from ivm_data.experts.common.input_size import InputSize
 from ivm_data.experts.common.known_words import known_words
 from ivm_data.experts.common.protocols import AnswerError, Reply, check_lengths
 from ivm_data.experts.lmms import chat_messages
@@ -80,6 +81,11 @@ class HfLmm(CheckpointExpert[LmmConfig]):
         self._thinks = prompt.rstrip().endswith("<think>")
         self._yes_ids, self._no_ids = (_single_tokens(self._tokenizer, words, config.path) for words in (YES, NO))
         return model
+
+    @property
+    def input_size(self) -> InputSize:
+        """What the checkpoint's processor resizes a picture to, within `max_pixels`."""
+        return super().input_size.within(self.config.max_pixels)
 
     def together(self, verb: str, rows: Sequence[tuple[Any, ...]]) -> list[list[int]]:
         """Questions that pass through the model together (`KeptExpert`); a rewriter may ask about a call once more."""

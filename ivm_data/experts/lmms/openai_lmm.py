@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ivm_data.experts.common.frame import Frame
+from ivm_data.experts.common.input_size import InputSize
 from ivm_data.experts.common.protocols import AnswerError, Reply, check_lengths
 from ivm_data.experts.common.usage import Usage
 from ivm_data.experts.lmms import chat_messages, request_json
@@ -66,6 +68,12 @@ class OpenAiLmm:
         model, revision = self.config.model, self.config.revision
         model = Path(model).name if Path(model).is_absolute() else model
         return f"{model}@{self.config.endpoint}" + (f"#{revision}" if revision else "")
+
+    @property
+    def input_size(self) -> InputSize:
+        """A square of `max_pixels`: what the server makes of it is not known here."""
+        side = math.isqrt(self.config.max_pixels)
+        return InputSize(side, side)
 
     @property
     def usage(self) -> Usage:
