@@ -32,6 +32,7 @@ from ivm_data.engine.ray_engine import label_parts
 from ivm_data.experts.answers.place import place
 from ivm_data.quality.little_accepted import advice
 from ivm_data.recipes.labeling_recipes import recipe as named_recipe
+from ivm_data.recipes.labeling_recipes import with_tracker
 from ivm_data.sources.fetch import FetchConfig
 from ivm_data.sources.manifest_parts import ManifestPart, dataset_name
 from storage.catalog import Catalog
@@ -60,6 +61,7 @@ def label(
     *,
     recipe: RecipeName = "demo",
     overrides: dict[str, Any] | None = None,
+    track: str = "",
     part_size: PositiveInt = 64,
     concurrency: PositiveInt = 2,
     image_root: Path | None = None,
@@ -84,6 +86,7 @@ def label(
         data: Folder of the data set; it is made where it is missing.
         recipe: Which experts and thresholds.
         overrides: Fields of the recipe to replace, by dotted name, for example {"gate.accept": 0.9}.
+        track: Expert that carries the masks of key frames along episodes, "flow"; "" labels every frame by itself.
         part_size: Pairs in a part, the unit of retry and commit. A part should take 30 to 60 seconds or more.
         concurrency: Parts under way at the same time; they share the loaded experts.
         image_root: Folder that image paths are relative to, if it is not the manifest's.
@@ -108,7 +111,7 @@ def label(
     log = get_run_logger()
     config = override(RayConfig(), ray or {})
     fetching = FetchConfig() if fetch else None
-    chosen = named_recipe(recipe, overrides)
+    chosen = with_tracker(named_recipe(recipe, overrides), track)
     stops = None if allow_rejections else override(GuardConfig(), guard or {})
     run = prepare(
         manifest,

@@ -38,6 +38,7 @@ def gpus() -> list[str]:
 def wanted(recipe: Recipe) -> list[str]:
     """The limits that a part of this recipe counts against; none where all its experts run here, on the CPU."""
     specs = [recipe.rewriter, *recipe.grounders, recipe.segmenter, recipe.verifier, *recipe.proposers]
+    specs += [recipe.track.tracker] if recipe.track.tracker else []
     names = [name for spec in specs for one in spec.all() for name in _asked(one)]
     return list(dict.fromkeys(names))
 

@@ -85,6 +85,13 @@ def label(
     ] = None,
     recipe: Annotated[str, typer.Option(help="Name of the recipe.", autocompletion=completions.recipes)] = "demo",
     changes: Changes = [],  # noqa: B006
+    track: Annotated[
+        str,
+        typer.Option(
+            help="Label key frames of episodes, and carry their masks by this expert: flow, sam2-video?path=DIR",
+            show_default="every frame by itself",
+        ),
+    ] = "",
     part_size: Annotated[int, typer.Option(help="Pairs in a part, the unit of retry and commit.")] = 64,
     image_root: Annotated[
         Path | None, typer.Option(help="Folder that image paths are relative to.", show_default="the manifest's")
@@ -129,10 +136,11 @@ def label(
     from ivm_data.quality.little_accepted import advice
     from ivm_data.quality.regate import same_evidence
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
+    from ivm_data.recipes.labeling_recipes import with_tracker
     from ivm_data.sources.fetch import FetchConfig
 
     check("data set", out)
-    chosen = named_recipe(recipe, parse_changes(changes))
+    chosen = with_tracker(named_recipe(recipe, parse_changes(changes)), track)
     asked = _Asked(images, instruction, instructions, first)
     manifest, image_root = _manifest(manifest, image_root, asked, out)
     fetching = override(FetchConfig(), parse_changes(fetch_changes)) if fetch else None

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.pipeline import STAGES
+from ivm_data.engine.tracking import TRACK
 from storage.display import one_line
 from storage.errors import ConfigError, IvmError
 from storage.records import INPUT_STAGE, OF_OTHER_RECORDS, PartResult, Rejection
 
-ORDER = (INPUT_STAGE, *STAGES, "gate")
+ORDER = (INPUT_STAGE, *STAGES, TRACK, "gate")
 """Stages as an input passes them."""
 
 
@@ -27,6 +28,7 @@ IN_A_ROW = 3
 _SHOWN = 3
 _ADVICE = {
     INPUT_STAGE: "check the paths in the manifest, --image-root, and --fetch where images are URLs",
+    TRACK: "see why the key frames of the episodes have no label: they are rejected by another stage",
     "gate": "check the recipe's calibration and its verifier",
 }
 _ASK_EXPERT = "check this stage's expert: its answers, its endpoint's log, 'ivm doctor'"

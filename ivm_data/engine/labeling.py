@@ -157,7 +157,7 @@ def prepare(
         raise ConfigError(
             f"image root '{image_root}' is not a folder; give the folder that image paths are relative to"
         )
-    plan = plan_records(manifest, part_size, image_root)
+    plan = plan_records(manifest, part_size, image_root, whole_episodes=recipe.track.tracker is not None)
     data.mkdir(parents=True, exist_ok=True)
     if remote:
         push(data, remote)

@@ -6,22 +6,24 @@ import hashlib
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ivm_data.engine.tracking import TRACK, Tracks
 from ivm_data.experts.common.prefetch import ahead
+from ivm_data.experts.common.protocols import Tracker
 from ivm_data.experts.common.usage import Usage, metered
-from ivm_data.experts.registry import ExpertSpec, embedded, kept
+from ivm_data.experts.registry import ExpertSpec, embedded, kept, tracker
 from ivm_data.quality.calibration import Calibration, Uncalibrated
 from ivm_data.recipes.labeling_recipes import Recipe, recipe_hash
 from ivm_data.stages.fuse import FuseStage
-from ivm_data.stages.gate import GateStage
+from ivm_data.stages.gate import TRACKER, GateStage
 from ivm_data.stages.ground import GroundStage
 from ivm_data.stages.resolve import ResolveStage
 from ivm_data.stages.rewrite import RewriteStage
@@ -80,14 +82,41 @@ class Pipeline:
         self.stages: tuple[Stage, ...] = tuple(make_stage(name, recipe, answers, anew) for name in STAGES)
         self.lineage = lineage_of(recipe, lambda spec: kept(spec, answers).name)
         self.gate = make_gate(recipe, self.lineage)
+        self._every = 1 if anew else recipe.track.every
+        self._tracker = tracker(recipe.track.tracker) if recipe.track.tracker else None
 
     def run(self, part: str, items: Sequence[Sample | Rejection]) -> PartResult:
         """Label a part, while a thread decodes its next batch. Ingestion's rejections pass through.
 
+        With a tracker, key frames of episodes pass the stages first, and in further rounds the frames that become key
+        frames; what lies between has its mask carried to it, and all of an episode then passes the gate.
+        """
+        ledger = Ledger()
+        samples = [item for item in items if isinstance(item, Sample)]
+        if self._tracker is None:
+            self._label(ledger, samples, lambda drafts: ledger.keep(self.gate.run(drafts)))
+        else:
+            self._track(ledger, samples, self._tracker)
+        return ledger.result(part, self.lineage.recipe, items)
+
+    def _track(self, ledger: Ledger, samples: Sequence[Sample], tracker: Tracker) -> None:
+        tracks = Tracks(samples, replace(self.recipe.track, every=self._every), tracker)
+        asked = tracks.first()
+        while asked:
+            self._label(ledger, asked, tracks.keep)
+            with ledger.clock(TRACK, len(samples) - len(asked)):
+                asked = tracks.further()
+        for drafts, lost in tracks.ended():
+            ledger.keep(lost)
+            ledger.keep(self.gate.run(drafts))
+
+    def _label(self, ledger: Ledger, samples: Sequence[Sample], end: Callable[[list[Draft]], None]) -> None:
+        """Bring samples through the stages.
+
         As many batches as there are lanes are under way, each in another stage: one is grounded while the LMM verifies
         the one before. A stage has one batch at a time, so that a device holds the activations of one.
         """
-        ledger, turns = Ledger(), {stage.name: Lock() for stage in self.stages}
+        turns = {stage.name: Lock() for stage in self.stages}
 
         def label(outcome: Outcome) -> None:
             ledger.keep(outcome.rejected)
@@ -95,16 +124,15 @@ class Pipeline:
             for stage in self.stages:
                 with turns[stage.name]:
                     batch = ledger.run(stage, batch)
-            ledger.keep(self.gate.run(batch))
+            end(batch)
 
-        with closing(ahead(decoded, batches(items, self.recipe.batch_size), depth=1)) as ready:
+        with closing(ahead(decoded, batches(samples, self.recipe.batch_size), depth=1)) as ready:
             if self.lanes == 1:
                 for outcome in ready:
                     label(outcome)
             else:
                 with closing(ahead(label, ready, self.lanes - 1, self.lanes)) as ended:
                     deque(ended, maxlen=0)
-        return ledger.result(part, self.lineage.recipe, items)
 
 
 def lineage_of(recipe: Recipe, name: Callable[[ExpertSpec], str]) -> Lineage:
@@ -136,7 +164,8 @@ def roles_of(recipe: Recipe) -> list[tuple[str, ExpertSpec]]:
     """Every expert of a recipe by what it does, in the order in which a label meets them."""
     roles = [("rewriter", recipe.rewriter), *(("grounder", spec) for spec in recipe.grounders)]
     roles += [("segmenter", recipe.segmenter), ("verifier", recipe.verifier)]
-    return [*roles, *(("proposer", spec) for spec in recipe.proposers)]
+    roles += [("proposer", spec) for spec in recipe.proposers]
+    return [*roles, *([(TRACKER, recipe.track.tracker)] if recipe.track.tracker else [])]
 
 
 class Ledger:
@@ -159,6 +188,14 @@ class Ledger:
         _raise_if_broken(outcome, len(batch))
         self.keep(outcome.rejected)
         return outcome.kept
+
+    @contextmanager
+    def clock(self, name: str, rows: int) -> Iterator[None]:
+        """Count what happens meanwhile as the seconds of a stage."""
+        began = time.perf_counter()
+        yield
+        self._seconds[name] += time.perf_counter() - began
+        self._rows[name] = rows
 
     def keep(self, ended: Iterable[Label | Rejection]) -> None:
         """Write down what samples ended as."""

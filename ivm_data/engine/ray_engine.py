@@ -69,8 +69,13 @@ def label_parts(run: LabelingRun, config: RayConfig) -> Generator[PartOutcome | 
     """Label the open parts of a run; each comes once, when it is committed, in doubt or given up.
 
     Raises:
-        ConfigError: no cluster at the address, or it is too small for one actor of each stage.
+        ConfigError: no cluster at the address, or it is too small for one actor of each stage; or the recipe tracks.
     """
+    if run.recipe.track.tracker:
+        raise ConfigError(
+            "masks are carried along episodes by the local engine alone, as its rounds of key frames do not fit Ray's "
+            "one pass through the stages; label without Ray: --devices gives each GPU whole parts"
+        )
     on_any = absolute(run)
     waiting = {part.name: part for part in on_any.open_parts()}
     if not waiting:

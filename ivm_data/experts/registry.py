@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
+from urllib.parse import parse_qsl
 
 from ivm_data.config import build
 from ivm_data.experts.tiles.tiled import VERBS, Tiled, tiles_of
@@ -21,6 +22,7 @@ from storage.errors import ConfigError
 
 if TYPE_CHECKING:
     from ivm_data.experts.answers.store import AnswersConfig, AnswerStore
+    from ivm_data.experts.common.protocols import Tracker
     from ivm_data.experts.tiles.config import TilesConfig
 
 EMBEDDED = Path(__file__).parents[1] / "zoo" / "weights"
@@ -98,6 +100,28 @@ class ExpertSpec(Checked):
         yield self
         for part in self.uses.values():
             yield from part.all()
+
+
+def spec_of(text: str) -> ExpertSpec:
+    """An expert with its options as one text: `sam2-video?path=facebook/sam2.1-hiera-large`.
+
+    Raises:
+        ConfigError: an unknown expert.
+    """
+    expert, _, query = text.partition("?")
+    return ExpertSpec(expert, dict(parse_qsl(query, keep_blank_values=True)))
+
+
+def tracker(spec: ExpertSpec) -> Tracker:
+    """The loaded tracker of that spec.
+
+    Raises:
+        ConfigError: the expert tracks nothing; see `create` for the others.
+    """
+    if not hasattr(configured(spec)[0], "carry"):
+        raise ConfigError(f"expert {spec.expert!r} tracks nothing; one that needs no weights is 'flow'")
+    found: Tracker = get(spec)
+    return found
 
 
 def names() -> list[str]:

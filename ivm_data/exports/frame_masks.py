@@ -38,7 +38,7 @@ class FrameMasks:
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.execute(
             "CREATE TABLE masks (video TEXT, frame INT, height INT, width INT, counts BLOB, labels INT, absent INT, "
-            "PRIMARY KEY (video, frame))"
+            "looked INT, PRIMARY KEY (video, frame))"
         )
         return self
 
@@ -46,16 +46,16 @@ class FrameMasks:
         self._database.close()
         self.path.unlink()
 
-    def add(self, video: str, frame: int, mask: Rle) -> None:
-        """Keep a mask; a frame that has one already keeps the pixels of both."""
+    def add(self, video: str, frame: int, mask: Rle, tracked: bool = False) -> None:
+        """Keep a mask, which was carried from other frames or not; a frame that has one keeps the pixels of both."""
         before = self.masks(video, frame, 1).get(0)
         absent = rle.area(mask) == 0
         if before is not None:
             mask = rle.union([before, mask])
-        row = (video, frame, mask.height, mask.width, mask.counts, not absent, absent)
+        row = (video, frame, mask.height, mask.width, mask.counts, not absent, absent, not tracked)
         self._database.execute(
-            "INSERT INTO masks VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET counts = excluded.counts, "
-            "labels = labels + excluded.labels, absent = absent + excluded.absent",
+            "INSERT INTO masks VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET counts = excluded.counts, "
+            "labels = labels + excluded.labels, absent = absent + excluded.absent, looked = looked + excluded.looked",
             row,
         )
 
@@ -68,6 +68,15 @@ class FrameMasks:
         )
         with closing(found) as rows:
             return {frame - first: Rle(height, width, counts) for frame, height, width, counts in rows}
+
+    def tracked(self, video: str, first: int, count: int) -> set[int]:
+        """Those of `count` frames from `first` on whose masks were all carried, by their number from it."""
+        found = self._database.execute(
+            "SELECT frame FROM masks WHERE video = ? AND frame >= ? AND frame < ? AND NOT looked",
+            (video, first, first + count),
+        )
+        with closing(found) as rows:
+            return {frame - first for (frame,) in rows}
 
     def counted(self, video: str, first: int, count: int) -> tuple[int, int]:
         """(labels with a mask, labels with an empty one) of `count` frames from `first` on."""

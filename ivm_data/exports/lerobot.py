@@ -59,7 +59,7 @@ def write_lerobot(items: Iterable[Item], folder: Path, options: LerobotOptions) 
         for item in items:
             counts.left_out += 1
             if place := _place(item, options):
-                masks.add(*place, item.mask)
+                masks.add(*place, item.mask, bool(item.label.tracked_from) and item.mask_by == "engine")
         cameras = [MaskedCamera(key, options.replace) for key in _cameras(source, options.camera)]
         fill = Fill(options.gaps, options.tracker, options.consistency)
         with EpisodeExport(source, folder, masks, cameras, options.images, options.how, fill) as export:

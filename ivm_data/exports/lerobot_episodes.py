@@ -133,6 +133,7 @@ class EpisodeExport:
         named = recording(episode_name(str(self.source.folder), self.images, episode["episode_index"]), short)
         self.recordings.add(named)
         labeled = self.masks.masks(reference, first, length) | self.masks.masks(named, 0, length)
+        carried = self.masks.tracked(reference, first, length) | self.masks.tracked(named, 0, length)
         file = self.source.folder / path
         with Video(file) as video:
             rate = Fraction(self.source.info["fps"]).limit_denominator(1001)
@@ -146,7 +147,7 @@ class EpisodeExport:
             masks = self.fill.filled(labeled, length, lambda row: video.frame(first + row))
         by_address, by_name = self.masks.counted(reference, first, length), self.masks.counted(named, 0, length)
         counted = by_address[0] + by_name[0], by_address[1] + by_name[1]
-        return _Frames(camera, file, first, labeled.keys(), masks, counted)
+        return _Frames(camera, file, first, labeled.keys() - carried, masks, counted)
 
     def _write(self, episode: dict[str, Any], rows: pa.Table, tasks: list[str], shown: list[_Frames]) -> None:
         number, length = self.episodes, len(rows)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
-from urllib.parse import parse_qsl
 
 import numpy as np
 
 from ivm_data.experts.common.protocols import Tracker
 from ivm_data.experts.common.tracks import track
-from ivm_data.experts.registry import ExpertSpec, get
-from storage.errors import ConfigError
+from ivm_data.experts.registry import spec_of, tracker
 from storage.pixels import rle
 from storage.records import Rle
 
@@ -35,12 +33,7 @@ class Fill:
 
     @cached_property
     def _expert(self) -> Tracker:
-        expert, _, query = self.tracker.partition("?")
-        found = get(ExpertSpec(expert, dict(parse_qsl(query, keep_blank_values=True))))
-        if not hasattr(found, "carry"):
-            raise ConfigError(f"expert {expert!r} tracks nothing; one that needs no weights is 'flow'")
-        tracker: Tracker = found
-        return tracker
+        return tracker(spec_of(self.tracker))
 
     def filled(self, masks: Mapping[int, Rle], length: int, frame: Callable[[int], np.ndarray]) -> dict[int, Rle]:
         """The masks of an episode, with those that are carried to frames between the labeled ones.

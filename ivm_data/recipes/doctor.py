@@ -108,6 +108,7 @@ def examine(recipe: Recipe) -> list[Finding]:
     asked = [("rewriter", recipe.rewriter), *((f"grounders.{i}", spec) for i, spec in enumerate(recipe.grounders))]
     asked += [("segmenter", recipe.segmenter), ("verifier", recipe.verifier)]
     asked += [(f"proposers.{i}", spec) for i, spec in enumerate(recipe.proposers)]
+    asked += [("tracker", recipe.track.tracker)] if recipe.track.tracker else []
     return [finding for role, spec in asked for finding in _expert(role, spec)]
 
 

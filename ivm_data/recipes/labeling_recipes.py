@@ -8,17 +8,34 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from ivm_data.config import override
-from ivm_data.experts.registry import ExpertSpec
+from ivm_data.experts.registry import ExpertSpec, spec_of
 from ivm_data.stages.fuse import FuseConfig
 from ivm_data.stages.ground import GroundConfig
 from ivm_data.stages.resolve import ResolveConfig
 from ivm_data.stages.rewrite import RewriteConfig
 from ivm_data.stages.verify import VerifyConfig
 from storage.common.near import meant
-from storage.common.validation import FILLED, Checked, Count
+from storage.common.validation import FILLED, Checked, Count, Share
 from storage.errors import ConfigError
 from storage.gates.gate import GateConfig
 from storage.tables import recipes
+
+
+@dataclass(frozen=True)
+class TrackConfig(Checked):
+    """How the frames of an episode are labeled from some of them, its key frames.
+
+    Attributes:
+        tracker: carries masks from frame to frame; None labels every frame by itself.
+        every: each so many-th row of an episode's camera is a key frame, and the last one.
+        consistency: a frame in which masks from both sides overlap less becomes a key frame too, until `budget`.
+        budget: share of the rows that may be key frames in all; those of `every` are, whatever it says.
+    """
+
+    tracker: ExpertSpec | None = None
+    every: Count = 8
+    consistency: Share = 0.65
+    budget: Share = 0.2
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,7 @@ class Recipe(Checked):
         grounders: one expert or several, whose boxes are united.
         proposers: further experts that propose masks, for the consensus.
         calibration: JSON file that turns scores into quality; `zoo:NAME` for an embedded one, "" for none yet.
+        track: of manifests with episodes; whether masks are carried between their frames, and how.
         batch_size: drafts that pass through the stages together. It decides the last digits of the scores, so it
             counts in the hash like everything else.
     """
@@ -49,10 +67,12 @@ class Recipe(Checked):
     verify: VerifyConfig = field(default_factory=VerifyConfig)
     gate: GateConfig = field(default_factory=GateConfig)
     batch_size: Count = 16
+    track: TrackConfig = field(default_factory=TrackConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they are written beside the shards."""
-        return dataclasses.asdict(self)
+        """Plain values, as they are written beside the shards; without `track`, as before it, where nothing tracks."""
+        values = dataclasses.asdict(self) | {"gate": self.gate.to_dict()}
+        return values if self.track.tracker else {name: value for name, value in values.items() if name != "track"}
 
 
 def recipe_hash(recipe: Recipe, experts: Sequence[tuple[str, str]]) -> str:
@@ -161,6 +181,28 @@ def _placed(expert: str, **options: Any) -> ExpertSpec:
 
 _CLIPSEG = _placed("clipseg", path="CIDAS/clipseg-rd64-refined")
 _MM_GROUNDING_DINO = _placed("mm-grounding-dino", path="openmmlab-community/mm_grounding_dino_large_all")
+
+
+DOUBTFUL = 0.3
+"""Consistency under which a frame goes to review where masks are carried; chosen on the world in motion, split val."""
+
+
+def with_tracker(recipe: Recipe, tracker: str) -> Recipe:
+    """The recipe with masks carried between the frames of episodes; unchanged for "".
+
+    Frames of less consistency than `DOUBTFUL` go to review, unless `gate.min_consistency` says otherwise.
+
+    Args:
+        tracker: an expert with its options, as in `flow` or `sam2-video?path=facebook/sam2.1-hiera-large`.
+
+    Raises:
+        ConfigError: no such expert.
+    """
+    if not tracker:
+        return recipe
+    gate = replace(recipe.gate, min_consistency=recipe.gate.min_consistency or DOUBTFUL)
+    return replace(recipe, track=replace(recipe.track, tracker=spec_of(tracker)), gate=gate)
+
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,

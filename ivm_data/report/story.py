@@ -88,6 +88,7 @@ def rules(scores: Mapping[str, Any], gate: Mapping[str, Any]) -> list[Rule]:
     """What a gate's thresholds ask of a label's scores, in the order in which it asks."""
     accept, reject = gate.get("accept"), gate.get("reject")
     least = {"understood": gate.get("min_understood"), "agreement": gate.get("min_agreement")}
+    least["consistency"] = gate.get("min_consistency")
     found = []
     if accept is not None and reject is not None:
         asks = f"rejected below {reject:g}, review below {accept:g}"

@@ -64,11 +64,16 @@ def plan(manifest: Path, part_size: int = 64) -> list[ManifestPart]:
     return plan_records(manifest, part_size).parts
 
 
-def plan_records(manifest: Path, part_size: int = 64, root: Path | None = None) -> ManifestPlan:
+def plan_records(
+    manifest: Path, part_size: int = 64, root: Path | None = None, whole_episodes: bool = False
+) -> ManifestPlan:
     """Cut a manifest into parts and find the records that repeat or contradict another one of image and instruction.
 
     Equal image bytes under two names are found within a part, where the bytes are at hand; in different parts
     `ivm_data.engine.reading` finds them by what is known of their pair.
+
+    Args:
+        whole_episodes: the frames of an episode's camera lie in one part, however many they are.
 
     Raises:
         ConfigError: no usable manifest, or a part size under 1.
@@ -81,7 +86,9 @@ def plan_records(manifest: Path, part_size: int = 64, root: Path | None = None) 
         except InputError:
             return None
         label = label_hash(row.targets, row.mask, row.ignore)
-        return None if row.error else Identity(pair_key(row.image, row.instruction), label, row.held_out)
+        recording = f"{row.moment.episode}\x00{row.moment.camera}".encode() if whole_episodes and row.moment else b""
+        key = pair_key(row.image, row.instruction)
+        return None if row.error else Identity(key, label, row.held_out, recording)
 
     return parts.split(manifest, part_size, identify, root)
 

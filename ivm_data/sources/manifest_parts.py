@@ -12,6 +12,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +153,8 @@ def split(
     million records, and some 40 MB more for the sort at the end; see `repeated_pairs` for which of them counts.
 
     Args:
-        identify: what a record is about and what it says, or None for a record that cannot be read.
+        identify: what a record is about and what it says, or None for a record that cannot be read. Records of one
+            `recording` lie in one part, which is larger for it.
         root: folder that paths in the records are relative to; the manifest's by default.
 
     Raises:
@@ -168,8 +170,10 @@ def split(
     if not scan.keys:
         raise ConfigError(f"manifest '{manifest}' has no records; each line needs 'image' and 'instruction'")
     digest, name = scan.whole.hexdigest(), dataset_name(manifest)
-    planned = hashlib.blake2b(f"{digest}/{part_size}".encode(), digest_size=4).hexdigest()
+    whole = "/recordings" if scan.recordings else ""
+    planned = hashlib.blake2b(f"{digest}/{part_size}{whole}".encode(), digest_size=4).hexdigest()
     verdicts = scan.verdicts()
+    ranges = _whole_recordings(manifest, scan) if scan.recordings else scan.ranges()
     cut = [
         ManifestPart(
             manifest=str(manifest),
@@ -178,12 +182,12 @@ def split(
             start=start,
             stop=stop,
             content=content.hexdigest(),
-            first=index * part_size,
-            records=min(part_size, len(scan.keys) - index * part_size),
-            duplicates=tuple(np.flatnonzero(verdicts.duplicate_N[index * part_size :][:part_size]).tolist()),
-            conflicts=tuple(np.flatnonzero(verdicts.conflict_N[index * part_size :][:part_size]).tolist()),
+            first=first,
+            records=records,
+            duplicates=tuple(np.flatnonzero(verdicts.duplicate_N[first : first + records]).tolist()),
+            conflicts=tuple(np.flatnonzero(verdicts.conflict_N[first : first + records]).tolist()),
         )
-        for index, (start, stop, content) in enumerate(scan.ranges())
+        for index, (first, records, start, stop, content) in enumerate(ranges)
     ]
     return ManifestPlan(cut, np.frombuffer(scan.records, "S16"), verdicts.duplicate_N | verdicts.conflict_N)
 
@@ -210,6 +214,8 @@ class _Scan:
         self.keys, self.labels, self.held_out = array("Q"), array("Q"), array("B")
         self.starts: list[int] = []
         self.contents: list[hashlib.blake2b] = []
+        self.recordings: dict[int, int] = {}
+        self.offsets, self.of_recording = array("Q"), array("Q")
 
     def add(self, raw: bytes, identify: Callable[[bytes], Identity | None]) -> None:
         self.whole.update(raw)
@@ -222,17 +228,49 @@ class _Scan:
             self.labels.append(UNLABELED if found is None else found.label)
             self.held_out.append(found is not None and found.held_out)
             self.records += record_hash(self.frame, raw)
+            self._remember(found)
         self.skip = False
         self.offset += len(raw)
         if self.contents:
             self.contents[-1].update(raw)
 
+    def _remember(self, found: Identity | None) -> None:
+        """Where the record lies, 16 bytes of it, where parts hold whole recordings."""
+        key = short_hash(found.recording) if found is not None and found.recording else 0
+        if key:
+            self.recordings[key] = len(self.keys) - 1
+        self.offsets.append(self.offset)
+        self.of_recording.append(key)
+
     def verdicts(self) -> Verdicts:
         columns = (self.keys, np.uint64), (self.labels, np.uint64), (self.held_out, np.bool_)
         return settle(*(np.frombuffer(column, dtype) for column, dtype in columns))
 
-    def ranges(self) -> Iterator[tuple[int, int, hashlib.blake2b]]:
-        return zip(self.starts, [*self.starts[1:], self.offset], self.contents, strict=True)
+    def ranges(self) -> Iterator[tuple[int, int, int, int, hashlib.blake2b]]:
+        """First record, number of records, first byte, last byte exclusive and content of each part."""
+        stops = [*self.starts[1:], self.offset]
+        for index, (start, stop, content) in enumerate(zip(self.starts, stops, self.contents, strict=True)):
+            first = index * self.part_size
+            yield first, min(self.part_size, len(self.keys) - first), start, stop, content
+
+    def firsts(self) -> list[int]:
+        """The first record of each part where none may cut a recording."""
+        lasts = (self.recordings.get(key, at) for at, key in enumerate(self.of_recording))
+        reach_N = np.maximum.accumulate(np.fromiter(lasts, np.int64, len(self.of_recording)))
+        ends_E, firsts = np.flatnonzero(reach_N == np.arange(len(reach_N))) + 1, [0]
+        while len(reach_N) - firsts[-1] > self.part_size:
+            firsts.append(int(ends_E[np.searchsorted(ends_E, firsts[-1] + self.part_size)]))
+        return [first for first in firsts if first < len(reach_N)]
+
+
+def _whole_recordings(manifest: Path, scan: _Scan) -> Iterator[tuple[int, int, int, int, hashlib.blake2b]]:
+    """As `_Scan.ranges`, of parts that hold whole recordings."""
+    firsts = scan.firsts()
+    with manifest.open("rb") as file:
+        for first, end in pairwise([*firsts, len(scan.keys)]):
+            start, stop = scan.offsets[first], scan.offsets[end] if end < len(scan.keys) else scan.offset
+            file.seek(start)
+            yield first, end - first, start, stop, hashlib.blake2b(file.read(stop - start), digest_size=8)
 
 
 def read(part: ManifestPart) -> list[bytes]:

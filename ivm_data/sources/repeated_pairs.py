@@ -41,11 +41,13 @@ class Identity(NamedTuple):
     Attributes:
         key: of image and instruction.
         label: hash of its targets, `UNLABELED` for none.
+        recording: the camera of the episode that it is of, or b"".
     """
 
     key: bytes
     label: int = UNLABELED
     held_out: bool = False
+    recording: bytes = b""
 
 
 @dataclass(frozen=True)

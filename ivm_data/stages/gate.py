@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,9 @@ from ivm_data.stages.stage import Draft
 from storage.gates.gate import GateConfig
 from storage.pixels import rle
 from storage.records import MISSING, Label, Lineage, Rejection, Scores, Status
+
+TRACKER = "tracker"
+"""Role of the expert that carries masks; it is behind the labels that were carried alone."""
 
 
 class GateStage:
@@ -28,6 +31,7 @@ class GateStage:
         self.calibration = calibration
         self.config = config
         self.lineage = lineage
+        self._untracked = replace(lineage, experts=tuple(one for one in lineage.experts if one[0] != TRACKER))
 
     def run(self, batch: Sequence[Draft]) -> list[Label | Rejection]:
         """One label or rejection for each draft."""
@@ -48,11 +52,11 @@ class GateStage:
             return draft.reject(self.name, "no_quality", f"quality is {quality:g} from {scores}")
         draft = draft.scored(quality=quality)
         status, reason = decide(draft.scores, _answer(draft), bool(draft.unfound), self.config)
-        mask = draft.mask or rle.encode(np.zeros(draft.image_HWC.shape[:2], bool))
+        mask = draft.mask or rle.encode(np.zeros((sample.height, sample.width), bool))
         human_iou = MISSING if sample.human_mask is None else rle.iou(mask, sample.human_mask)
         return Label(
             sample, draft.request, draft.candidates, draft.proposals, mask, draft.scores,
-            status, reason, self.lineage, human_iou,
+            status, reason, self.lineage if draft.tracked_from else self._untracked, human_iou, draft.tracked_from,
         )  # fmt: skip
 
 
@@ -80,6 +84,7 @@ def decide(scores: Scores, answer: Answer, incomplete: bool, config: GateConfig)
         "not_understood": scores.understood < config.min_understood,
         "incomplete": incomplete,
         "experts_disagree": scores.agreement < config.min_agreement,
+        "inconsistent": scores.consistency < config.min_consistency,
         "uncertain": scores.quality < config.accept,
     }
     for reason, holds in doubts.items():

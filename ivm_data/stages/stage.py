@@ -20,6 +20,7 @@ class Draft:
         image_HWC: the decoded image, uint8 RGB.
         absent: the resolve stage found that the target is not in the image; later stages leave such a draft alone.
         mask: the consensus, set by the fuse stage.
+        tracked_from: as of `Label`.
     """
 
     sample: Sample
@@ -30,6 +31,7 @@ class Draft:
     proposals: tuple[Proposal, ...] = ()
     mask: Rle | None = None
     scores: Scores = field(default_factory=Scores)
+    tracked_from: tuple[str, ...] = ()
 
     @property
     def unfound(self) -> tuple[str, ...]:

@@ -32,8 +32,9 @@ MASK_FEATURES = (
     "in_context",
     "p_yes_kept",
     "p_yes_complement",
+    "consistency",
 )
-ABSENT_FEATURES = ("presence", "grounding")
+ABSENT_FEATURES = ("presence", "grounding", "consistency")
 
 By = Literal["", "source", "kind", "answer"]
 """What thresholds and promises may differ by; `answer` is "mask", "absent" or "whole image"."""
@@ -49,6 +50,8 @@ class GateConfig(Checked):
         min_understood: least share of known words for a label to be accepted without review.
         min_agreement: least mean pairwise IoU of the proposals for the same; 0 leaves it to the quality, which knows
             the agreement and how much it says.
+        min_consistency: least agreement of the masks that are carried to a frame from both sides, for the same; a still
+            has none, and passes.
         min_area_ratio, max_area_ratio: a mask outside covers nearly nothing or nearly everything.
     """
 
@@ -58,6 +61,7 @@ class GateConfig(Checked):
     min_agreement: NotNegative = 0.0
     min_area_ratio: Share = 0.0005
     max_area_ratio: Share = 0.9
+    min_consistency: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,6 +71,11 @@ class GateConfig(Checked):
             raise ConfigError(
                 f"gate needs min_area_ratio < max_area_ratio, got {self.min_area_ratio} and {self.max_area_ratio}"
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; without `min_consistency`, as before it, where it asks for nothing."""
+        values = asdict(self)
+        return values if self.min_consistency else {k: v for k, v in values.items() if k != "min_consistency"}
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,7 @@ class Gate:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they lie in the data set."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self) | {"config": self.config.to_dict()}))
         return plain
 
     @classmethod

@@ -66,6 +66,7 @@ def decide(rows: pa.Table, gate: Gate) -> tuple[np.ndarray, np.ndarray]:
             "not_understood": score["understood"] < config.min_understood,
             "incomplete": _incomplete(rows),
             "experts_disagree": score["agreement"] < config.min_agreement,
+            "inconsistent": score["consistency"] < config.min_consistency,
             "uncertain": ~(quality_N >= _accept(gate, rows, answer_N)),
             "target_absent": absent_N,
             "whole_image": whole_N,

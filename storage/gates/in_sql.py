@@ -35,7 +35,7 @@ STATUS = {
     "ok": Status.ACCEPTED,
     "target_absent": Status.NO_TARGET,
     "whole_image": Status.WHOLE_IMAGE,
-    **dict.fromkeys(("not_understood", "incomplete", "experts_disagree", "uncertain"), Status.REVIEW),
+    **dict.fromkeys(("not_understood", "incomplete", "experts_disagree", "inconsistent", "uncertain"), Status.REVIEW),
     **dict.fromkeys(("no_quality", "low_quality", "area_outlier"), Status.REJECTED),
 }
 """The status that each reason of a gate stands for."""
@@ -95,6 +95,7 @@ def reason(gate: Gate, derive: bool = True) -> str:
         WHEN understood < {number(config.min_understood)} THEN 'not_understood'
         WHEN {incomplete} THEN 'incomplete'
         WHEN agreement < {number(config.min_agreement)} THEN 'experts_disagree'
+        WHEN consistency < {number(config.min_consistency)} THEN 'inconsistent'
         WHEN NOT coalesce(gate_quality >= {accept(gate)}, false) THEN 'uncertain'
         WHEN area = 0 THEN 'target_absent'
         WHEN scope = 'whole image' THEN 'whole_image'

@@ -15,7 +15,8 @@ from storage.gates.logistic import number
 from storage.records import Scores
 
 INDEPENDENT = ("grounding", "candidate", "agreement")
-"""What grounder, LMM and further proposers say of a mask; where one of them says nothing, `verification` counts too."""
+"""What grounder, LMM and further proposers say of a mask; where one of them says nothing, `verification` counts too.
+Of a frame of an episode, `consistency` counts beside them where it is known."""
 
 SLACK = 1e-6
 """How far rounding may bring a probability out of [0, 1]; what lies farther out is none."""
@@ -23,8 +24,8 @@ SLACK = 1e-6
 
 def quality(scores: Scores, absent: bool) -> float:
     """In [0, 1]: the geometric mean of what is known of `INDEPENDENT`; absent: of how little LMM and grounder see of
-    the target. NaN where nothing is known, or a score is no probability."""
-    names = ("presence", "grounding") if absent else (*INDEPENDENT, "verification")
+    the target, and of the consistency. NaN where nothing is known, or a score is no probability."""
+    names = ("presence", "grounding", "consistency") if absent else (*INDEPENDENT, "verification", "consistency")
     columns = {name: np.array([getattr(scores, name)], float) for name in names}
     return float(qualities(columns, np.array([absent]))[0])
 
@@ -38,20 +39,22 @@ def qualities(columns: Mapping[str, np.ndarray], absent_N: np.ndarray) -> np.nda
     """
     quality_N = np.full(len(absent_N), np.nan)
     if absent_N.any():
-        quality_N[absent_N] = _mean([1 - columns[name][absent_N] for name in ("presence", "grounding")])
+        against = [1 - columns[name][absent_N] for name in ("presence", "grounding")]
+        quality_N[absent_N] = _mean([*against, columns["consistency"][absent_N]])
     if not absent_N.all():
         said = [columns[name][~absent_N] for name in INDEPENDENT]
         silent_M = np.isnan(np.stack(said)).any(axis=0)
         verification_M = np.where(silent_M, columns["verification"][~absent_N], np.nan)
-        quality_N[~absent_N] = _mean([*said, verification_M])
+        quality_N[~absent_N] = _mean([*said, verification_M, columns["consistency"][~absent_N]])
     return quality_N
 
 
 def sql() -> str:
     """The same as an SQL expression over the columns of its scores; NULL where that is NaN."""
     silent = " OR ".join(f"NOT {_known(name)}" for name in INDEPENDENT)
-    of_mask = _mean_sql([*INDEPENDENT, f"(CASE WHEN {silent} THEN verification END)"])
-    return f"CASE WHEN area = 0 THEN {_mean_sql(['(1 - presence)', '(1 - grounding)'])} ELSE {of_mask} END"
+    of_mask = _mean_sql([*INDEPENDENT, f"(CASE WHEN {silent} THEN verification END)", "consistency"])
+    absent = _mean_sql(["(1 - presence)", "(1 - grounding)", "consistency"])
+    return f"CASE WHEN area = 0 THEN {absent} ELSE {of_mask} END"
 
 
 def _mean(scores: list[np.ndarray]) -> np.ndarray:

@@ -91,6 +91,7 @@ def to_label(light: Mapping[str, Any], heavy: Mapping[str, Any]) -> Label:
         reason=light["reason"],
         lineage=Lineage(light["recipe"], tuple((e["role"], e["name"]) for e in light["experts"])),
         human_iou=_floats(light, ("human_iou",))["human_iou"],
+        tracked_from=tuple(light.get("tracked_from") or ()),
     )
 
 
@@ -142,6 +143,7 @@ def _light_label(label: Label) -> RowDict:
             for a, b in combinations(label.proposals, 2)
         ],
         "experts": [{"role": role, "name": name} for role, name in label.lineage.experts],
+        "tracked_from": list(label.tracked_from) or None,
     }
 
 

@@ -15,7 +15,7 @@ VERSION = 1
 LATER = (
     *("scope", "things", "answer", "answer_notes", "witnessed", "in_context", "evidence", "incomplete", "drawn"),
     *("answers_read", "answers_asked", "tiles"),
-    *("episode", "camera", "frame", "time_s"),
+    *("episode", "camera", "frame", "time_s", "tracked_from", "consistency"),
 )
 """Columns that files from before them lack: they read as NULL, and a NULL in them is no part of a row's hash."""
 
@@ -35,6 +35,7 @@ SCORES = {
     "p_yes_kept": "P(yes) on the image with only the mask's pixels",
     "p_yes_complement": "P(yes) on the image without the mask's pixels",
     "verification": "p_yes_kept * (1 - p_yes_complement): sufficient and minimal",
+    "consistency": "IoU of masks carried here from key frames on both sides; NULL for stills and at the ends",
     "quality": "calibrated probability that the mask overlaps the truth with IoU >= 0.5",
 }
 """The columns of `storage.records.Scores`, all in [0, 1]."""
@@ -182,6 +183,12 @@ LIGHT = _schema(
     _field("proposals", pa.list_(_PROPOSAL), "the experts' masks, without pixels", nullable=True),
     _field("pairs", pa.list_(_PAIR), "IoU of every two proposals", nullable=True),
     _field("experts", pa.list_(_EXPERT), "lineage: every model@revision by its role", nullable=True),
+    _field(
+        "tracked_from",
+        pa.list_(pa.string()),
+        "sample_ids of the key frames that the mask was carried from; NULL where experts looked at the image",
+        nullable=True,
+    ),
 )
 
 HEAVY = _schema(

@@ -114,6 +114,8 @@ class Scores:
         p_yes_kept: P(yes) on the image with only the mask's pixels.
         p_yes_complement: P(yes) on the image without the mask's pixels.
         verification: p_yes_kept * (1 - p_yes_complement): sufficient and minimal.
+        consistency: IoU of the masks that are carried to a frame from the key frames before and after it; of a key
+            frame with what its neighbours' become there. NaN for stills, and where one side alone is known.
         quality: calibrated probability that the mask overlaps the truth with IoU >= 0.5.
     """
 
@@ -132,6 +134,7 @@ class Scores:
     p_yes_kept: float = MISSING
     p_yes_complement: float = MISSING
     verification: float = MISSING
+    consistency: float = MISSING
     quality: float = MISSING
 
     __eq__ = same
@@ -151,6 +154,14 @@ class Label:
 
     The heatmap is derived, not stored: sum(score_i * mask_i) / sum(score_i) over `proposals`
     (`storage.pixels.rle.vote`). `mask` is all zero for status `no_target`, all one for `whole_image`.
+
+    A label that was carried from other frames (`tracked_from`) has its mask and `area_ratio` and `consistency` of its
+    own; its request and all other scores are those of the key frame whose mask it carries. A candidate is the box
+    around its mask, by the tracker.
+
+    Attributes:
+        tracked_from: sample ids of the key frames that the mask was carried from, of the one whose mask it is first;
+            () where experts looked at the image itself.
     """
 
     sample: Sample
@@ -163,5 +174,6 @@ class Label:
     reason: str
     lineage: Lineage
     human_iou: float = MISSING
+    tracked_from: tuple[str, ...] = ()
 
     __eq__ = same

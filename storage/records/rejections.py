@@ -38,6 +38,8 @@ REASONS: dict[str, str] = {
     "no_quality": "a score that the quality is made of is not a number",
     "incomplete": "the grounder found a box for some of the phrases only",
     "experts_disagree": "the proposals overlap too little",
+    "inconsistent": "the masks that are carried to this frame of an episode from both sides overlap too little",
+    "no_key_frame": "no key frame of the episode has a label whose mask could be carried to this frame",
 }
 """Closed set of reason codes of rejections and gate decisions, with their meaning."""
 

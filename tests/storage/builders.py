@@ -104,11 +104,18 @@ def make_label(
         ),
         proposals=proposals,
         mask=mask,
-        scores=Scores(verification=verification, quality=float(rng.random()), agreement=0.1 + 0.2, area_ratio=0.25),
+        scores=Scores(
+            verification=verification,
+            quality=float(rng.random()),
+            agreement=0.1 + 0.2,
+            area_ratio=0.25,
+            consistency=0.7 if seed % 4 == 1 else MISSING,
+        ),
         status=status,
         reason="ok" if status is Status.ACCEPTED else "low_quality",
         lineage=Lineage(recipe, EXPERTS),
         human_iou=rle.iou(mask, human) if human else MISSING,
+        tracked_from=(f"{seed:032x}", f"{seed + 1:032x}") if seed % 4 == 1 else (),
     )
 
 

@@ -8,7 +8,7 @@ from storage.catalog import Catalog
 from storage.errors import ConfigError
 from storage.parts.shards import commit_part, write_reviews
 from storage.pixels import rle
-from storage.records import Label, Moment, PartResult, Rejection, Status
+from storage.records import MISSING, Label, Moment, PartResult, Rejection, Status
 from storage.sql.queries import load, named_queries
 
 NAMES = [query.name for query in named_queries()]
@@ -77,6 +77,20 @@ def test_coverage_counts_frames_of_episodes_by_task_and_camera(tmp_path, build):
         (row,) = rows(catalog, "coverage_by_task")
     assert (row["task"], row["camera"], row["episodes"], row["frames"]) == ("Find it.", "high", 2, 3)
     assert (row["accepted"], row["no_target"], row["rejections"], row["covered"]) == (1, 1, 1, 2 / 3)
+
+
+def test_consistency_by_episode_tells_key_frames_from_tracked_ones(tmp_path, build):
+    labels = []
+    for frame, (consistency, tracked) in enumerate([(0.9, False), (0.4, True), (0.8, True), (MISSING, False)]):
+        label = build.make_label(frame)
+        scores = replace(label.scores, consistency=consistency)
+        moment = Moment("g1/0", "high", 10 * frame)
+        labels.append(moved(label, moment, scores=scores, tracked_from=("a",) if tracked else ()))
+    commit_part(tmp_path, PartResult("p", build.RECIPE, tuple(labels)))
+    with Catalog(tmp_path) as catalog:
+        (row,) = rows(catalog, "consistency_by_episode")
+    assert (row["frames"], row["key_frames"], row["tracked"], row["doubtful"], row["worst"]) == (4, 2, 2, 1, 10)
+    assert row["consistency"] == pytest.approx(0.7) and row["least_consistency"] == 0.4
 
 
 def test_flicker_is_a_frame_that_jumps_and_not_a_thing_that_moves(tmp_path, build):

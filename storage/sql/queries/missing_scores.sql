@@ -6,7 +6,7 @@ FROM (
         SELECT count(*) AS labels, count(*) - count(COLUMNS([
             'understood', 'presence', 'grounding', 'margin', 'candidate', 'relation', 'predicted_iou', 'stability',
             'agreement', 'area_ratio', 'witnessed', 'in_context', 'p_yes_kept', 'p_yes_complement', 'verification',
-            'quality', 'human_iou'
+            'consistency', 'quality', 'human_iou'
         ]))
         FROM labels
         WHERE starts_with(recipe, $recipe)

@@ -11,7 +11,8 @@
 -- $limit = 100: rows
 -- information is the mean of what is known of: the binary entropies H(p) = -p log2 p - (1 - p) log2(1 - p) of quality, of
 -- verification and of D (uncertainty sampling: Lewis and Gale 1994; entropy: Settles 2009, section 3.1), and the
--- disagreement of the experts, 1 - their mean pairwise IoU (query by committee: Seung, Opper and Sompolinsky 1992).
+-- disagreement of the experts, 1 - their mean pairwise IoU (query by committee: Seung, Opper and Sompolinsky 1992); of a
+-- frame of an episode also 1 - its consistency in time.
 -- Numbers in columns, not in a list, and reviews in an anti-join: NOT EXISTS keeps every row until it is answered.
 WITH opinion AS (
     SELECT recipe, sample_id, avg(d) AS d
@@ -22,7 +23,8 @@ WITH opinion AS (
 chances AS (
     SELECT
         recipe, part, position, sample_id, source, kind, status, instruction,
-        quality::DOUBLE AS q, verification::DOUBLE AS v, d, 1 - agreement AS disagreement
+        quality::DOUBLE AS q, verification::DOUBLE AS v, d, 1 - agreement AS disagreement,
+        1 - consistency AS inconsistency
     FROM labels
     LEFT JOIN opinion USING (recipe, sample_id)
     ANTI JOIN (FROM opinions WHERE reviewer = $reviewer) USING (recipe, sample_id)
@@ -36,18 +38,20 @@ entropies AS (
         CASE WHEN q BETWEEN 1e-9 AND 1 - 1e-9 THEN -q * log2(q) - (1 - q) * log2(1 - q) ELSE q * 0 END AS quality_entropy,
         CASE WHEN v BETWEEN 1e-9 AND 1 - 1e-9 THEN -v * log2(v) - (1 - v) * log2(1 - v) ELSE v * 0 END AS verification_entropy,
         CASE WHEN d BETWEEN 1e-9 AND 1 - 1e-9 THEN -d * log2(d) - (1 - d) * log2(1 - d) ELSE d * 0 END AS d_entropy,
-        4 - (q IS NULL)::INT - (v IS NULL)::INT - (d IS NULL)::INT - (disagreement IS NULL)::INT AS known
+        5 - (q IS NULL)::INT - (v IS NULL)::INT - (d IS NULL)::INT
+            - (disagreement IS NULL)::INT - (inconsistency IS NULL)::INT AS known
     FROM chances
 )
 SELECT
     CASE WHEN known = 0 THEN 0 ELSE (
         coalesce(quality_entropy, 0) + coalesce(verification_entropy, 0) + coalesce(d_entropy, 0)
-        + coalesce(disagreement, 0)
+        + coalesce(disagreement, 0) + coalesce(inconsistency, 0)
     ) / known END AS information,
     quality_entropy,
     verification_entropy,
     d_entropy,
     disagreement,
+    inconsistency,
     sample_id,
     recipe,
     part,

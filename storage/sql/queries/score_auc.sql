@@ -6,7 +6,7 @@ WITH scores AS (
         SELECT human_iou >= $iou AS is_right, COLUMNS([
             'understood', 'presence', 'grounding', 'margin', 'candidate', 'relation', 'predicted_iou', 'stability',
             'agreement', 'area_ratio', 'witnessed', 'in_context', 'p_yes_kept', 'p_yes_complement', 'verification',
-            'quality'
+            'consistency', 'quality'
         ])
         FROM labels
         WHERE starts_with(recipe, $recipe) AND human_iou IS NOT NULL

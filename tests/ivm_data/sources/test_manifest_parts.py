@@ -139,3 +139,28 @@ def test_what_is_no_manifest_is_a_configuration_error_with_the_next_step(tmp_pat
         cut(write(tmp_path, b"a\n", "table.xlsx"), 5, whole)
     with pytest.raises(ConfigError, match="at least 1, got 0"):
         cut(write(tmp_path, b"a\n"), 0, whole)
+
+
+def of_recordings(raw):
+    name = raw.strip()
+    return Identity(name, recording=name[:1] if name[:1] != b"-" else b"")
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", "-", "?"]), min_size=1, max_size=60), st.integers(1, 9))
+@settings(deadline=None, max_examples=60)
+def test_no_part_cuts_a_recording_and_no_record_is_lost(tmp_path_factory, kinds, part_size):
+    """a, b, c are of recordings in any order, - are stills, ? cannot be read."""
+    lines = [f"{kind}{number}".encode() for number, kind in enumerate(kinds)]
+    manifest = write(tmp_path_factory.mktemp("cut"), b"\n".join(lines) + b"\n")
+    found = cut(manifest, part_size, lambda raw: None if raw.startswith(b"?") else of_recordings(raw))
+    held = [[raw.strip() for raw in parts.read(part)] for part in found]
+    assert [raw for raws in held for raw in raws] == lines
+    assert [part.first for part in found] == [sum(map(len, held[:n])) for n in range(len(held))]
+    for name in (b"a", b"b", b"c"):
+        assert sum(any(raw.startswith(name) for raw in raws) for raws in held) <= 1
+    assert all(len(raws) >= part_size for raws in held[:-1])
+
+
+def test_without_a_recording_the_parts_are_those_of_any_manifest(tmp_path):
+    manifest = write(tmp_path, b"".join(b"-%d\n" % n for n in range(10)))
+    assert cut(manifest, 4, of_recordings) == cut(manifest, 4, whole)

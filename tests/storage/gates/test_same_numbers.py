@@ -45,7 +45,8 @@ def logistics(draw, known):
 @st.composite
 def gates(draw):
     accept, reject = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1))), reverse=True)
-    config = GateConfig(accept, reject, draw(st.floats(0, 2)), draw(st.floats(0, 1)), 0.01, draw(st.floats(0.02, 1)))
+    least = draw(st.floats(0, 2)), draw(st.floats(0, 1))
+    config = GateConfig(accept, reject, *least, 0.01, draw(st.floats(0.02, 1)), draw(st.floats(0, 1)))
     quality = draw(
         st.one_of(
             st.sampled_from(["written", "uncalibrated"]),

@@ -1,0 +1,192 @@
+"""Key frames and what is carried from them, with optical flow and drafts that are made by hand."""
+
+import io
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ivm_data.engine.tracking import Tracks
+from ivm_data.experts.registry import ExpertSpec, get
+from ivm_data.recipes.labeling_recipes import TrackConfig, recipe, with_tracker
+from ivm_data.stages.stage import Draft
+from storage.errors import IvmError
+from storage.pixels import rle
+from storage.records import Box, Candidate, Moment, Sample, Scores, sample_id
+from storage.request import Request
+
+SIZE = 64
+GROUND = cv2.resize(np.random.default_rng(0).integers(0, 110, (9, 9, 3), np.uint8), (SIZE, SIZE))
+THING = cv2.resize(np.random.default_rng(1).integers(150, 255, (4, 4, 3), np.uint8), (16, 16))
+
+
+def truth(frame):
+    mask_HW = np.zeros((SIZE, SIZE), bool)
+    mask_HW[20:36, 4 + frame : 20 + frame] = True
+    return mask_HW
+
+
+def sample(frame, episode="toy/0", **changes):
+    image_HWC = GROUND.copy()
+    image_HWC[truth(frame)] = THING.reshape(-1, 3)
+    stream = io.BytesIO()
+    Image.fromarray(image_HWC).save(stream, "PNG")
+    data, text = stream.getvalue(), f"Find the square of {episode}."
+    moment = Moment(episode, "high", frame) if episode else None
+    known = {"id": sample_id(data, text), "image": data, "image_uri": f"{frame}.png", "width": SIZE, "height": SIZE}
+    return Sample(**known | {"instruction": text, "source": "toy", "moment": moment} | changes)
+
+
+def draft(one, mask_HW):
+    absent = not mask_HW.any()
+    return Draft(
+        sample=one,
+        image_HWC=np.zeros((SIZE, SIZE, 3), np.uint8),
+        request=Request.of(("square",)),
+        candidates=(Candidate("dino@1", "square", "target", Box(0, 0, 9, 9), 0.7, chosen=True),),
+        absent=absent,
+        mask=None if absent else rle.encode(mask_HW),
+        scores=Scores(grounding=0.7, presence=0.9, area_ratio=0.5),
+    )
+
+
+@pytest.fixture
+def flow():
+    return get(ExpertSpec("flow"))
+
+
+def run(samples, flow, answers=None, **config):
+    """(drafts by frame, rejections, frames asked for in each round); `answers` are what experts say but for the truth.
+
+    An answer is a mask, or None for a rejection.
+    """
+    tracks, rounds = Tracks(samples, TrackConfig(ExpertSpec("flow"), **config), flow), []
+    asked = tracks.first()
+    while asked:
+        rounds.append([one.moment.frame if one.moment else one.image_uri for one in asked])
+        said = [(one, (answers or {}).get(one.moment.frame if one.moment else -1, "true")) for one in asked]
+        true = [(one, truth(one.moment.frame if one.moment else 0)) for one in asked]
+        tracks.keep(
+            draft(one, mask if isinstance(answer, str) else answer)
+            for (one, answer), (_, mask) in zip(said, true, strict=True)
+            if answer is not None
+        )
+        asked = tracks.further()
+    ended = list(tracks.ended())
+    drafts = {one.sample.moment.frame if one.sample.moment else -1: one for found, _ in ended for one in found}
+    return drafts, [one for _, lost in ended for one in lost], rounds
+
+
+def iou(one, frame):
+    return rle.iou(one.mask, rle.encode(truth(frame)))
+
+
+def test_frames_between_key_frames_have_masks_that_are_carried_and_say_so(flow):
+    samples = [sample(frame) for frame in range(21)]
+    drafts, lost, rounds = run(samples[::-1], flow, every=10)
+    assert rounds == [[20, 10, 0]] and not lost and sorted(drafts) == list(range(21))
+    ids = {one.moment.frame: one.id for one in samples}
+    for frame, one in drafts.items():
+        assert iou(one, frame) > 0.8 and one.scores.consistency > 0.7
+        if frame % 10 == 0:
+            assert one.tracked_from == () and one.scores.area_ratio == 0.5
+            continue
+        before = frame // 10 * 10
+        ends = [before, before + 10] if frame - before <= 5 else [before + 10, before]
+        assert one.tracked_from == tuple(ids[end] for end in ends)
+        assert one.scores.grounding == 0.7 and one.scores.area_ratio == rle.area(one.mask) / SIZE**2
+        assert [(c.expert, c.phrase, c.chosen, c.box) for c in one.candidates] == [
+            ("flow@1", "square", True, rle.bbox(one.mask))
+        ]
+        assert [(p.expert, p.mask) for p in one.proposals] == [("flow@1", one.mask)] and not one.unfound
+
+
+def test_stills_and_a_recording_of_one_frame_pass_as_they_are(flow):
+    drafts, lost, rounds = run([sample(0, ""), sample(7)], flow)
+    assert rounds == [["0.png", 7]] and not lost
+    assert all(one.tracked_from == () and math.isnan(one.scores.consistency) for one in drafts.values())
+
+
+def test_another_instruction_camera_or_size_is_another_recording(flow):
+    others = [
+        {"instruction": "Find the circle."}, {"moment": Moment("toy/0", "low", 3)}, {"width": SIZE - 1},
+        {"source": "other"}, {"moment": Moment("toy/1", "high", 3)},
+    ]  # fmt: skip
+    for number, change in enumerate(others):
+        alone = replace(sample(3), id=f"{number}", **change)
+        _, _, rounds = run([sample(0), sample(1), sample(2), alone, sample(4)], flow)
+        assert rounds[0] == [0, 3, 4]
+
+
+def test_a_frame_in_which_a_person_drew_boxes_is_a_key_frame(flow):
+    samples = [sample(frame, human_boxes=(Box(0, 0, 5, 5),) if frame == 4 else ()) for frame in range(11)]
+    assert run(samples, flow, every=10)[2] == [[0, 4, 10]]
+
+
+def test_a_frame_in_doubt_is_asked_for_until_the_budget(flow):
+    gone = np.zeros((SIZE, SIZE), bool)
+    samples = [sample(frame) for frame in range(31)]
+    # The thing is covered from 14 on by what looks the same as the ground: experts see that, tracks do not.
+    answers = dict.fromkeys(range(14, 31), gone)
+    drafts, _, rounds = run(samples, flow, answers, every=10, budget=0.3)
+    asked = [frame for one in rounds for frame in one]
+    assert rounds[0] == [0, 10, 20, 30] and 4 < len(asked) == len(set(asked)) <= 0.3 * 31
+    assert all(10 < frame < 20 for one in rounds[1:] for frame in one)
+    at = [frame for frame, one in drafts.items() if one.absent]
+    assert min(at) in (13, 14, 15, 16) and set(range(20, 31)) <= set(at)
+    assert all(drafts[frame].mask is None and not drafts[frame].proposals for frame in at)
+    assert len(run(samples, flow, answers, every=10, budget=0.0)[2]) == 1
+
+
+def test_a_key_frame_that_its_neighbours_contradict_has_little_consistency(flow):
+    wrong = np.zeros((SIZE, SIZE), bool)
+    wrong[44:60, 40:60] = True
+    drafts, _, _ = run([sample(frame) for frame in range(21)], flow, {10: wrong}, every=10, budget=0.0)
+    assert drafts[10].scores.consistency < 0.1 and drafts[9].scores.consistency < 0.1
+    assert rle.decode(drafts[10].mask)[50, 50] and not drafts[10].tracked_from
+
+
+def test_a_key_frame_that_is_rejected_is_tracked_over_and_stays_rejected(flow):
+    drafts, lost, _ = run([sample(frame) for frame in range(21)], flow, {10: None, 20: None}, every=10)
+    assert not lost and sorted(drafts) == [*range(10), *range(11, 20)]
+    assert math.isnan(drafts[15].scores.consistency) and drafts[15].tracked_from == (sample(0).id,)
+
+
+def test_without_a_key_frame_the_others_are_rejected(flow):
+    drafts, lost, _ = run([sample(frame) for frame in range(12)], flow, {0: None, 10: None, 11: None}, every=10)
+    assert not drafts and [one.moment.frame for one in lost] == list(range(1, 10))
+    assert {(one.stage, one.reason) for one in lost} == {("track", "no_key_frame")}
+    assert "none of the 3 key frames" in lost[0].detail
+
+
+def test_what_a_tracker_raises_ends_its_stretch_alone(flow):
+    class Failing:
+        name = "failing@1"
+
+        def carry(self, images, mask_HW):
+            if np.count_nonzero(images[0] != images[-1]) and (images[0] == images[0]).all() and mask_HW[20, 24]:
+                raise RuntimeError("out of luck")
+            return flow.carry(images, mask_HW)
+
+    drafts, lost, _ = run([sample(frame) for frame in range(31)], Failing(), every=15)
+    assert [one.reason for one in lost] == ["expert_failed"] * len(lost) and "out of luck" in lost[0].detail
+    assert len(drafts) + len(lost) == 31 and {0, 15, 30} <= drafts.keys()
+
+    class Away(Failing):
+        def carry(self, images, mask_HW):
+            raise IvmError("the server is away")
+
+    with pytest.raises(IvmError, match="away"):
+        run([sample(frame) for frame in range(12)], Away())
+
+
+def test_a_recipe_that_tracks_nothing_is_the_recipe_of_before():
+    plain = recipe("demo")
+    assert "track" not in plain.to_dict() and "min_consistency" not in plain.to_dict()["gate"]
+    assert with_tracker(plain, "") is plain
+    tracking = with_tracker(recipe("demo", {"track.every": 5}), "flow?slack=2").to_dict()
+    assert tracking["track"]["tracker"]["options"] == {"slack": "2"} and tracking["track"]["every"] == 5
+    assert tracking["gate"]["min_consistency"] == 0.3
