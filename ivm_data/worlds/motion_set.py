@@ -157,7 +157,11 @@ def _facts() -> dict[str, Any]:
     video = {"dtype": "video", "shape": [IMAGE_SIZE, IMAGE_SIZE, 3], "names": names}
     truth = {"dtype": "image", "shape": [IMAGE_SIZE, IMAGE_SIZE, 1], "names": names, "info": {MASK_OF: CAMERA}}
     numbers = {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in _NUMBERS.items()}
-    features = {CAMERA: video | {"info": _ENCODING.facts(IMAGE_SIZE, IMAGE_SIZE)}, TRUTH: truth, **numbers}
+    features: dict[str, dict[str, Any]] = {
+        CAMERA: video | {"info": _ENCODING.facts(IMAGE_SIZE, IMAGE_SIZE)},
+        TRUTH: truth,
+        **numbers,
+    }
     return {
         "robot_type": "world in motion", "fps": FPS,
         "features": {name: feature | {"fps": FPS} for name, feature in features.items()},
