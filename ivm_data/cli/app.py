@@ -9,6 +9,7 @@ import typer
 from ivm_data.cli import (
     clean,
     complicate,
+    doctor,
     evaluate,
     explain,
     exports,
@@ -63,7 +64,7 @@ for command in (
     labels.label,
     rewrite.rewrite,
     labels.calibrate,
-    labels.doctor,
+    doctor.doctor,
     questions.sql,
     questions.query,
     questions.report,

@@ -10,7 +10,7 @@ import typer
 
 from ivm_data.cli import completions
 from ivm_data.cli.console import progress_bar, say, show, warn
-from ivm_data.cli.options import Changes, DataFolder, parse_changes, recipe_options
+from ivm_data.cli.options import Changes, DataFolder, parse_changes
 from ivm_data.cli.pairs_bar import PairsBar
 from ivm_data.worlds.split import Split
 from storage.errors import ConfigError
@@ -18,8 +18,6 @@ from storage.errors import ConfigError
 if TYPE_CHECKING:
     from ivm_data.engine.labeling import LabelingRun
     from ivm_data.engine.part_outcomes import PartSummary
-    from ivm_data.recipes.doctor import Finding, Total
-    from ivm_data.recipes.labeling_recipes import Recipe
 
 NOT_BOTH = (
     "{absences} labels that say that there is no target have a known truth; {missing} are missing to fit them, so that "
@@ -81,7 +79,7 @@ def label(
         typer.Option(help="Text file; a line is asked of every picture, NAME<TAB>LINE of one.", show_default=False),
     ] = None,
     first: Annotated[
-        int | None, typer.Option(min=1, help="Take only this many pairs of --images.", show_default="all")
+        int | None, typer.Option(min=1, help="Take only the first pairs, so many.", show_default="all")
     ] = None,
     recipe: Annotated[str, typer.Option(help="Name of the recipe.", autocompletion=completions.recipes)] = "demo",
     changes: Changes = [],  # noqa: B006
@@ -133,7 +131,7 @@ def label(
     from ivm_data.engine.outcomes import manifest_counts
     from ivm_data.experts.answers.place import place
     from ivm_data.outputs import check
-    from ivm_data.quality.little_accepted import advice
+    from ivm_data.quality.little_accepted import SMALL_WORLD_ALONE, advice, is_embedded
     from ivm_data.quality.regate import same_evidence
     from ivm_data.recipes.labeling_recipes import recipe as named_recipe
     from ivm_data.recipes.labeling_recipes import with_tracker
@@ -142,6 +140,8 @@ def label(
     check("data set", out)
     chosen = with_tracker(named_recipe(recipe, parse_changes(changes)), track)
     asked = _Asked(images, instruction, instructions, first)
+    if images is not None and is_embedded(chosen.to_dict()):
+        warn(SMALL_WORLD_ALONE.format(recipe=recipe))
     manifest, image_root = _manifest(manifest, image_root, asked, out)
     fetching = override(FetchConfig(), parse_changes(fetch_changes)) if fetch else None
     label_manifest = _engine(engine, parse_changes(ray), devices)
@@ -214,23 +214,27 @@ class _Asked(NamedTuple):
 
 def _manifest(manifest: Path | None, root: Path | None, asked: _Asked, out: Path) -> tuple[Path, Path | None]:
     """The manifest to label and its image root, both of pictures where there is none yet."""
-    from ivm_data.sources.foreign.pictures import write_asked
+    from ivm_data.sources.first_records import write_first
+    from ivm_data.sources.foreign.pictures import FOLDER, write_asked
     from ivm_data.sources.manifest_parts import columns_of
 
     if (manifest is None) == (asked.images is None):
         raise ConfigError("give --manifest FILE, or --images FOLDER with --instruction TEXT or --instructions FILE")
     if manifest is not None:
-        if any(value for value in asked):
-            raise ConfigError(
-                "--instruction, --instructions and --first belong to --images; a manifest has its own lines"
-            )
+        if asked.instruction or asked.instructions:
+            raise ConfigError("--instruction and --instructions belong to --images; a manifest has its own lines")
         columns = columns_of(manifest)
         if columns is not None and columns.guesses:
             say(f"{manifest}: {columns.guesses}.")
-        return manifest, root
+        if asked.first is None:
+            return manifest, root
+        return write_first(manifest, asked.first, out / FOLDER), root or manifest.parent
     if root is not None:
         raise ConfigError("--image-root belongs to --manifest; --images is the root of its pictures itself")
     assert asked.images is not None
+    if not asked.images.is_dir():
+        seen = "a file" if asked.images.exists() else "not there"
+        raise ConfigError(f"--images '{asked.images}' is {seen}; give the folder that the pictures lie in")
     if bool(asked.instruction.strip()) == bool(asked.instructions):
         raise ConfigError("give --images either --instruction TEXT or --instructions FILE with a line for each")
     written = write_asked(out, asked.images, asked.instruction, asked.instructions, asked.first)
@@ -295,88 +299,6 @@ def calibrate(
         say(f"{kept} reviews in random order were left out: they judge gates, see 'ivm gate --precision'")
 
 
-def doctor(
-    recipe: Annotated[str, typer.Option(help="Name of the recipe.", autocompletion=completions.recipes)] = "demo",
-    changes: Changes = [],  # noqa: B006
-    commands: Annotated[bool, typer.Option("--commands", help="Only the commands, for a shell.")] = False,
-) -> None:
-    """Check what a recipe needs on this machine: `ivm doctor --recipe card`.
-
-    Exits with 0 when all is ready. Get what is missing: `ivm doctor --recipe card --commands | sh`.
-    """
-    from ivm_data.recipes.doctor import examine, totals, versions
-    from ivm_data.recipes.labeling_recipes import recipe as named_recipe
-
-    chosen = named_recipe(recipe, parse_changes(changes))
-    findings = examine(chosen)
-    found = totals(findings)
-    ready = not any(f.remedy for f in findings) and all(total.fits for total in found)
-    if commands:
-        for line in dict.fromkeys(f.command for f in findings if f.command):
-            say(line, highlight=False)
-        for line in dict.fromkeys(f.advice for f in findings if f.advice):
-            warn(line)
-        raise typer.Exit(0 if ready else 1)
-    show(["package", "version"], versions().items())
-    shown = [(f.role, f.expert, f.what, f.device, f.dtype, f.state, _mib(f.mib), _mib(f.memory_mib)) for f in findings]
-    show(["role", "expert", "weights", "device", "dtype", "state", "file MiB", "memory MiB"], shown, title=recipe)
-    for total in found:
-        say(f"{total.device}: {_weight(total)}")
-    _say_devices(findings)
-    _say_tiles(chosen)
-    for line in dict.fromkeys(f.remedy for f in findings if f.remedy):
-        say(line, highlight=False)
-    named = recipe_options(recipe, parse_changes(changes))
-    if any(f.command for f in findings):
-        say(f"get them: ivm doctor {named} --commands | sh", highlight=False)
-    if not ready:
-        raise typer.Exit(1)
-    say(f"ready: ivm label {named} --images FOLDER --instruction '...' --first 20 --out data", highlight=False)
-
-
-def _say_devices(findings: Sequence[Finding]) -> None:
-    """What each GPU would do under `--devices auto`, where there are several."""
-    from ivm_data.engine.devices import devices_of, place
-
-    devices = devices_of("auto")
-    if len(devices) == 1:
-        return
-    try:
-        plan = place(findings, devices, {})
-    except ConfigError as error:
-        warn(str(error))
-        return
-    show(["device", "runs"], plan.rows(), title="ivm label --devices auto")
-    say(f"{plan.why}.")
-
-
-def _say_tiles(recipe: Recipe) -> None:
-    """How often the experts that see large pictures in parts pass over one."""
-    from ivm_data.recipes.tile_costs import MEGAPIXELS, tile_costs
-
-    rows = [
-        (
-            cost.role,
-            cost.expert,
-            f"{cost.sees.short} x {cost.sees.long}" if cost.sees else "not here",
-            *(cost.forwards or ("",) * len(MEGAPIXELS)),
-        )
-        for cost in tile_costs(recipe)
-    ]
-    if rows:
-        sizes = [f"{megapixels:g} MP" for megapixels in MEGAPIXELS]
-        show(["role", "expert", "sees", *sizes], rows, title="forwards a picture, with its tiles")
-
-
-def _weight(total: Total) -> str:
-    """What weights take of a device, in words."""
-    unknown = f" and {total.unknown} checkpoints of unknown size" if total.unknown else ""
-    if total.memory_mib is None:
-        return f"weights take {total.weights_mib:,.0f} MiB{unknown}, and activations more"
-    rest = "activations come on top" if total.fits else "too little: take --recipe small, or smaller models by --set"
-    return f"weights take {total.weights_mib:,.0f} MiB{unknown} of {total.memory_mib:,.0f} MiB; {rest}"
-
-
 def _engine(
     name: str, changes: Mapping[str, str], devices: str
 ) -> Callable[[LabelingRun, Callable[[PartSummary], None]], list[PartSummary]]:
@@ -400,7 +322,3 @@ def _engine(
 
     config = override(RayConfig(), changes)
     return lambda run, progress: ray_engine.label_manifest(run, config, progress)
-
-
-def _mib(size: float | None) -> str:
-    return "" if size is None else f"{size:,.1f}"

@@ -17,6 +17,10 @@ _SMALL_WORLD = (
     "its experts are embedded ones, which know only the small world of 'ivm world', and no photographs. See what a "
     "recipe with full-size models needs here with 'ivm doctor --recipe small', then label with --recipe small"
 )
+SMALL_WORLD_ALONE = (
+    "the experts of recipe '{recipe}' are embedded ones, which know only the small world of 'ivm world', and no "
+    "photographs; for those take another recipe: ivm doctor --recipe small"
+)
 _IN_ENGLISH = (
     "ask in English, and in words for things that can be seen; 'ivm rewrite' shows what becomes of an instruction"
 )

@@ -165,7 +165,7 @@ def split(
     columns = columns_of(manifest)
     scan = _Scan(part_size, columns is not None, frame(manifest, manifest.parent if root is None else root))
     with manifest.open("rb") as lines:
-        for raw in _records(lines, columns):
+        for raw in records(lines, columns):
             scan.add(raw, identify)
     if not scan.keys:
         raise ConfigError(f"manifest '{manifest}' has no records; each line needs 'image' and 'instruction'")
@@ -286,11 +286,12 @@ def read(part: ManifestPart) -> list[bytes]:
         data = file.read(part.stop - part.start)
     if hashlib.blake2b(data, digest_size=8).hexdigest() != part.content:
         raise ConfigError(f"manifest '{manifest}' was changed after part '{part.name}' was planned; plan it again")
-    records = [raw for raw in _records(io.BytesIO(data), columns) if raw.strip()]
-    return records if part.taken is None else [records[position] for position in part.taken]
+    found = [raw for raw in records(io.BytesIO(data), columns) if raw.strip()]
+    return found if part.taken is None else [found[position] for position in part.taken]
 
 
-def _records(lines: Iterable[bytes], columns: Columns | None) -> Iterator[bytes]:
+def records(lines: Iterable[bytes], columns: Columns | None) -> Iterator[bytes]:
+    """The raw bytes of each line, or of each row of a table, its columns first."""
     return _rows(lines, columns.separator) if columns else iter(lines)
 
 

@@ -72,6 +72,10 @@ def tidy_instruction(text: str) -> str:
 
 def _check_columns(manifest: Path, columns: Columns) -> None:
     names, keys = columns.names, columns.keys
+    if not any(names):
+        raise ConfigError(
+            f"'{manifest}' is empty; its first line must name the columns, 'image' and 'instruction' among them"
+        )
     if missing := [key for key in NEEDED if key not in keys]:
         raise ConfigError(
             f"'{manifest}' has the columns {list(names)}, and none of them can be the {' or the '.join(missing)}; call "

@@ -1,5 +1,5 @@
 // The keys: what each does and how it is called, for the page and for its help.
-import { $, element, tell } from "./dom.js";
+import { $, element } from "./dom.js";
 
 const NAMES = {
   " ": "Space", "+": "+", escape: "Esc", backspace: "⌫", enter: "Enter", arrowleft: "←", arrowright: "→", arrowup: "↑", arrowdown: "↓", "shift+arrows": "Shift ←↑↓→",
@@ -76,8 +76,8 @@ export function commands(groups, place) {
     .flatMap(([names, , command, repeats]) => names.flatMap(spread).map((name) => [name, { command, repeats }])));
 }
 
-// Listens to the keyboard; `known` gives the commands of the place where the person is, `line` does them.
-export function listen(known, line) {
+// Listens to the keyboard; `known` gives the commands of the place where the person is, `take` does them.
+export function listen(known, line, take) {
   document.addEventListener("keydown", (event) => {
     const target = event.target;
     if (target.matches("input:not([type=range]), select, textarea")) {
@@ -97,7 +97,7 @@ export function listen(known, line) {
     if (!found) return;
     event.preventDefault();
     if (event.repeat && !found.repeats) return;
-    line.add(() => { tell(""); return found.command(name.replace(/^(ctrl\+)?(shift\+)?(?=arrow)/, "")); });
+    take(found, name.replace(/^(ctrl\+)?(shift\+)?(?=arrow)/, ""));
   });
 }
 

@@ -13,6 +13,7 @@ import { ask, labelPath, picture } from "./server.js";
 import { TOOLS, Tools } from "./tools.js";
 import { View } from "./view.js";
 
+const JUDGING = new Set(["a", "r", "n", "i", "w", "u"]);
 const SOON = 250; // ms on a label before the segmenter looks at it
 
 class Page {
@@ -235,13 +236,21 @@ const page = new Page();
 const GROUPS = keys(page);
 const COMMANDS = { label: commands(GROUPS, "label"), grid: commands(GROUPS, "grid") };
 const known = () => COMMANDS[page.grid.isOpen ? "grid" : "label"];
-listen(known, page.line);
+
+// Does a command after those before it. Help waits for none, and nobody judges what no picture was shown of.
+function take(found, key) {
+  if (key === "?") { found.command(key); return; }
+  if (JUDGING.has(key) && !page.label && !page.grid.isOpen) { tell("No picture is shown yet, so nothing was judged."); return; }
+  page.line.add(() => { tell(""); return found.command(key); });
+}
+
+listen(known, page.line, take);
 for (const button of document.querySelectorAll("[data-key]")) {
   button.onmousedown = (event) => { if (page.grid.isOpen) event.preventDefault(); }; // the tile keeps the focus
   button.onclick = (event) => {
     if (event.detail) button.blur(); // after a click of the mouse; who got here by Tab stays
     const { key } = button.dataset;
-    page.line.add(() => { tell(""); return known().get(key).command(key); });
+    take(known().get(key), key);
   };
 }
 $("retry").onclick = () => page.line.retry();

@@ -65,6 +65,27 @@ def test_a_text_file_asks_some_of_all_pictures_and_some_of_one(ivm, scenes, tmp_
     assert asked_of == [("Find the ring.", f"00000{i}.png") for i in range(3)] + [("Find the star.", "000001.png")]
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_the_first_lines_of_a_manifest_are_tried_and_all_of_it_goes_on_behind_them(ivm, scenes, tmp_path, ending):
+    manifest, data = scenes / "asked.csv", tmp_path / "data"
+    rows = [
+        "image,instruction",
+        '000000.png,"Find the ring,',
+        'please."',
+        "000001.png,Find the ring.",
+        "000000.png,Find it.",
+    ]
+    manifest.write_bytes(ending.join(rows).encode())
+    status, _, _ = ivm("label", "--manifest", manifest, "--out", data, "--first", "2")
+    assert status == 0
+    assert (data / "manifests" / "first-2" / "asked.csv").read_text().splitlines() == rows[:4]
+    count = ("sql", "--data", data, "--format", "json", "select count(*) as n, min(source) as s from outcomes")
+    assert json.loads(ivm(*count)[1]) == {"n": 2, "s": "asked"}
+    status, out, _ = ivm("label", "--manifest", manifest, "--out", data)
+    assert status == 0 and "2 of 3 pairs are labeled already" in out
+    assert json.loads(ivm(*count)[1]) == {"n": 3, "s": "asked"}
+
+
 def test_photographs_that_the_embedded_experts_cannot_know_are_said_to_be_so_and_the_status_stays(ivm, tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -72,7 +93,7 @@ def test_photographs_that_the_embedded_experts_cannot_know_are_said_to_be_so_and
     asked = ("--images", pictures, "--instruction", "Find the zebra beside the sofa.", "--out", tmp_path / "data")
     status, _, err = ivm("label", *asked)
     assert status == 0
-    assert "no photographs" in err and "ivm doctor --recipe small" in err
+    assert err.count("no photographs") == 2 and "ivm doctor --recipe small" in err
     status, _, _ = ivm("report", "--data", tmp_path / "data", "-o", tmp_path / "report.html")
     assert status == 0 and "no photographs" in (tmp_path / "report.html").read_text()
 
@@ -85,10 +106,10 @@ def test_photographs_that_the_embedded_experts_cannot_know_are_said_to_be_so_and
         (("--images", "."), "either --instruction TEXT or --instructions FILE"),
         (("--images", ".", "--instruction", "a", "--instructions", "b.txt"), "either --instruction TEXT or"),
         (("--images", ".", "--instruction", "Find it."), "holds no image file"),
-        (("--images", "gone", "--instruction", "Find it."), "'gone'"),
+        (("--images", "gone", "--instruction", "Find it."), "--images 'gone' is not there"),
         (("--images", ".", "--instruction", "Find it.", "--image-root", "."), "--image-root belongs to --manifest"),
         (("--manifest", "m.jsonl", "--instruction", "Find it."), "belong to --images"),
-        (("--manifest", "m.jsonl", "--first", "3"), "belong to --images"),
+        (("--manifest", "m.jsonl", "--first", "3"), "'m.jsonl' is not there"),
     ],
 )
 def test_what_is_missing_or_too_much_is_said(ivm, tmp_path, monkeypatch, arguments, message):

@@ -37,6 +37,26 @@ def test_a_person_reviews_with_keys_and_clicks(written, reviewing, tmp_path):
     assert rle.area(given[-1].mask) > 0 and Path(tmp_path / "page.png").stat().st_size > 10_000
 
 
+def test_nothing_is_judged_before_a_picture_is_shown_and_help_does_not_wait(written, reviewing):
+    with reviewing() as screen:
+        first, page, held = screen.label, screen.page, []
+        page.route("**/api/queue*", lambda route: held.append(route))
+        page.reload()
+        page.locator("#instruction", has_text="Loading").wait_for()
+        for key in ("a", "a", "n"):
+            screen.press(key)
+        page.locator("#message-text", has_text="No picture is shown yet").wait_for()
+        screen.press("?")
+        page.locator("#help[open]").wait_for()
+        screen.press("Escape")
+        for route in held:
+            route.continue_()
+        page.unroute("**/api/queue*")
+        assert screen.next("") == first
+        screen.next_by("r")
+    assert [(review.sample_id, review.verdict) for review in written()] == [(first, "wrong")]
+
+
 def test_a_hostile_instruction_is_only_text(data, served, reviewing):
     with served(data) as (_, session):
         items = session.queue(limit=100)["items"]
