@@ -93,7 +93,8 @@ def label(
         fetch: Fetch images whose path is an http or https URL, from public addresses only.
         engine: Tasks of this run, or actors of Ray Data, which spread over the machines of a Ray cluster.
         ray: Fields of the Ray configuration to replace, for example {"address": "auto", "ground.gpus": 0.5}.
-        devices: "auto" labels on all GPUs of this machine, a process each; "cuda:0,cuda:1" on those; "" in this one.
+        devices: "auto" labels on all GPUs of this machine, a process each, or with Ray the stages spread over them;
+            "cuda:0,cuda:1" on those; "" in this process, or with Ray as its configuration says.
         lanes: Batches of a part under way at once, each in another stage; 0 leaves it to the recipe.
         remote: Object store where every part goes too, s3://BUCKET/FOLDER; parts that are there are skipped.
         again: Reason codes, and stages as "STAGE:rewrite"; then only pairs that ended so are labeled, once more.
@@ -133,10 +134,10 @@ def label(
     show_recipe(run.recipe, run.recipe_hash)
     progress, failed, files = LabelingProgress.of(run, token_price), dict[str, str](), tidy(run)
     board = ProgressBoard("label-progress", progress.counts())
-    if engine == "ray":
-        outcomes = label_parts(run, config)
+    if devices:
+        outcomes = _by_devices(run, config, devices, pools=engine == "ray")
     else:
-        outcomes = _by_devices(run, config, devices) if devices else _by_tasks(run, concurrency)
+        outcomes = label_parts(run, config) if engine == "ray" else _by_tasks(run, concurrency)
     for outcome in guarded(outcomes, run.guard, partial(commit, run)):
         if isinstance(outcome, PartSummary):
             progress.add(outcome)
@@ -177,9 +178,11 @@ def _by_tasks(run: LabelingRun, concurrency: int) -> Generator[PartOutcome | Sus
         yield outcome
 
 
-def _by_devices(run: LabelingRun, config: RayConfig, devices: str) -> Generator[PartOutcome | Suspect, None, None]:
+def _by_devices(
+    run: LabelingRun, config: RayConfig, devices: str, *, pools: bool
+) -> Generator[PartOutcome | Suspect, None, None]:
     """Every open part by a process on each device, or by pools that are spread over them; this run holds them all."""
-    plan = workers.on_devices(run, devices_of(devices))
+    plan = workers.on_devices(run, devices_of(devices), pools=pools)
     get_run_logger().info("%s", "; ".join(f"{device}: {what}" for device, what in plan.rows()))
     held = [gpu(int(device[5:])) for device, _ in plan.rows() if device.startswith("cuda:")]
     with slots([*held, *(name for name in wanted(run.recipe) if name == LMM)]):

@@ -302,23 +302,22 @@ def calibrate(
 def _engine(
     name: str, changes: Mapping[str, str], devices: str
 ) -> Callable[[LabelingRun, Callable[[PartSummary], None]], list[PartSummary]]:
-    if name == "local":
-        from ivm_data.engine.labeling import label_manifest
-
-        if changes:
-            raise ConfigError(f"--ray {next(iter(changes))}=... needs --engine ray")
-        if devices:
-            from ivm_data.engine import workers
-            from ivm_data.engine.devices import devices_of
-
-            named = devices_of(devices)
-            return lambda run, progress: workers.label_manifest(run, named, progress)
-        return label_manifest
-    if devices:
-        raise ConfigError("--devices goes with --engine local; Ray is told by --ray STAGE.gpus and STAGE.actors")
+    if name == "local" and changes:
+        raise ConfigError(f"--ray {next(iter(changes))}=... needs --engine ray")
     from ivm_data.config import override
-    from ivm_data.engine import ray_engine
     from ivm_data.engine.ray_config import RayConfig
 
-    config = override(RayConfig(), changes)
+    config = override(RayConfig(), changes) if name == "ray" else None
+    if devices:
+        from ivm_data.engine import workers
+        from ivm_data.engine.devices import devices_of
+
+        named = devices_of(devices)
+        return lambda run, progress: workers.label_manifest(run, named, progress, config)
+    if config is None:
+        from ivm_data.engine.labeling import label_manifest
+
+        return label_manifest
+    from ivm_data.engine import ray_engine
+
     return lambda run, progress: ray_engine.label_manifest(run, config, progress)

@@ -7,6 +7,7 @@ processes. Only what does not fit is spread, as pools of the Ray engine.
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -42,9 +43,28 @@ class DevicePlan:
     why: str
 
     def ray(self, config: RayConfig) -> RayConfig:
-        """The Ray engine's configuration with these pools."""
+        """The Ray engine's configuration with these pools; together the actors count as three quarters of the cores.
+
+        Raises:
+            ConfigError: it names a cluster, or actors and GPUs of its own.
+        """
+        if not config.here:
+            raise ConfigError(
+                f"devices are those of this machine, and {config.address!r} is a cluster; give it STAGE.actors and "
+                "STAGE.gpus instead"
+            )
+        if given := [stage for stage, pool in config.pools().items() if (pool.actors, pool.gpus) != (1, 0)]:
+            raise ConfigError(
+                f"devices place the actors of all stages; leave out {given[0]}.actors and {given[0]}.gpus, or devices"
+            )
+        cores, count = config.local_cpus or os.cpu_count() or 1, sum(map(len, self.pools.values()))
         pools = {
-            stage: replace(getattr(config, stage), actors=len(devices), gpus=self.share[stage])
+            stage: replace(
+                pool := getattr(config, stage),
+                actors=len(devices),
+                gpus=self.share[stage],
+                cpus=min(pool.cpus, int(75 * cores / count) / 100),
+            )
             for stage, devices in self.pools.items()
         }
         return replace(config, **pools)
@@ -83,12 +103,15 @@ def devices_of(text: str) -> tuple[str, ...]:
     return named
 
 
-def place(findings: Sequence[Finding], devices: Sequence[str], seconds: Mapping[str, float]) -> DevicePlan:
+def place(
+    findings: Sequence[Finding], devices: Sequence[str], seconds: Mapping[str, float], *, pools: bool = False
+) -> DevicePlan:
     """The faster of the two ways that fit.
 
     Args:
         findings: what the recipe loads, as `examine` finds it.
         seconds: of each stage a pair on a whole device; stages that lack count as the mean of the others, or 1.
+        pools: spread the stages in any case. On CPUs each device is an actor of every stage.
 
     Raises:
         ConfigError: the experts of one stage fit on no device.
@@ -98,7 +121,11 @@ def place(findings: Sequence[Finding], devices: Sequence[str], seconds: Mapping[
     copies = {(one.copy, one.what): one for one in findings if one.copy and one.device != "cpu"}
     whole_mib = sum(one.memory_mib or 0.0 for one in copies.values())
     room_mib = min((device_memory_mib(device) or 0.0) * FULL for device in devices)
-    if whole_mib <= room_mib or devices[0] == "cpu":
+    if pools and devices[0] == "cpu":
+        everywhere = {stage: tuple(devices if stage in took else devices[:1]) for stage in STAGES}
+        pace = len(devices) / sum(took.values())
+        return DevicePlan((), everywhere, dict.fromkeys(STAGES, 0.0), pace, "an actor of each stage for each device")
+    if not pools and (whole_mib <= room_mib or devices[0] == "cpu"):
         why = f"all experts fit on each device: {whole_mib:,.0f} of {room_mib:,.0f} MiB"
         return DevicePlan(tuple(devices), {}, {}, len(devices) / sum(took.values()), why)
     return spread(stage_memory(findings), dict.fromkeys(devices, room_mib), took)
@@ -154,6 +181,6 @@ def spread(memory: Mapping[str, float], room: Mapping[str, float], seconds: Mapp
     for stage in seconds:
         for device in actors[stage]:
             load[device] += seconds[stage] / len(actors[stage])
-    why = "not all experts fit on one device; their stages are spread"
+    why = "the stages are spread, by the memory of their experts and their seconds"
     pools = {stage: tuple(devices) for stage, devices in actors.items()}
     return DevicePlan((), pools, share, 1 / max(load.values()), why)

@@ -32,27 +32,33 @@ _run: list[LabelingRun] = []
 
 
 def label_manifest(
-    run: LabelingRun, devices: Sequence[str], progress: Callable[[PartSummary], None] = lambda summary: None
+    run: LabelingRun,
+    devices: Sequence[str],
+    progress: Callable[[PartSummary], None] = lambda summary: None,
+    ray: RayConfig | None = None,
 ) -> list[PartSummary]:
     """Every part of a run.
+
+    Args:
+        ray: spreads the stages over the devices in any case, as actors of a Ray that starts so.
 
     Raises:
         PartsFailedError: with all parts that failed, after all others are committed.
     """
-    plan = on_devices(run, devices)
+    plan = on_devices(run, devices, pools=ray is not None)
     _LOG.info("%s", "; ".join(f"{device}: {what}" for device, what in plan.rows()))
     if plan.pools:
         from ivm_data.engine import ray_engine
 
-        return ray_engine.label_manifest(run, plan.ray(RayConfig()), progress)
+        return ray_engine.label_manifest(run, plan.ray(ray or RayConfig()), progress)
     return collect_open(run, label_parts(run, plan.workers), progress)
 
 
-def on_devices(run: LabelingRun, devices: Sequence[str]) -> DevicePlan:
-    """What each device does in this run, by the seconds that its data set has measured, if any."""
+def on_devices(run: LabelingRun, devices: Sequence[str], *, pools: bool = False) -> DevicePlan:
+    """What each device does in this run, by the seconds that its data set has measured, if any; see `place`."""
     with Catalog(run.data) as catalog:
         seconds = {row["stage"]: row["seconds"] for row in catalog.sql(SECONDS).to_pylist()}
-    return place(examine(run.recipe), devices, seconds)
+    return place(examine(run.recipe), devices, seconds, pools=pools)
 
 
 def label_parts(run: LabelingRun, devices: Sequence[str]) -> Generator[PartOutcome | Suspect, None, None]:

@@ -44,6 +44,20 @@ def test_ray_under_the_flow_leaves_the_files_of_the_plain_loop(prefect_server, t
     assert "the actors want 0.5 GPUs in all and the cluster has 0" in refused.message
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_devices_under_the_flow_leave_the_files_of_the_plain_loop(prefect_server, tmp_path, engine):
+    manifest = write_world(tmp_path / "world", "val", scenes=3, pairs_per_scene=2, human_share=0.5)
+    label_manifest(prepare(manifest, tmp_path / "plain", recipe("demo"), part_size=2))
+    ray = RAY if engine == "ray" else None
+    state = label(
+        manifest, tmp_path / "both", part_size=2, engine=engine, ray=ray, devices="cpu,cpu", return_state=True
+    )  # fmt: skip
+    assert state.is_completed(), state.message
+    assert digests(tmp_path / "both") == digests(tmp_path / "plain")
+
+
 def edited(manifest):
     """The first pair goes and comes back in other words; a labeled pair gets a second record that contradicts it."""
     first, *others = map(json.loads, manifest.read_text().splitlines())

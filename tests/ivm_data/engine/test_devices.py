@@ -15,7 +15,7 @@ from ivm_data.engine.devices import devices_of, place, spread, stage_memory
 from ivm_data.engine.guard import GuardConfig
 from ivm_data.engine.labeling import PartsFailedError, label_manifest, prepare
 from ivm_data.engine.pipeline import STAGES, lanes_of
-from ivm_data.engine.ray_config import RayConfig
+from ivm_data.engine.ray_config import Pool, RayConfig
 from ivm_data.recipes.doctor import examine
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
@@ -58,6 +58,30 @@ def test_a_plan_is_what_ray_is_told():
     assert {stage: pool.actors for stage, pool in pools.items()} == {s: len(on) for s, on in plan.pools.items()}
     assert pools["resolve"].gpus == 0.45 and pools["fuse"].gpus == 0
     assert sum(pool.actors * pool.gpus for pool in pools.values()) <= len(GPUS)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_ray_gets_an_actor_of_each_stage_for_each_cpu_device_and_all_of_them_fit_on_the_cores(cores):
+    plan = place(examine(recipe("demo")), ["cpu"] * 2, SECONDS, pools=True)
+    assert not plan.workers and plan.pace == pytest.approx(2 / sum(SECONDS.values()))
+    pools = plan.ray(RayConfig(local_cpus=cores)).pools()
+    assert {stage: pool.actors for stage, pool in pools.items()} == dict.fromkeys(STAGES, 2) | {"fuse": 1}
+    assert 0 < sum(pool.actors * pool.cpus for pool in pools.values()) <= 0.75 * cores
+    assert not any(pool.gpus for pool in pools.values())
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        (RayConfig(address="auto"), "'auto' is a cluster"),
+        (RayConfig(ground=Pool(actors=2)), "leave out ground.actors"),
+        (RayConfig(verify=Pool(gpus=0.5)), "leave out verify.actors"),
+    ],
+)
+def test_devices_beside_a_cluster_or_actors_of_ones_own_are_refused(config, why):
+    plan = place(examine(recipe("demo")), ["cpu"] * 2, SECONDS, pools=True)
+    with pytest.raises(ConfigError, match=why):
+        plan.ray(config)
 
 
 def test_a_stage_that_fits_nowhere_is_named_with_what_to_do():
