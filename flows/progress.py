@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ivm_data.engine.labeling import LabelingRun
@@ -27,6 +27,8 @@ class LabelingProgress:
         failed: parts that ended with an error.
         tokens: that LMM endpoints counted in this run.
         price: of a million tokens; 0 where it is not known.
+        episodes: of the parts, each camera of an episode, by the part's name; empty where nothing is tracked.
+        episodes_now: those in parts that are committed.
     """
 
     parts: int
@@ -43,6 +45,8 @@ class LabelingProgress:
     failed: int = 0
     tokens: int = 0
     price: float = 0.0
+    episodes: Mapping[str, int] = field(default_factory=dict)
+    episodes_now: int = 0
 
     def __post_init__(self) -> None:
         self._began = self.clock()
@@ -52,15 +56,19 @@ class LabelingProgress:
         """The state at the start of a run: what earlier runs committed is done already."""
         waiting, counts = run.open_parts(), manifest_counts(run)
         left = sum(part.records for part in waiting)
+        episodes = {part.name: part.recordings for part in run.parts if part.recordings}
+        open_ones = sum(part.recordings for part in waiting)
         return cls(
             len(run.parts), run.pairs, len(run.parts) - len(waiting), run.pairs - left,
             statuses=counts.statuses, reasons=counts.reasons, elsewhere=counts.elsewhere, price=price,
+            episodes=episodes, episodes_now=sum(episodes.values()) - open_ones,
         )  # fmt: skip
 
     def add(self, summary: PartSummary) -> None:
         """Count a finished part."""
         self.parts_now += 1
         self.pairs_now += summary.rows
+        self.episodes_now += self.episodes.get(summary.part.partition("@")[0], 0) if summary.fresh else 0
         self.statuses += summary.statuses
         self.accepted_now += summary.statuses[Status.ACCEPTED] if summary.fresh else 0
         self.tokens += summary.tokens
@@ -95,7 +103,8 @@ class LabelingProgress:
         rejected_inputs = sum(self.statuses.values()) - sum(counts.values())
         return {
             "parts": f"{self.parts_before + self.parts_now}/{self.parts}",
-            "pairs": f"{self.pairs_before + self.pairs_now}/{self.pairs}",
+            **({"episodes": f"{self.episodes_now}/{sum(self.episodes.values())}"} if self.episodes else {}),
+            ("frames" if self.episodes else "pairs"): f"{self.pairs_before + self.pairs_now}/{self.pairs}",
             **{name.replace("_", " "): str(count) for name, count in counts.items()},
             "failed inputs": str(rejected_inputs),
             **({"in the object store only": str(self.elsewhere)} if self.elsewhere else {}),

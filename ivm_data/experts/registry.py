@@ -55,6 +55,8 @@ EXPERTS = Registry(
         "ivm": "ivm_data.experts.proposers.ivm:Ivm",
         "flow": "ivm_data.experts.trackers.flow:Flow",
         "sam2-video": "ivm_data.experts.trackers.sam2_video:Sam2Video",
+        "sam3-tracker-video": "ivm_data.experts.trackers.sam3_tracker_video:Sam3TrackerVideo",
+        "edgetam-video": "ivm_data.experts.trackers.edgetam_video:EdgeTamVideo",
     },
 )
 """Name -> class. Its module is imported when a recipe asks for it, so that a missing extra harms nobody else."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -81,6 +80,7 @@ class EpisodeExport:
         self._rows, self._copied = EpisodeRows(self.folder), CopiedVideos(self.source.folder, self.folder)
         self._meta: list[dict[str, Any]] = []
         self._stats: list[dict[str, Stats]] = []
+        self._shapes: dict[str, tuple[int, ...]] = {}
         made = {key for camera in self.cameras for key in (camera.video_key, camera.mask_key, camera.by_key)}
         replaced = {camera.key for camera in self.cameras if camera.replace}
         if there := sorted((made - replaced) & self.source.info["features"].keys()):
@@ -113,11 +113,12 @@ class EpisodeExport:
             try:
                 rows = self.source.frames(episode)
                 tasks = [self.source.task(index) for index in dict.fromkeys(rows["task_index"].to_pylist())]
+                stats = self._kept_stats(episode)
                 shown = [self._shown(episode, camera, len(rows)) for camera in self.cameras]
             except (ValueError, KeyError, TypeError, InputError) as error:
                 self.left_out[number] = reason(error)
                 continue
-            self._write(episode, rows, tasks, shown)
+            self._write(episode, rows, tasks, shown, stats)
 
     def _shown(self, episode: dict[str, Any], camera: MaskedCamera, length: int) -> _Frames:
         """An episode's frames by one camera, all of which can be read.
@@ -127,6 +128,7 @@ class EpisodeExport:
             InputError: the video is torn or too short.
         """
         path, first = self.source.video(episode, camera.key)
+        self.source.check_times(path, first, length)
         reference = image_path(self.images, path)
         self.videos.add(reference)
         short = camera.key.removeprefix(OBSERVED)
@@ -149,9 +151,15 @@ class EpisodeExport:
         counted = by_address[0] + by_name[0], by_address[1] + by_name[1]
         return _Frames(camera, file, first, labeled.keys() - carried, masks, counted)
 
-    def _write(self, episode: dict[str, Any], rows: pa.Table, tasks: list[str], shown: list[_Frames]) -> None:
+    def _write(
+        self,
+        episode: dict[str, Any],
+        rows: pa.Table,
+        tasks: list[str],
+        shown: list[_Frames],
+        stats: dict[str, Stats],
+    ) -> None:
         number, length = self.episodes, len(rows)
-        stats = self._kept_stats(episode)
         place: dict[str, Any] = {}
         for key in self._untouched:
             path, first = self.source.video(episode, key)
@@ -221,22 +229,19 @@ class EpisodeExport:
         features = self.source.info["features"].items()
         return [key for key, feature in features if feature.get("dtype") == "video" and key not in replaced]
 
-    @cached_property
-    def _old_stats(self) -> dict[int, dict[str, Stats]]:
-        """Statistics of v2.1, by episode."""
-        path = self.source.folder / "meta" / "episodes_stats.jsonl"
-        if self.source.version != "v2.1" or not path.is_file():
-            return {}
-        rows = map(json.loads, filter(str.strip, path.read_text(encoding="utf-8").splitlines()))
-        return {row["episode_index"]: row["stats"] for row in rows}
-
     def _kept_stats(self, episode: dict[str, Any]) -> dict[str, Stats]:
-        """The source's statistics of an episode; v2.0 has none."""
-        found = dict(self._old_stats.get(episode["episode_index"], {}))
-        for name, value in episode.items():
-            if name.startswith("stats/") and value is not None:
-                feature, _, key = name.removeprefix("stats/").rpartition("/")
-                found.setdefault(feature, {})[key] = value
+        """The source's statistics of an episode.
+
+        Raises:
+            ValueError: they cannot be read, or cannot be united with those of earlier episodes.
+        """
+        found = self.source.statistics(episode)
+        for name, stats in found.items():
+            shape = np.shape(stats["mean"])
+            if self._shapes.setdefault(name, shape) != shape:
+                raise ValueError(
+                    f"its statistics of {name!r} have the shape {shape}, those before {self._shapes[name]}"
+                )
         return found
 
 

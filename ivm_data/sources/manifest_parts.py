@@ -43,6 +43,7 @@ class ManifestPart:
         taken: positions of the records that are read; None for all.
         before: of parts that are labeled again, what each record taken ended as: a sample id, or "" where it stays the
             same pair.
+        recordings: whole ones that it holds, where parts do not cut them.
         attempt: how often the pairs of a part that is labeled again were labeled, or 0.
     """
 
@@ -59,6 +60,7 @@ class ManifestPart:
     taken: tuple[int, ...] | None = None
     before: tuple[str, ...] = ()
     attempt: int = 0
+    recordings: int = 0
 
     @property
     def committed_name(self) -> str:
@@ -186,6 +188,7 @@ def split(
             records=records,
             duplicates=tuple(np.flatnonzero(verdicts.duplicate_N[first : first + records]).tolist()),
             conflicts=tuple(np.flatnonzero(verdicts.conflict_N[first : first + records]).tolist()),
+            recordings=len(set(scan.of_recording[first : first + records]) - {0}),
         )
         for index, (first, records, start, stop, content) in enumerate(ranges)
     ]

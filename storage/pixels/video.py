@@ -61,6 +61,9 @@ class Video:
             self.close()
             raise InputError("image_unreadable", f"'{path.name}' holds no video")
         self._stream = self._container.streams.video[0]
+        if self._stream.codec_context is None:
+            self.close()
+            raise InputError("image_unreadable", f"'{path.name}' is in a codec that this build of FFmpeg does not know")
         self._stream.thread_type = "AUTO"
         if self._stream.width * self._stream.height > limits.max_pixels:
             self.close()
@@ -83,6 +86,12 @@ class Video:
     def __len__(self) -> int:
         """How many frames the file has by its packets; a torn file may give fewer."""
         return len(self._packets.times)
+
+    @property
+    def times(self) -> list[float]:
+        """Seconds of each frame from the first one."""
+        times = self._packets.times
+        return [float((time - times[0]) * self._unit) for time in times]
 
     @property
     def rate(self) -> Fraction:

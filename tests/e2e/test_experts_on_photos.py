@@ -15,7 +15,7 @@ ROLES = {"ground": "grounder", "segment": "segmenter", "p_yes": "verifier", "pro
 """Verb -> the role of the recipe that an expert with it takes."""
 REMOTE = {"openai"}
 """Has no checkpoint; tests/ivm_data/experts/test_openai_lmm.py runs it against a real server."""
-TRACKERS = {"flow", "sam2-video"}
+TRACKERS = {"flow", "sam2-video", "sam3-tracker-video", "edgetam-video"}
 """They carry masks through a video, and label no photograph."""
 
 INSTRUCTIONS = (

@@ -55,6 +55,14 @@ def test_what_earlier_runs_labeled_counts_and_is_not_taken_for_this_runs():
     assert progress.accepted_now == 4
 
 
+def test_episodes_are_counted_beside_their_frames():
+    progress = LabelingProgress(2, 40, 0, 0, episodes={"part": 3, "other": 2})
+    assert (progress.counts()["episodes"], progress.counts()["frames"]) == ("0/5", "0/40")
+    progress.add(summary(24, accepted=24))
+    assert (progress.counts()["episodes"], progress.counts()["frames"]) == ("3/5", "24/40")
+    assert "pairs" not in progress.counts()
+
+
 def test_a_failed_part_is_reported_and_is_not_done():
     progress = LabelingProgress(2, 8, 0, 0)
     progress.add_failure()

@@ -2,6 +2,7 @@
 
 import io
 import math
+import tracemalloc
 from dataclasses import replace
 
 import cv2
@@ -190,3 +191,37 @@ def test_a_recipe_that_tracks_nothing_is_the_recipe_of_before():
     tracking = with_tracker(recipe("demo", {"track.every": 5}), "flow?slack=2").to_dict()
     assert tracking["track"]["tracker"]["options"] == {"slack": "2"} and tracking["track"]["every"] == 5
     assert tracking["gate"]["min_consistency"] == 0.3
+
+
+class Still:
+    """A tracker that looks at every image, and moves nothing."""
+
+    name = "still@1"
+
+    def carry(self, images, mask_HW):
+        return [mask_HW.copy() for image_HWC in images if image_HWC.any() or True]
+
+
+def test_decoded_images_do_not_add_up_with_the_frames_of_an_episode():
+    side = 256
+
+    def peak(frames):
+        samples = []
+        for frame in range(frames):
+            stream = io.BytesIO()
+            Image.new("RGB", (side, side), (frame % 256, frame // 256, 9)).save(stream, "PNG")
+            samples.append(sample(0, id=f"{frame:032x}", image=stream.getvalue(), moment=Moment("long", "high", frame)))
+        samples = [replace(one, width=side, height=side) for one in samples]
+        tracks = Tracks(samples, TrackConfig(ExpertSpec("flow")), Still())
+        mask_HW = np.zeros((side, side), bool)
+        mask_HW[9:99, 9:99] = True
+        tracemalloc.start()
+        tracks.keep(draft(one, mask_HW) for one in tracks.first())
+        assert not tracks.further()
+        drafts = [one for found, _ in tracks.ended() for one in found]
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(drafts) == frames and all(one.scores.consistency == 1 for one in drafts)
+        return most
+
+    assert peak(240) - peak(60) < 180 * side * side * 3 / 10

@@ -31,6 +31,8 @@ from transformers import (
     CLIPTokenizer,
     EdgeTamConfig,
     EdgeTamModel,
+    EdgeTamVideoConfig,
+    EdgeTamVideoModel,
     Florence2Config,
     Florence2ForConditionalGeneration,
     Kosmos2Config,
@@ -64,6 +66,8 @@ from transformers import (
     Sam3TrackerConfig,
     Sam3TrackerModel,
     Sam3TrackerVideoConfig,
+    Sam3TrackerVideoModel,
+    Sam3TrackerVideoProcessor,
     Sam3VideoConfig,
     Sam3VideoModel,
     TimmWrapperConfig,
@@ -209,6 +213,89 @@ def sam2_video(folder: Path, side: int = 64) -> None:
     Sam2VideoProcessor(image_processor=images, video_processor=videos).save_pretrained(folder)
 
 
+def edgetam_video(folder: Path, side: int = 64) -> None:
+    torch.manual_seed(27)
+    parts = edgetam_parts(side)
+    config = EdgeTamVideoConfig(
+        **parts,
+        image_size=side,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_mlp_hidden_size=32,
+        memory_attention_rope_feat_sizes=[side // 16] * 2,
+        memory_attention_rope_k_sizes=[4, 4],
+        perceiver_resampler_num_latents=16,
+        perceiver_resampler_num_latents_2d=16,
+        perceiver_resampler_mlp_intermediate_size=32,
+        perceiver_resampler_num_layers=1,
+        memory_encoder_hidden_size=128,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
+    )
+    model = EdgeTamVideoModel(config)
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 and "backbone" not in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    model.save_pretrained(folder)
+    size = {"height": side, "width": side}
+    images, videos = Sam2ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size)
+    Sam2VideoProcessor(image_processor=images, video_processor=videos).save_pretrained(folder)
+
+
+def edgetam_parts(side: int, width: int = 128) -> dict[str, Any]:
+    """Settings of an EdgeTAM for videos: vision encoder, prompt encoder and mask decoder."""
+    small = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3], "depth": [1] * 4}
+    backbone = TimmWrapperConfig(architecture="repvit_m1", model_args={**small, "embed_dim": [8, 16, 24, 32]})
+    return {
+        "vision_config": {
+            "model_type": "edgetam_vision_model",
+            "backbone_config": backbone.to_dict(),
+            "backbone_channel_list": [32, 24, 16, 8],
+            "backbone_feature_sizes": [[side // 4] * 2, [side // 8] * 2, [side // 16] * 2],
+            "fpn_hidden_size": width,
+        },
+        "prompt_encoder_config": {"hidden_size": width, "image_size": side, "patch_size": 16},
+        "mask_decoder_config": {
+            "hidden_size": width, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 32
+        },
+    }  # fmt: skip
+
+
+def sam3_tracker_video(folder: Path, side: int = 64, width: int = 128) -> None:
+    torch.manual_seed(17)
+    model = Sam3TrackerVideoModel(sam3_tracker_video_config(side, width, 64))
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 and "backbone" not in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    model.save_pretrained(folder)
+    sam3_video_processor(folder, side)
+
+
+def sam3_video_processor(folder: Path, side: int = 64) -> None:
+    size = {"height": side, "width": side}
+    levels = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    images, videos = Sam3ImageProcessor(size=size, **levels), Sam2VideoVideoProcessor(size=size, **levels)
+    Sam3TrackerVideoProcessor(image_processor=images, video_processor=videos).save_pretrained(folder)
+
+
+def sam3_tracker_video_config(side: int, width: int, memory: int) -> Any:
+    """Of a small tracker with a memory of so many channels."""
+    return Sam3TrackerVideoConfig(
+        **sam3_tracker_parts(side, width),
+        image_size=side,
+        memory_attention_hidden_size=width,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=width,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_encoder_hidden_size=width,
+        memory_encoder_output_channels=memory,
+        mask_downsampler_embed_dim=width,
+        memory_fuser_embed_dim=width,
+        memory_fuser_intermediate_dim=width,
+    )
+
+
 def sam3_vision(side: int, width: int) -> dict[str, Any]:
     """Settings of SAM 3's image encoder."""
     backbone = {
@@ -293,19 +380,7 @@ def sam3_tracker_parts(side: int = 64, width: int = 32) -> dict[str, Any]:
 def sam3_video(folder: Path, side: int = 64, width: int = 32) -> dict[str, torch.Tensor]:
     """Detector and tracker in one checkpoint, as released: what is in it, by the names in the file."""
     torch.manual_seed(11)
-    tracker = Sam3TrackerVideoConfig(
-        **sam3_tracker_parts(side, width),
-        image_size=side,
-        memory_attention_hidden_size=width,
-        memory_attention_num_layers=1,
-        memory_attention_feed_forward_hidden_size=width,
-        memory_attention_rope_feat_sizes=[8, 8],
-        memory_encoder_hidden_size=width,
-        memory_encoder_output_channels=8,
-        mask_downsampler_embed_dim=width,
-        memory_fuser_embed_dim=width,
-        memory_fuser_intermediate_dim=width,
-    )
+    tracker = sam3_tracker_video_config(side, width, 8)
     detector = Sam3Config(**sam3_parts(side, width))
     model = Sam3VideoModel(Sam3VideoConfig(detector_config=detector.to_dict(), tracker_config=tracker.to_dict()))
     model.config.save_pretrained(folder)
@@ -668,6 +743,8 @@ SPECS: dict[str, Callable[[Path], ExpertSpec]] = {
     "sam2": _saved("sam2", sam2),
     "sam2-video": _saved("sam2-video", sam2_video),
     "sam3-tracker": _saved("sam3-tracker", sam3_tracker),
+    "sam3-tracker-video": _saved("sam3-tracker-video", sam3_tracker_video),
+    "edgetam-video": _saved("edgetam-video", edgetam_video),
     "edgetam": _saved("edgetam", edgetam),
     "hf-lmm": _copied("hf-lmm", "lmm"),
     "everything": _everything,

@@ -341,6 +341,46 @@ def test_what_cannot_be_exported_says_why(trip, options, why):
         trip("v2.1", **options)
 
 
+def torn_statistics(source, name):
+    path = source / "meta/episodes_stats.jsonl"
+    rows = path.read_text().splitlines()
+    stats = json.loads(rows[1])["stats"]["action"]
+    if name == "torn line":
+        rows[1] = rows[1][:40]
+    elif name == "no object":
+        rows[1] = "[1]"
+    else:
+        changed = {
+            "no count": {key: value for key, value in stats.items() if key != "count"},
+            "no numbers": stats | {"mean": ["a", "b"]},
+            "no frames": stats | {"count": [0]},
+            "other shape": {key: value[:1] for key, value in stats.items()},
+        }[name]
+        rows[1] = json.dumps({"episode_index": 1, "stats": {"action": changed}})
+    path.write_text("\n".join(rows) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("torn line", "line 2 of meta/episodes_stats.jsonl is torn"),
+        ("no object", "line 2 of meta/episodes_stats.jsonl is torn"),
+        ("no count", "its statistics of 'action' lack 'count'"),
+        ("no numbers", "its statistics of 'action' are no numbers"),
+        ("no frames", "its statistics of 'action' count [0] frames"),
+        ("other shape", "its statistics of 'action' have the shape (1,), those before (2,)"),
+    ],
+)
+def test_statistics_that_cannot_be_read_leave_out_their_episode(trip, tmp_path, name, why):
+    write_set(tmp_path / "sets" / "toy", "v2.1")
+    label(tmp_path / "sets" / "toy", tmp_path / "data")
+    torn_statistics(tmp_path / "sets" / "toy", name)
+    out, counts = trip()
+    assert counts.labels == 9 and why in (out / "README.md").read_text()
+    assert json.loads((out / "meta/info.json").read_text())["total_episodes"] == 2
+    assert json.loads((out / "meta/stats.json").read_text())["action"]["count"] == [LENGTHS[0] + LENGTHS[2]]
+
+
 def test_a_torn_video_leaves_out_its_episode_alone(trip, tmp_path):
     trip("v2.1")
     path = tmp_path / f"sets/toy/videos/chunk-000/{KEY}/episode_000002.mp4"

@@ -159,6 +159,7 @@ def test_no_part_cuts_a_recording_and_no_record_is_lost(tmp_path_factory, kinds,
     for name in (b"a", b"b", b"c"):
         assert sum(any(raw.startswith(name) for raw in raws) for raws in held) <= 1
     assert all(len(raws) >= part_size for raws in held[:-1])
+    assert sum(part.recordings for part in found) == len({*kinds} & {*"abc"})
 
 
 def test_without_a_recording_the_parts_are_those_of_any_manifest(tmp_path):

@@ -42,11 +42,17 @@ def read_lerobot(config: LerobotConfig) -> Iterator[Record]:
     """
     data = LerobotFolder(existing(config.folder, "folder", folder=True))
     cameras = data.cameras(config.camera)
+    named = set()
     for episode in data.episodes():
         if isinstance(episode, BadRecord):
             yield episode
         else:
+            named.add(episode.get("episode_index"))
             yield from checked(f"episode {episode.get('episode_index')}", _pairs, data, episode, cameras, config)
+    counted = data.info.get("total_episodes")
+    if isinstance(counted, int) and (missing := sorted(set(range(counted)) - named)):
+        shown = ", ".join(map(str, missing[:8])) + (" and more" if len(missing) > 8 else "")
+        yield BadRecord("meta/info.json", f"it counts {counted} episodes, and meta/episodes does not name {shown}")
 
 
 def _pairs(
@@ -60,6 +66,8 @@ def _pairs(
     for camera, kind in cameras.items():
         short = camera.removeprefix(OBSERVED)
         place = data.video(episode, camera) if kind == "video" else None
+        if place is not None:
+            data.check_times(*place, len(rows))
         for row in range(0, len(rows), config.every):
             instruction = data.task(tasks[row])
             if place is None:

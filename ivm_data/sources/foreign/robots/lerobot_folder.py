@@ -12,8 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ivm_data.sources.foreign.common.foreign_reader import BadRecord, existing, reason
-from storage.errors import ConfigError
+from storage.errors import ConfigError, InputError
+from storage.pixels.video import Video
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +44,7 @@ class LerobotFolder:
                 f"'{folder}/meta/info.json' says codebase_version {self.version!r}; {', '.join(VERSIONS)} can be read. "
                 "lerobot converts older sets: python -m lerobot.datasets.v30.convert_dataset_v21_to_v30"
             )
+        self._timed: tuple[str, Sequence[float]] | None = None
         self._opened: tuple[tuple[str, Sequence[str] | None], pa.Table] | None = None
 
     def cameras(self, wanted: str = "") -> dict[str, str]:
@@ -107,13 +111,52 @@ class LerobotFolder:
         """Task by its index."""
         meta = self.folder / "meta"
         if self.version != "v3.0":
-            rows = [json.loads(line) for line in _lines(meta / "tasks.jsonl")]
-            return {row["task_index"]: str(row["task"]) for row in rows}
+            rows = [row for row in map(_row, _lines(meta / "tasks.jsonl")) if {"task_index", "task"} <= row.keys()]
+            return {row["task_index"]: _text(row["task"]) for row in rows if isinstance(row["task_index"], int)}
         table = _table(existing(str(meta / "tasks.parquet"), "folder"))
         name = next((name for name in ("task", "__index_level_0__") if name in table.column_names), "")
         if not name:
             raise ConfigError(f"'{meta}/tasks.parquet' has no column 'task'; it has {', '.join(table.column_names)}")
-        return dict(zip(table["task_index"].to_pylist(), map(str, table[name].to_pylist()), strict=True))
+        return dict(zip(table["task_index"].to_pylist(), map(_text, table[name].to_pylist()), strict=True))
+
+    def statistics(self, episode: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Feature -> its statistics in an episode; v2.0 has none, and an episode may lack them.
+
+        Args:
+            episode: as `episodes(statistics=True)` gives it.
+
+        Raises:
+            ValueError: they cannot be read, or are not of the form of statistics.
+        """
+        number = episode["episode_index"]
+        found, torn = self._statistics
+        if number not in found and torn:
+            raise ValueError(f"no statistics of it can be read, and {torn} of meta/episodes_stats.jsonl is torn")
+        stats = {name: dict(value) for name, value in found.get(number, {}).items()}
+        for name, value in episode.items():
+            if name.startswith("stats/") and value is not None:
+                feature, _, key = name.removeprefix("stats/").rpartition("/")
+                stats.setdefault(feature, {})[key] = value
+        for feature, values in stats.items():
+            if why := _odd(values):
+                raise ValueError(f"its statistics of {feature!r} {why}")
+        return stats
+
+    @cached_property
+    def _statistics(self) -> tuple[dict[int, dict[str, dict[str, Any]]], str]:
+        """Statistics of v2.1 by episode, and which line is the first that cannot be read, or ""."""
+        path = self.folder / "meta" / "episodes_stats.jsonl"
+        if self.version != "v2.1" or not path.is_file():
+            return {}, ""
+        found, torn = {}, ""
+        for number, line in enumerate(_lines(path), start=1):
+            row = _row(line)
+            stats = row.get("stats")
+            if isinstance(stats, dict) and all(isinstance(value, dict) for value in stats.values()):
+                found[row.get("episode_index", -1)] = stats
+            else:
+                torn = torn or f"line {number}"
+        return found, torn
 
     def data_file(self, episode: dict[str, Any]) -> str:
         """The Parquet file of an episode's frames, relative to the folder."""
@@ -154,6 +197,36 @@ class LerobotFolder:
         begin = episode.get(f"videos/{camera}/from_timestamp") or 0.0
         return path, round(begin * self.info["fps"])
 
+    def check_times(self, path: str, first: int, length: int) -> None:
+        """Make sure that the frames of a video lie where their numbers say.
+
+        A video that cannot be read passes: each of its frames is refused when it is read.
+
+        Args:
+            path, first: as `video` gives them.
+
+        Raises:
+            ValueError: a frame lies half a frame or more from its time: frames are missing, or come at no fixed rate.
+        """
+        fps = float(self.info["fps"])
+        for row, found in enumerate(self._times(path)[first : first + length]):
+            wanted = (first + row) / fps
+            if abs(found - wanted) >= 0.5 / fps:
+                raise ValueError(
+                    f"frame {row} lies at {found:.3f} s in its video '{path}' and should at {wanted:.3f} s: "
+                    f"frames are missing there or come at no fixed rate of {fps:g}; encode it anew at that rate"
+                )
+
+    def _times(self, path: str) -> Sequence[float]:
+        """Seconds of the frames of a video, from its first one; the last video's are kept."""
+        if self._timed is None or self._timed[0] != path:
+            try:
+                with Video(self.folder / path) as video:
+                    self._timed = path, video.times
+            except InputError:
+                self._timed = path, ()
+        return self._timed[1]
+
     def seconds(self, row: int) -> float | None:
         """Time of an episode's frame from its start; None where the set names no frame rate."""
         fps = self.info.get("fps")
@@ -170,6 +243,35 @@ class LerobotFolder:
         }
         path: str = self.info[template].format(**values)
         return path
+
+
+def _row(line: str) -> dict[str, Any]:
+    """The object of a JSON line; empty where it is none, so that only what it names is missing."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def _text(value: object) -> str:
+    """A task; "" where there is none, which is refused where it is asked for."""
+    return value if isinstance(value, str) else ""
+
+
+def _odd(values: dict[str, Any]) -> str:
+    """What is wrong with a feature's statistics, in words; "" where nothing is."""
+    names = ("min", "max", "mean", "std", "count")
+    if missing := [name for name in names if name not in values]:
+        return f"lack {missing[0]!r}"
+    try:
+        arrays = {name: np.array(values[name], float) for name in names}
+    except (TypeError, ValueError):
+        return "are no numbers"
+    shapes = {arrays[name].shape for name in names[:-1]}
+    if len(shapes) > 1:
+        return f"have several shapes: {sorted(shapes)}"
+    return "" if arrays["count"].shape == (1,) and arrays["count"][0] > 0 else f"count {values['count']!r:.40} frames"
 
 
 def _lines(path: Path) -> list[str]:

@@ -29,7 +29,7 @@ def grey(episode, frame, camera):
     return 20 + 60 * episode + 6 * frame + (3 if camera.endswith("wrist") else 0)
 
 
-def video(path, greys, size):
+def video(path, greys, size, times=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "1"})
@@ -37,7 +37,7 @@ def video(path, greys, size):
         stream.pix_fmt = "yuv420p"
         for number, value in enumerate(greys):
             frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), value, np.uint8), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            frame.pts, frame.time_base = times[number] if times else number, Fraction(1, FPS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
@@ -194,6 +194,14 @@ def damage(name, folder):
     elif name == "task unknown":
         table = rows([0]).set_column(4, "task_index", pa.array([7] * 4))
         parquet(folder / "data/chunk-000/episode_000000.parquet", table)
+    elif name == "task torn":
+        path = folder / "meta/tasks.jsonl"
+        path.write_text(path.read_text().replace('{"task_index": 0', '{"task_ind', 1))
+    elif name == "task is null":
+        lines(folder / "meta/tasks.jsonl", [{"task_index": 0, "task": None}, {"task_index": 1, "task": TASKS[1]}])
+    elif name == "frames missing in the video":
+        greys = [grey(0, f, "high") for f in range(LENGTHS[0])]
+        video(videos[0], greys, CAMERAS["observation.images.high"], times=[0, 1, 3, 4])
     elif name == "task empty":
         lines(folder / "meta/tasks.jsonl", [{"task_index": 0, "task": " "}, {"task_index": 1, "task": TASKS[1]}])
     else:
@@ -211,6 +219,9 @@ def damage(name, folder):
         ("frames out of order", "not numbered 0 to 3", {1, 2}),
         ("task unknown", r"task_index 7 is not in meta/tasks; those are \[0, 1\]", {1, 2}),
         ("task empty", "task 0 is empty", {1}),
+        ("task is null", "task 0 is empty", {1}),
+        ("task torn", r"task_index 0 is not in meta/tasks; those are \[1\]", {1}),
+        ("frames missing in the video", "frame 2 lies at 0.300 s in its video .* should at 0.200 s", {1, 2}),
         ("episode without a number", "'episode_index' is missing", {1, 2}),
     ],
 )
@@ -227,6 +238,25 @@ def test_a_v3_episode_whose_files_lack_it_says_so(records, v3):
     pairs, bad = records("lerobot", folder=str(v3), every=100)
     assert [record.why for record in bad] == ["0 of its 1 frames lie in 'data/chunk-000/file-000.parquet'"]
     assert len(pairs) == 2 * len(CAMERAS)
+
+
+def test_an_episode_that_the_files_count_and_nothing_names_is_said(records, v3):
+    facts = json.loads((v3 / "meta/info.json").read_text())
+    (v3 / "meta/info.json").write_text(json.dumps(facts | {"total_episodes": 5}))
+    pairs, bad = records("lerobot", folder=str(v3), every=100)
+    assert len(pairs) == len(LENGTHS) * len(CAMERAS)
+    assert [(one.where, one.why) for one in bad] == [
+        ("meta/info.json", "it counts 5 episodes, and meta/episodes does not name 3, 4")
+    ]
+
+
+def test_a_video_whose_codec_nobody_knows_rejects_its_frames(ingest, root, v2):
+    path = v2 / "videos/chunk-000/observation.images.high/episode_000000.mp4"
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    found = ingest("lerobot", root, folder=str(v2), images="v2", camera="high", every=1)
+    bad = [one for one in found if hasattr(one, "reason")]
+    assert len(found) == sum(LENGTHS) and len(bad) == LENGTHS[0]
+    assert {one.reason for one in bad} == {"image_unreadable"}
 
 
 def test_a_video_that_is_too_short_rejects_the_frames_that_it_lacks(ingest, root, v2):
