@@ -75,7 +75,7 @@ lock:  ## Pin the whole dependency tree anew, for every Python and platform
 results: setup  ## Reproduce docs/results.md (five minutes on two cores)
 	$(BIN)/python -m benchmarks.results
 
-bench-scale: setup  ## Measure how work grows with the data, as CPU seconds at N, 2N and 4N (half an hour on two cores)
+bench-scale: setup  ## Measure how work grows with the data, as CPU seconds at N, 2N and 4N (some minutes on two cores)
 	$(BIN)/python -m benchmarks.scale --out benchmarks/results/scale.json
 
 clean:  ## Remove what the demo, the documentation and the wheel wrote

@@ -46,13 +46,13 @@ class Work:
     unit: str = "parts"
 
 
-MANY, SOME, FLOW, ROWS = (1250, 2500, 5000), (500, 1000, 2000), (250, 500, 1000), (250_000, 500_000, 1_000_000)
+SOME, FLOW, ROWS = (500, 1000, 2000), (250, 500, 1000), (250_000, 500_000, 1_000_000)
 WORK = (
-    Work("open-parts", "find the open parts, as many as are committed", MANY),
+    Work("open-parts", "find the open parts, as many as are committed", SOME),
     Work("plan", "plan a manifest that grew by a part", SOME),
-    Work("commit", "commit a part beside others", MANY),
-    Work("catalog", "open a catalog", MANY),
-    Work("query", "count(*) in an opened catalog", MANY),
+    Work("commit", "commit a part beside others", SOME),
+    Work("catalog", "open a catalog", SOME),
+    Work("query", "count(*) in an opened catalog", SOME),
     Work("train", "open, freeze and index for a training", SOME),
     Work("coco", "ivm export coco", SOME),
     Work("label-done", "a label flow that finds everything done", FLOW),
@@ -86,9 +86,9 @@ def main() -> None:
             if not options.only or work.name in options.only:
                 results[work.name] = _measured(work, scratch, options.times)
                 print(_row(results[work.name]), flush=True)
+                if options.out:
+                    _write(options.out, results)
     print("\n" + table(results))
-    if options.out:
-        _write(options.out, results)
 
 
 def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
