@@ -13,7 +13,7 @@
 -- verification and of D (uncertainty sampling: Lewis and Gale 1994; entropy: Settles 2009, section 3.1), and the
 -- disagreement of the experts, 1 - their mean pairwise IoU (query by committee: Seung, Opper and Sompolinsky 1992); of a
 -- frame of an episode also 1 - its consistency in time.
--- Numbers in columns, not in a list, and reviews in an anti-join: NOT EXISTS keeps every row until it is answered.
+-- Keys and numbers alone are ranked, in columns, not in a list; reviews in an anti-join: NOT EXISTS keeps every row.
 WITH opinion AS (
     SELECT recipe, sample_id, avg(d) AS d
     FROM weights
@@ -22,7 +22,7 @@ WITH opinion AS (
 ),
 chances AS (
     SELECT
-        recipe, part, position, sample_id, source, kind, status, instruction,
+        recipe, part, position, sample_id,
         quality::DOUBLE AS q, verification::DOUBLE AS v, d, 1 - agreement AS disagreement,
         1 - consistency AS inconsistency
     FROM labels
@@ -41,12 +41,20 @@ entropies AS (
         5 - (q IS NULL)::INT - (v IS NULL)::INT - (d IS NULL)::INT
             - (disagreement IS NULL)::INT - (inconsistency IS NULL)::INT AS known
     FROM chances
+),
+firsts AS MATERIALIZED (
+    SELECT
+        recipe, part, position, quality_entropy, verification_entropy, d_entropy, disagreement, inconsistency,
+        CASE WHEN known = 0 THEN 0 ELSE (
+            coalesce(quality_entropy, 0) + coalesce(verification_entropy, 0) + coalesce(d_entropy, 0)
+            + coalesce(disagreement, 0) + coalesce(inconsistency, 0)
+        ) / known END AS information
+    FROM entropies
+    ORDER BY CASE WHEN $random THEN 0 ELSE -information END, CASE WHEN $random THEN md5(sample_id || $seed) END, recipe, part, position
+    LIMIT $limit
 )
 SELECT
-    CASE WHEN known = 0 THEN 0 ELSE (
-        coalesce(quality_entropy, 0) + coalesce(verification_entropy, 0) + coalesce(d_entropy, 0)
-        + coalesce(disagreement, 0) + coalesce(inconsistency, 0)
-    ) / known END AS information,
+    information,
     quality_entropy,
     verification_entropy,
     d_entropy,
@@ -59,6 +67,5 @@ SELECT
     kind,
     status,
     instruction
-FROM entropies
+FROM labels JOIN firsts USING (recipe, part, position)
 ORDER BY CASE WHEN $random THEN 0 ELSE -information END, CASE WHEN $random THEN md5(sample_id || $seed) END, recipe, part, position
-LIMIT $limit
