@@ -46,17 +46,17 @@ class Work:
     unit: str = "parts"
 
 
-SOME, FLOW, ROWS = (500, 1000, 2000), (250, 500, 1000), (250_000, 500_000, 1_000_000)
+PARTS, ROWS = (250, 500, 1000), (250_000, 500_000, 1_000_000)
 WORK = (
-    Work("open-parts", "find the open parts, as many as are committed", SOME),
-    Work("plan", "plan a manifest that grew by a part", SOME),
-    Work("commit", "commit a part beside others", SOME),
-    Work("catalog", "open a catalog", SOME),
-    Work("query", "count(*) in an opened catalog", SOME),
-    Work("train", "open, freeze and index for a training", SOME),
-    Work("coco", "ivm export coco", SOME),
-    Work("label-done", "a label flow that finds everything done", FLOW),
-    Work("compact", "compact", SOME),
+    Work("open-parts", "find the open parts, as many as are committed", PARTS),
+    Work("plan", "plan a manifest that grew by a part", PARTS),
+    Work("commit", "commit a part beside others", PARTS),
+    Work("catalog", "open a catalog", PARTS),
+    Work("query", "count(*) in an opened catalog", PARTS),
+    Work("train", "open, freeze and index for a training", PARTS),
+    Work("coco", "ivm export coco", PARTS),
+    Work("label-done", "a label flow that finds everything done", PARTS),
+    Work("compact", "compact", PARTS),
     Work("report", "ivm report", ROWS, "rows"),
     Work("slowest", "the slowest named query or cleaning rule", ROWS, "rows"),
 )

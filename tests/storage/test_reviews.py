@@ -107,7 +107,7 @@ def test_the_queue_is_ranked_by_the_mean_of_entropies_and_disagreement(catalog):
     for row in rows:
         label = known[row["sample_id"]]
         parts = [entropy(label["quality"]), entropy(label["verification"]), entropy(label["d"])]
-        parts += [1 - label["agreement"], 1 - label["consistency"]]
+        parts += [1 - label[name] for name in ("agreement", "consistency") if label[name] is not None]
         assert row["information"] == pytest.approx(np.mean(parts))
     information = [row["information"] for row in rows]
     assert information == sorted(information, reverse=True) and len(rows) == len(known)
