@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.pixels.windows import Window, around, tiles
 from storage.records import Box
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(8, 120), st.floats(0, 0.8))
 def test_tiles_cover_every_pixel_and_a_short_thing_lies_whole_in_one(height, width, side, overlap):
     found = tiles((height, width), side, overlap)
