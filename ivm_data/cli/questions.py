@@ -31,7 +31,7 @@ def sql(
     from storage.catalog import Catalog
 
     with Catalog(data, snapshot, gate) as catalog:
-        warn_of_problems(catalog)
+        warn_of_problems(catalog, data)
         show_arrow(catalog.sql(query) if query else catalog.describe(), form)
 
 
@@ -56,7 +56,7 @@ def query(
         show(["query", "answers"], [(q.name, q.description) for q in named_queries()], form)
         return
     with Catalog(data, snapshot, gate) as catalog:
-        warn_of_problems(catalog)
+        warn_of_problems(catalog, data)
         show_arrow(catalog.query(name, **parse_changes(values)), form, title=name)
 
 
@@ -88,7 +88,7 @@ def figure(
 
     check("figure", out, data)
     with Catalog(data, snapshot) as catalog:
-        warn_of_problems(catalog)
+        warn_of_problems(catalog, data)
         draw(catalog, name, out, parse_changes(values))
     say(f"{out}")
 
@@ -103,9 +103,11 @@ def reliability(
     show(["recipe", "expert", "labels", "sensitivity", "specificity"], rows, form)
 
 
-def warn_of_problems(catalog: Catalog) -> None:
-    """Name the files that the catalog left out, and what to do about them."""
+def warn_of_problems(catalog: Catalog, data: Path) -> None:
+    """Name the files that the catalog left out, or say that there are none, and what to do about it."""
     for problem in catalog.problems:
         warn(str(problem))
+    if not catalog.problems and not len(catalog.sql("SELECT 1 FROM outcomes LIMIT 1")):
+        warn(f"no part of a data set is in '{data}' yet; is it the folder that 'ivm label --out' was given?")
     if catalog.problems:
         warn("nothing of these files is in the answer: move them out of the data folder, and label again")

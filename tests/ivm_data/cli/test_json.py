@@ -20,7 +20,7 @@ def test_messages_and_tables_are_objects_and_each_row_names_its_table(tmp_path):
     (made,) = answered("world", str(world), "--scenes", "2", "--json")
     assert made == {"message": str(world / "manifest.jsonl")}
     rows = answered("--json", "doctor")
-    assert {row["table"] for row in rows if "table" in row} == {"", "demo"}
+    assert {row["table"] for row in rows if "table" in row} == {"", "demo", "forwards a picture, with its tiles"}
     assert any(row.get("role") == "grounders.0" and row["state"] == "ready" for row in rows)
     told = answered("label", "--manifest", str(world / "manifest.jsonl"), "--out", str(tmp_path / "data"), "--json")
     assert sum(row.get("pairs", 0) for row in told if row.get("outcome") != "failed") > 0
