@@ -45,15 +45,11 @@ def test_ray_under_the_flow_leaves_the_files_of_the_plain_loop(prefect_server, t
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_devices_under_the_flow_leave_the_files_of_the_plain_loop(prefect_server, tmp_path, engine):
+@pytest.mark.timeout(600)
+def test_devices_under_the_flow_leave_the_files_of_the_plain_loop(prefect_server, tmp_path):
     manifest = write_world(tmp_path / "world", "val", scenes=3, pairs_per_scene=2, human_share=0.5)
     label_manifest(prepare(manifest, tmp_path / "plain", recipe("demo"), part_size=2))
-    ray = RAY if engine == "ray" else None
-    state = label(
-        manifest, tmp_path / "both", part_size=2, engine=engine, ray=ray, devices="cpu,cpu", return_state=True
-    )  # fmt: skip
+    state = label(manifest, tmp_path / "both", part_size=2, devices="cpu,cpu", return_state=True)
     assert state.is_completed(), state.message
     assert digests(tmp_path / "both") == digests(tmp_path / "plain")
 
