@@ -107,7 +107,7 @@ def warn_of_problems(catalog: Catalog, data: Path) -> None:
     """Name the files that the catalog left out, or say that there are none, and what to do about it."""
     for problem in catalog.problems:
         warn(str(problem))
-    if not catalog.problems and not len(catalog.sql("SELECT 1 FROM outcomes LIMIT 1")):
+    if not catalog.problems and not len(catalog.sql("SELECT 1 FROM recipes LIMIT 1")):
         warn(f"no part of a data set is in '{data}' yet; is it the folder that 'ivm label --out' was given?")
     if catalog.problems:
         warn("nothing of these files is in the answer: move them out of the data folder, and label again")

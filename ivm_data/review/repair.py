@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any, cast
 
 import numpy as np
 
@@ -113,7 +114,7 @@ class Repair:
 
 def joins(segmenter: Segmenter) -> bool:
     """Whether several prompts of one thing can be asked together."""
-    return isinstance(segmenter, PromptedSegmenter) and segmenter.joins_prompts
+    return bool(getattr(segmenter, "joins_prompts", False))
 
 
 def _ask(segmenter: Segmenter, image_HWC: np.ndarray, steps: Sequence[Step]) -> list[np.ndarray]:
@@ -125,8 +126,9 @@ def _ask(segmenter: Segmenter, image_HWC: np.ndarray, steps: Sequence[Step]) -> 
     at_points = iter(segmenter.segment_points([image_HWC], [points_N2])[0].mask_NHW if points else ())
     found = []
     for step in steps:
-        if len(step) > 1 and isinstance(segmenter, PromptedSegmenter):
-            found.append(segmenter.segment_joined(image_HWC, _joined(step)).mask_NHW[0])
+        if len(step) > 1 and joins(segmenter):
+            joining = cast("PromptedSegmenter[Any]", segmenter)
+            found.append(joining.segment_joined(image_HWC, _joined(step)).mask_NHW[0])
         else:
             found.append(next(in_boxes if step[0].kind == "box" else at_points))
     return found

@@ -53,7 +53,7 @@ def test_every_score_that_the_gate_may_look_at_is_a_column_with_values(labeled):
     with Catalog(labeled.data) as catalog:
         rows = catalog.query("missing_scores").to_pylist()
     never = {row["score"] for row in rows if row["share"] == 1}
-    assert never == {"witnessed", "in_context"}, "there is one grounder, and nothing is judged in context"
+    assert never == {"witnessed", "in_context", "consistency"}, "one grounder, nothing judged in context, no video"
 
 
 def test_a_label_carries_two_proposals_and_its_whole_lineage(labeled):

@@ -39,6 +39,6 @@ def test_a_part_of_several_files_is_put_in_and_what_is_no_word_stays(package):
 
 def test_the_queries_keep_their_names():
     names = [query.name for query in queries.named_queries()]
-    assert names == sorted(names) and len(names) == 31
+    assert names == sorted(names) and len(names) == 34
     assert {"acceptance_by_kind", "acceptance_by_source", "held_out_by_difficulty", "summary"} <= set(names)
     assert not any("{" in query.description for query in queries.named_queries())

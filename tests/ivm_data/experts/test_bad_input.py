@@ -29,7 +29,7 @@ from storage.request import Request
 NATIVE = {"groundingdino", "segment-anything"}
 WITHOUT_FILES = {"openai", "flow"}
 LOCAL = [name for name in registry.names() if name not in WITHOUT_FILES]
-TRACKERS = ["sam2-video"]
+TRACKERS = ["sam2-video", "sam3-tracker-video", "edgetam-video"]
 SEGMENTERS = ["sam", "sam2", "sam3-tracker", "edgetam", "segment-anything"]
 FOLDERS = [name for name in LOCAL if name not in NATIVE]
 """Experts whose checkpoint is a folder, their own or that of a part."""
