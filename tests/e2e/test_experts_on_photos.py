@@ -60,7 +60,8 @@ def test_an_expert_labels_photographs_within_the_flow(name, role, tiny, photos, 
     expert = registry.get(spec)
     role = role or next(role for verb, role in ROLES.items() if hasattr(expert, verb))
     # Whatever the miniatures think of a photograph, its target counts as present, so that every stage runs.
-    base = recipe("demo", {"resolve.absent_below": 1.0 if name in SILENT else 0.0})
+    changes = {"grounders.0.options.tiles": False, "segmenter.options.tiles": False}
+    base = recipe("demo", changes | {"resolve.absent_below": 1.0 if name in SILENT else 0.0})
     field, value = {"proposer": ("proposers", (spec,)), "grounder": ("grounders", (spec,))}.get(role, (role, spec))
     changes = {"proposers": (), field: value}
     run = prepare(photos, tmp_path / "data", replace(base, **changes), part_size=4, image_root=photos_dev)

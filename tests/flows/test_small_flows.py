@@ -47,6 +47,7 @@ def test_labels_without_a_checkpoint_are_scored_by_kind(labeled):
     assert sum(row["count"] for row in rows[1:]) == rows[0]["count"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_scored_beside_the_labels_and_its_training_is_remembered(labeled, tmp_path):
     data = shutil.copytree(labeled.data, tmp_path / "data")
     small = {"generator.steps": 2, "generator.batch": 2, "rows.test_share": 0.9}

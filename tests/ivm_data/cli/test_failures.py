@@ -69,6 +69,7 @@ def test_a_path_below_a_file_is_one_clean_line_at_every_command_that_writes(
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_no_more_is_one_line_and_the_next_run_goes_on(data, tmp_path, monkeypatch):
     manifest = data.parent / "world" / "manifest.jsonl"
     label = ("label", "--manifest", str(manifest), "--out", str(tmp_path / "data"), "--part-size", "2")

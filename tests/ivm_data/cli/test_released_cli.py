@@ -168,6 +168,7 @@ def test_a_file_with_the_base_models_in_it_costs_no_memory_for_them(tmp_path):
     assert peaks[300] - peaks[0] < 30, peaks
 
 
+@pytest.mark.slow
 def test_the_release_runs_on_llavas_own_processor_and_file_layout(ivm, tmp_path, photos_dev):
     if not SHARED.is_file():
         pytest.skip("no shrunk_checkpoints.py: the checkout has no ../shared/tools beside it")

@@ -39,6 +39,7 @@ def test_a_run_ends_with_few_files_and_the_next_one_finds_all_of_it_labeled(phot
     assert labelers.counted(anew.data) == labelers.counted(labeler.data)
 
 
+@pytest.mark.slow
 def test_a_run_joins_files_while_it_goes_on_and_not_where_it_is_told_not_to(tmp_path):
     manifest = write_world(tmp_path / "world", "val", scenes=4, pairs_per_scene=2, human_share=0.5)
     one, other = (prepare(manifest, tmp_path / name, recipe("demo"), 1, compact=name == "on") for name in ("on", "off"))

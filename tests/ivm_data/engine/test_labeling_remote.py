@@ -29,6 +29,7 @@ def url(monkeypatch):
     server.stop()
 
 
+@pytest.mark.slow
 def test_two_machines_with_folders_of_their_own_label_each_part_once(url, tmp_path):
     manifest = write_world(tmp_path / "world", "val", scenes=2, pairs_per_scene=2, human_share=0.5)
     alone = prepare(manifest, tmp_path / "alone", recipe("demo"), part_size=2)

@@ -23,6 +23,7 @@ def search(tmp_path_factory):
     return read_vstar(write_search(tmp_path_factory.mktemp("search"), 24, side=256))[0]
 
 
+@pytest.mark.slow
 def test_the_embedded_lmm_gains_from_crops_by_true_masks(lmm, search):
     table = evaluate_answers("search", search, lmm, ["crop"], ["truth"])
     change, p = table.versus_whole("crop, truth")
