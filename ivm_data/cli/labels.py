@@ -140,9 +140,9 @@ def label(
     check("data set", out)
     chosen = with_tracker(named_recipe(recipe, parse_changes(changes)), track)
     asked = _Asked(images, instruction, instructions, first)
+    manifest, image_root = _manifest(manifest, image_root, asked, out)
     if images is not None and is_embedded(chosen.to_dict()):
         warn(SMALL_WORLD_ALONE.format(recipe=recipe))
-    manifest, image_root = _manifest(manifest, image_root, asked, out)
     fetching = override(FetchConfig(), parse_changes(fetch_changes)) if fetch else None
     label_manifest = _engine(engine, parse_changes(ray), devices)
     stops = None if allow_rejections else override(GuardConfig(), parse_changes(guard))
