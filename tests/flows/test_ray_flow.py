@@ -52,6 +52,9 @@ def test_devices_under_the_flow_leave_the_files_of_the_plain_loop(prefect_server
     state = label(manifest, tmp_path / "both", part_size=2, devices="cpu,cpu", return_state=True)
     assert state.is_completed(), state.message
     assert digests(tmp_path / "both") == digests(tmp_path / "plain")
+    state = label(manifest, tmp_path / "ray", part_size=2, engine="ray", ray=RAY, devices="cpu,cpu", return_state=True)
+    assert state.is_completed(), state.message
+    assert digests(tmp_path / "ray") == digests(tmp_path / "plain")
 
 
 def edited(manifest):
