@@ -101,17 +101,15 @@ def test_keys_that_are_pressed_faster_than_the_page_judge_one_label_each(written
     ]
 
 
-def test_keys_before_the_first_label_is_there_wait_for_it(browser, data, served, written):
+def test_of_keys_before_the_first_label_is_there_verdicts_are_refused_and_others_wait(browser, data, served, written):
     with served(data) as (access, session):
         order = [item["sample_id"] for item in session.queue()["items"]]
         page = browser.new_page()
-        page.route(
-            "**/api/queue*", lambda route: (page.keyboard.press("a"), page.keyboard.press("r"), route.continue_())
-        )
+        page.route("**/api/queue*", lambda route: ([page.keyboard.press(key) for key in "ajrj"], route.continue_()))
         page.goto(access.url)
         page.wait_for_selector(f"body[data-waiting='0'][data-label='{order[2]}']")
         page.close()
-    assert [(r.sample_id, r.verdict) for r in written()] == [(order[0], "right"), (order[1], "wrong")]
+    assert not written()
 
 
 def test_a_verdict_that_is_not_saved_holds_back_the_keys_after_it(written, reviewing):
