@@ -42,7 +42,7 @@ down:  ## Stop what `make up` started
 	$(BIN)/python -m flows.up --down
 
 test: setup  ## Run the fast tests; SEED=1 shuffles them
-	$(BIN)/pytest -n 2 -m "not slow" $(SHUFFLE)
+	$(BIN)/pytest -n 3 -m "not slow" $(SHUFFLE)
 
 test-slow: setup  ## Run the slow tests: docs, servers, Ray, wheels, chaos, trainings
 	$(BIN)/pytest -n 3 --maxschedchunk 1 -m "slow and not alone" $(SHUFFLE)
