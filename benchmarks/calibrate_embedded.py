@@ -6,18 +6,21 @@ python -m benchmarks.calibrate_embedded --scenes 250
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.results import label_in_processes
 from ivm_data.engine.labeling import prepare
+from ivm_data.quality.calibration import Calibration
 from ivm_data.quality.fit_calibration import calibrate
-from ivm_data.recipes.labeling_recipes import recipe
+from ivm_data.recipes.labeling_recipes import Recipe, recipe
 from ivm_data.worlds.grammar import ALL_KINDS, KINDS
 from ivm_data.worlds.world import write_world
 from ivm_data.zoo.embedded import WEIGHTS
 from storage.data_set import DataSet
+from storage.disk.publish import write_text
 
 MIX = (*KINDS, *ALL_KINDS)
 """The first six kinds twice: with one share in sixteen, too few labels would say that nothing is there."""
@@ -29,16 +32,32 @@ def main() -> None:
     """Label, fit, label with what was fitted, fit again."""
     options = _options()
     torch.set_num_threads(1)
+    manifest = validation_world(options.work / "world", options.scenes)
+    fitted = calibrated(recipe("demo"), manifest, options.work, options.processes)
     out = WEIGHTS / "calibration.json"
-    world = options.work / "world"
-    manifest = write_world(world, "val", options.scenes, pairs_per_scene=4, human_share=1.0, kinds=MIX)
+    write_text(out, Path(fitted.calibration).read_text())
+    print(out, Calibration.load(out))
+
+
+def validation_world(directory: Path, scenes: int) -> Path:
+    """Manifest of new scenes whose every pair has a human mask."""
+    manifest = directory / "manifest.jsonl"
+    if not manifest.exists():
+        write_world(directory, "val", scenes, pairs_per_scene=4, human_share=1.0, kinds=MIX)
+    return manifest
+
+
+def calibrated(chosen: Recipe, manifest: Path, work: Path, processes: int) -> Recipe:
+    """A recipe with a calibration of its own, fitted on human masks; what is in `work` already is not done again."""
+    fitted = replace(chosen, calibration="")
     for turn in range(ROUNDS):
-        fitted = {"calibration": ""} if turn == 0 else {}
-        run = prepare(manifest, options.work / f"data-{turn}", recipe("demo", fitted), part_size=40)
-        label_in_processes(run, options.processes)
-        calibration = calibrate(DataSet.open(run.data, run.recipe_hash).labels())
-        calibration.save(out)
-        print(out, calibration)
+        file = work / f"calibration-{turn}.json"
+        if not file.exists():
+            run = prepare(manifest, work / f"calibrated-{turn}", fitted, part_size=40)
+            label_in_processes(run, processes)
+            calibrate(DataSet.open(run.data, run.recipe_hash).labels()).save(file)
+        fitted = replace(chosen, calibration=str(file))
+    return fitted
 
 
 def _options() -> argparse.Namespace:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.masking_model
 
-The engine labels new scenes of the test world; a tenth of the scenes have human masks. What was labeled stays in
-`--work`, and a training that was stopped goes on. The scores are of other scenes, that nothing was labeled or trained
-on.
+The engine, with `everything` as its second proposer, labels new scenes of the test world; human masks are there for
+scenes of the train world only, so no true mask of the test world is learned from. What was labeled stays in `--work`,
+and a training that was stopped goes on. The scores are of other scenes, that nothing was labeled or trained on.
 """
 
 from __future__ import annotations
@@ -12,16 +12,25 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from shutil import copy2
 from typing import Any
 
-from benchmarks.results import FIRST_SCENE, labeled_world
+import torch
+
+from benchmarks.calibrate_embedded import calibrated, validation_world
+from benchmarks.results import FIRST_SCENE, label_in_processes, labeled_world
+from ivm_data.engine.labeling import prepare
 from ivm_data.evaluation.mask_table import MaskTable, evaluate_masks
 from ivm_data.evaluation.report import cell
 from ivm_data.evaluation.systems import system
 from ivm_data.evaluation.testset import TestSet
+from ivm_data.experts.registry import ExpertSpec
+from ivm_data.recipes.labeling_recipes import Recipe, recipe
 from ivm_data.recipes.training_recipes import train_config
+from ivm_data.worlds.grammar import ALL_KINDS, KINDS
+from ivm_data.worlds.world import write_world
 from ivm_data.zoo.embedded import WEIGHTS
 from ivm_model.train.train_config import TrainConfig
 from ivm_model.train.trainer import train_dwsl
@@ -31,6 +40,8 @@ from storage.disk.publish import whole_folder
 FIRST_TRAINED = 20_000
 """Scenes from here on are labeled; the scores of every page are of scenes before."""
 PART_SIZE = 100
+MIX = (*KINDS * 3, *ALL_KINDS)
+"""Kinds of instructions that it learns; two thirds of them are of the first six."""
 SETTINGS: dict[str, Any] = {
     "weighting": "verification",
     "generator.ema": 0.998,
@@ -47,16 +58,29 @@ SETTINGS: dict[str, Any] = {
 def main() -> None:
     """Label, train, score, write the folder."""
     options = _options()
-    run, _ = labeled_world(
-        options.work, options.scenes, options.human_share, options.processes, first=FIRST_TRAINED, part_size=PART_SIZE
-    )
-    config = settings(run.data, options.work / "model", options.steps)
+    torch.set_num_threads(1)
+    validation = validation_world(options.work / "validation", options.calibrated)
+    chosen = calibrated(teacher(), validation, options.work / "calibration", options.processes)
+    for split, scenes, start, share in (("train", options.human, 0, 1.0), ("test", options.scenes, FIRST_TRAINED, 0.0)):
+        world = options.work / f"{split}_world"
+        if not (world / "manifest.jsonl").exists():
+            write_world(world, split, scenes, pairs_per_scene=4, human_share=share, start=start, kinds=MIX)
+        run = prepare(world / "manifest.jsonl", options.work / "data", chosen, PART_SIZE)
+        label_in_processes(run, options.processes)
+    config = settings(options.work / "data", options.work / "model", options.steps)
     if not (config.out / "README.md").exists():
         train_dwsl(config, _say)
-    labeled_world(options.work / "scored", options.scored, 0.0, options.processes, part_size=PART_SIZE)
+    labeled_world(options.work / "scored", options.scored, 0.0, options.processes, part_size=PART_SIZE, chosen=chosen)
     table = score(config.out, options.work / "scored")
     publish(config.out, options.out, card(config.out, table, options))
     print((options.out / "README.md").read_text())
+
+
+def teacher() -> Recipe:
+    """The demo's recipe before it knew a masking model, without a calibration."""
+    demo = recipe("demo")
+    everything = ExpertSpec("everything", uses={"segmenter": demo.segmenter, "verifier": demo.verifier})
+    return replace(demo, proposers=(everything,), calibration="")
 
 
 def settings(data: Path, out: Path, steps: int) -> TrainConfig:
@@ -120,9 +144,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("build/masking_model"))
     parser.add_argument("--out", type=Path, default=WEIGHTS / "ivm", help="folder of the model")
-    parser.add_argument("--scenes", type=int, default=1500, help="scenes to label, of four pairs each")
-    parser.add_argument("--human-share", type=float, default=0.1)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--scenes", type=int, default=2400, help="scenes to label, of four pairs each")
+    parser.add_argument("--human", type=int, default=150, help="further scenes with human masks")
+    parser.add_argument("--calibrated", type=int, default=250, help="scenes that calibrate the labels")
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--scored", type=int, default=150, help="scenes that score")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--note", default="", help="a sentence for the model card")

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from ivm_data.engine.labeling import LabelingRun, label_part, prepare
-from ivm_data.recipes.labeling_recipes import recipe
+from ivm_data.recipes.labeling_recipes import Recipe, recipe
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
 from storage.common.markdown import markdown_table
@@ -41,14 +41,20 @@ def main() -> None:
 
 
 def labeled_world(
-    work: Path, scenes: int, human_share: float, processes: int, *, first: int = FIRST_SCENE, part_size: int = 40
+    work: Path,
+    scenes: int,
+    human_share: float,
+    processes: int,
+    *,
+    part_size: int = 40,
+    chosen: Recipe | None = None,
 ) -> tuple[LabelingRun, float]:
-    """The labels that pages are about, of scenes from `first` on, and the wall-clock seconds of what was missing."""
+    """The labels that pages are about, by the demo's recipe or another, and the seconds that the missing ones took."""
     torch.set_num_threads(1)
     manifest = work / "world" / "manifest.jsonl"
     if not manifest.exists():
-        write_world(manifest.parent, "test", scenes, pairs_per_scene=4, human_share=human_share, start=first)
-    run = prepare(manifest, work / "data", recipe("demo"), part_size)
+        write_world(manifest.parent, "test", scenes, pairs_per_scene=4, human_share=human_share, start=FIRST_SCENE)
+    run = prepare(manifest, work / "data", chosen or recipe("demo"), part_size)
     return run, label_in_processes(run, processes)
 
 

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.masking_model import FIRST_TRAINED, PART_SIZE, settings
+from benchmarks.calibrate_embedded import calibrated
+from benchmarks.masking_model import FIRST_TRAINED, PART_SIZE, settings, teacher
 from benchmarks.results import FIRST_SCENE, label_in_processes
 from ivm_data.engine.labeling import LabelingRun, prepare
 from ivm_data.experts.registry import ExpertSpec, embedded
-from ivm_data.quality.fit_calibration import calibrate
-from ivm_data.recipes.labeling_recipes import Recipe, recipe
+from ivm_data.recipes.labeling_recipes import Recipe
 from ivm_data.worlds.world import write_world
 from ivm_model.metrics.bootstrap import interval
 from ivm_model.metrics.mask_scores import auc
@@ -105,7 +105,8 @@ def main() -> None:
     rounds, model = list[Round](), ""
     for number in range(options.rounds):
         work = options.work / f"round-{number}"
-        chosen = _calibrated(proposing(model), options, work)
+        calibrating = _world(options, "calibrated", FIRST_CALIBRATED, options.calibrated, 1.0)
+        chosen = calibrated(proposing(model), calibrating, work, options.processes)
         last = number == options.rounds - 1
         model = "" if last else _taught(chosen, options, work, number)
         rounds.append(_score(chosen, options, work, model))
@@ -117,21 +118,8 @@ def main() -> None:
 
 
 def proposing(model: str) -> Recipe:
-    """The demo's recipe with a masking model in place of its second proposer; without one as it is."""
-    demo = recipe("demo")
-    return replace(demo, proposers=(ExpertSpec("ivm", {"path": model}),)) if model else demo
-
-
-def _calibrated(chosen: Recipe, options: argparse.Namespace, work: Path) -> Recipe:
-    """Calibrated twice, as the embedded calibration: the votes, then the quality of what they fuse."""
-    manifest = _world(options, "calibrated", FIRST_CALIBRATED, options.calibrated, 1.0)
-    for turn in range(2):
-        file = work / f"calibration-{turn}.json"
-        if not file.exists():
-            run = _labeled(chosen, manifest, work / f"calibrated-{turn}", options)
-            calibrate(DataSet.open(run.data, run.recipe_hash).labels()).save(file)
-        chosen = replace(chosen, calibration=str(file))
-    return chosen
+    """The demo's recipe with a masking model as its second proposer; without one with `everything`."""
+    return replace(teacher(), proposers=(ExpertSpec("ivm", {"path": model}),)) if model else teacher()
 
 
 def _taught(chosen: Recipe, options: argparse.Namespace, work: Path, number: int) -> str:

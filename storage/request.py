@@ -63,6 +63,8 @@ class Request:
         understood: share of the instruction's words that rewriter and grounder know.
         answer: the rewriter's answer as it stood.
         notes: what was done to read the answer, for a person.
+        instruction: what was asked, in a person's words, for experts that read these; not stored with a request. "":
+            the things are all that is known.
 
     Raises:
         ValueError: things that do not hold together, with what is wrong.
@@ -73,6 +75,7 @@ class Request:
     understood: float = 1.0
     answer: str = ""
     notes: tuple[str, ...] = ()
+    instruction: str = ""
 
     def __post_init__(self) -> None:
         if self.scope not in get_args(Scope) or (self.things and self.scope != "things"):

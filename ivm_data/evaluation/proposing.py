@@ -24,7 +24,7 @@ class Proposing:
     def masks(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         """See `System`."""
         drafts = run_isolated(self._rewrite, decoded(samples).kept).kept
-        proposed = self._proposer.propose([d.image_HWC for d in drafts], [d.request for d in drafts])
+        proposed = self._proposer.propose([d.image_HWC for d in drafts], [d.asked for d in drafts])
         found = {draft.sample.id: mask_HW for draft, (mask_HW, _) in zip(drafts, proposed, strict=True)}
         return _in_order(samples, found)
 

@@ -30,7 +30,7 @@ class SegmentStage:
         for draft, proposal in zip(present, self._from_boxes(present), strict=True):
             proposals[draft.sample.id].append(proposal)
         for proposer in self.proposers:
-            masks = proposer.propose([d.image_HWC for d in present], [d.request for d in present])
+            masks = proposer.propose([d.image_HWC for d in present], [d.asked for d in present])
             for draft, (mask_HW, score) in zip(present, masks, strict=True):
                 proposals[draft.sample.id].append(Proposal(proposer.name, rle.encode(mask_HW), score, support=score))
         return Outcome([replace(d, proposals=tuple(proposals.get(d.sample.id, ()))) for d in batch], [])

@@ -41,6 +41,11 @@ class Draft:
         return self.request.unfound({c.phrase for c in self.candidates if c.chosen and c.role == "target"})
 
     @property
+    def asked(self) -> Request:
+        """The request with the person's own words."""
+        return replace(self.request, instruction=self.sample.instruction)
+
+    @property
     def is_answered(self) -> bool:
         """Whether no box and no mask is to be found: the target is absent, or every pixel is needed."""
         return self.absent or (self.request.scope == "whole image" and not self.sample.human_boxes)

@@ -48,7 +48,7 @@ class IvmConfig(Checked):
 
 
 class Ivm(CheckpointExpert[IvmConfig]):
-    """MaskProposer: the model's heatmap for the request in words, one image encoding for all of an image's requests."""
+    """MaskProposer: the model's heatmap for the instruction, one image encoding for all of an image's requests."""
 
     def __init__(self, config: IvmConfig) -> None:
         super().__init__(config)
@@ -70,7 +70,7 @@ class Ivm(CheckpointExpert[IvmConfig]):
         asked = [i for i, request in enumerate(requests) if request.phrases]
         for groups in batches_by_image(images, asked, self.config.images_per_batch):
             encoded = self._model.encode([padded_image(images[rows[0]], MAX_ASPECT) for rows in groups])
-            questions = [(k, format_line(requests[i])) for k, rows in enumerate(groups) for i in rows]
+            questions = [(k, _words(requests[i])) for k, rows in enumerate(groups) for i in rows]
             asking = [i for rows in groups for i in rows]
             for i, heatmap_HW in zip(asking, self._decode(encoded, questions), strict=True):
                 height, width = images[i].shape[:2]
@@ -82,6 +82,11 @@ class Ivm(CheckpointExpert[IvmConfig]):
         for start in range(0, len(questions), self.config.prompts_per_batch):
             rows, texts = zip(*questions[start : start + self.config.prompts_per_batch], strict=True)
             yield from self._model.decode(_rows(encoded, list(rows)), texts)
+
+
+def _words(request: Request) -> str:
+    """What a person asked: a rewriter that misreads it does not mislead this expert."""
+    return request.instruction or format_line(request)
 
 
 def _rows(encoded: Encoded, rows: list[int]) -> Encoded:

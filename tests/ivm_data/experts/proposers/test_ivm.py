@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,14 @@ def test_the_name_is_known_before_the_weights_are_read(folder):
     model, revision = expert.name.split("@")
     assert model == "round-1" and len(revision) == 8
     assert expert._model is None
+
+
+def test_a_person_s_words_are_asked_where_they_are_known(predictor, ivm):
+    image_HWC, words = scene(1), "Hand me the star, please."
+    asked = replace(RING, instruction=words)
+    ((mask_HW, _),) = ivm.propose([image_HWC], [asked])
+    assert (mask_HW == (predictor.heatmap(image_HWC, words) >= ivm.config.threshold)).all()
+    assert (mask_HW != ivm.propose([image_HWC], [RING])[0][0]).any()
 
 
 @pytest.mark.parametrize(
