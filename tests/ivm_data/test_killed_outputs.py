@@ -116,7 +116,7 @@ def slow(kind):
     return pytest.param(kind, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("kind", ["export", slow("report.html"), "figure.svg", slow("calibration.json")])
+@pytest.mark.parametrize("kind", [slow("export"), slow("report.html"), "figure.svg", slow("calibration.json")])
 def test_a_killed_writer_leaves_a_whole_version_and_the_next_one_nothing_else(killer, data, kind):
     root, kill = killer
     ends, found = [], []

@@ -49,7 +49,8 @@ def test_without_a_fitting_python_one_line_says_what_to_install(checkout):
     assert not (checkout / ".venv").exists()
 
 
-@pytest.mark.parametrize("name", ["python3", pytest.param("python3.11", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["python3", "python3.11"])
 def test_the_first_python_that_fits_makes_the_environment(checkout, name):
     add(checkout, "python3", (3, 9, 1))
     add(checkout, name, (3, 12, 1))

@@ -188,6 +188,7 @@ def test_a_torn_compacted_file_is_named_where_its_parts_are_asked_for(many, buil
         is_committed(many, build.RECIPE, "part-00003")
 
 
+@pytest.mark.slow
 def test_a_compaction_killed_before_any_of_its_steps_loses_and_doubles_nothing(tmp_path, build):
     whole, ends, after = tmp_path / "whole", [], set()
     for i in range(3):

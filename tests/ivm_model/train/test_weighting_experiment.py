@@ -40,6 +40,7 @@ def test_every_arm_runs_under_every_seed_and_nothing_is_written(config):
     assert [line.arm for line in comparison.summary()] == list(ARMS)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_arm(config):
     first, second = (compare(prepare(config), (0,), ("dwbc_ratio", "uniform")).runs[1].scores for _ in range(2))
     assert first == second
