@@ -85,7 +85,7 @@ def recipe_hash(recipe: Recipe, experts: Sequence[tuple[str, str]]) -> str:
 
 
 def demo() -> Recipe:
-    """The embedded experts: miniature Grounding DINO, SAM and LLaVA, trained on the procedural world.
+    """The embedded experts: miniature Grounding DINO, SAM, LLaVA and IVM, trained on the procedural world.
 
     Boxes count from a score of 0.2 on: the LMM and the order of things tell the right ones among them. Pictures larger
     than a scene are seen in tiles, which overlap by more than the largest thing of the world, and verified from near.
@@ -99,7 +99,7 @@ def demo() -> Recipe:
         grounders=(ExpertSpec("grounding-dino", {"path": "zoo:grounder", "box_threshold": 0.2, **tiles}),),
         segmenter=replace(sam, options={**sam.options, **tiles}),
         verifier=lmm,
-        proposers=(ExpertSpec("everything", uses={"segmenter": sam, "verifier": lmm}),),
+        proposers=(ExpertSpec("ivm", {"path": "zoo:ivm", **tiles}),),
         calibration="zoo:calibration.json",
         verify=VerifyConfig(near=True),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 
@@ -15,7 +16,11 @@ from storage.records import Candidate, Proposal
 
 
 class SegmentStage:
-    """Resolved draft -> draft with one proposal from the chosen boxes, and one from each mask proposer."""
+    """Resolved draft -> draft with one proposal from the chosen boxes, and one from each mask proposer.
+
+    Of an absent target the mask proposers are asked too: `agreement` is then one minus the mean score of what they draw
+    nonetheless, 1 where none finds anything.
+    """
 
     name = "segment"
 
@@ -29,11 +34,22 @@ class SegmentStage:
         proposals: dict[str, list[Proposal]] = {draft.sample.id: [] for draft in present}
         for draft, proposal in zip(present, self._from_boxes(present), strict=True):
             proposals[draft.sample.id].append(proposal)
+        asked = [draft for draft in batch if draft.absent or not draft.is_answered]
+        against: dict[str, list[float]] = {draft.sample.id: [] for draft in asked if draft.absent}
         for proposer in self.proposers:
-            masks = proposer.propose([d.image_HWC for d in present], [d.asked for d in present])
-            for draft, (mask_HW, score) in zip(present, masks, strict=True):
-                proposals[draft.sample.id].append(Proposal(proposer.name, rle.encode(mask_HW), score, support=score))
-        return Outcome([replace(d, proposals=tuple(proposals.get(d.sample.id, ()))) for d in batch], [])
+            masks = proposer.propose([d.image_HWC for d in asked], [d.asked for d in asked])
+            for draft, (mask_HW, score) in zip(asked, masks, strict=True):
+                if draft.absent:
+                    against[draft.sample.id].append(score if mask_HW.any() else 0.0)
+                else:
+                    proposal = Proposal(proposer.name, rle.encode(mask_HW), score, support=score)
+                    proposals[draft.sample.id].append(proposal)
+        return Outcome([self._kept(draft, proposals, against) for draft in batch], [])
+
+    def _kept(self, draft: Draft, proposals: dict[str, list[Proposal]], against: dict[str, list[float]]) -> Draft:
+        if draft.absent:
+            return draft.scored(agreement=1 - fmean(against[draft.sample.id])) if self.proposers else draft
+        return replace(draft, proposals=tuple(proposals.get(draft.sample.id, ())))
 
     def _from_boxes(self, drafts: Sequence[Draft]) -> list[Proposal]:
         chosen = [[c for c in d.candidates if c.chosen and c.role == "target"] for d in drafts]

@@ -112,6 +112,11 @@ def load_checkpoint(directory: Path, sam: str = "", lmm: str = "", dtype: str = 
     return model.eval()
 
 
+def model_config(directory: Path, sam: str = "", lmm: str = "", dtype: str = "") -> ModelConfig:
+    """What a checkpoint's model is made of; no weights are read. Arguments and errors: see `load_checkpoint`."""
+    return _model_config(directory, read_config(directory)["model"], sam, lmm, dtype)
+
+
 def read_config(directory: Path) -> dict[str, Any]:
     """A checkpoint's config.json.
 

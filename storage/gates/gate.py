@@ -34,7 +34,7 @@ MASK_FEATURES = (
     "p_yes_complement",
     "consistency",
 )
-ABSENT_FEATURES = ("presence", "grounding", "consistency")
+ABSENT_FEATURES = ("presence", "grounding", "agreement", "consistency")
 
 By = Literal["", "source", "kind", "answer"]
 """What thresholds and promises may differ by; `answer` is "mask", "absent" or "whole image"."""

@@ -23,10 +23,10 @@ SLACK = 1e-6
 
 
 def quality(scores: Scores, absent: bool) -> float:
-    """In [0, 1]: the geometric mean of what is known of `INDEPENDENT`; absent: of how little LMM and grounder see of
-    the target, and of the consistency. NaN where nothing is known, or a score is no probability."""
-    names = ("presence", "grounding", "consistency") if absent else (*INDEPENDENT, "verification", "consistency")
-    columns = {name: np.array([getattr(scores, name)], float) for name in names}
+    """In [0, 1]: the geometric mean of what is known of `INDEPENDENT`; absent: of how little LMM, grounder and further
+    proposers see of the target, and of the consistency. NaN where nothing is known, or a score is no probability."""
+    about = ("presence", "grounding", "agreement") if absent else (*INDEPENDENT, "verification")
+    columns = {name: np.array([getattr(scores, name)], float) for name in (*about, "consistency")}
     return float(qualities(columns, np.array([absent]))[0])
 
 
@@ -40,7 +40,7 @@ def qualities(columns: Mapping[str, np.ndarray], absent_N: np.ndarray) -> np.nda
     quality_N = np.full(len(absent_N), np.nan)
     if absent_N.any():
         against = [1 - columns[name][absent_N] for name in ("presence", "grounding")]
-        quality_N[absent_N] = _mean([*against, columns["consistency"][absent_N]])
+        quality_N[absent_N] = _mean([*against, columns["agreement"][absent_N], columns["consistency"][absent_N]])
     if not absent_N.all():
         said = [columns[name][~absent_N] for name in INDEPENDENT]
         silent_M = np.isnan(np.stack(said)).any(axis=0)
@@ -53,7 +53,7 @@ def sql() -> str:
     """The same as an SQL expression over the columns of its scores; NULL where that is NaN."""
     silent = " OR ".join(f"NOT {_known(name)}" for name in INDEPENDENT)
     of_mask = _mean_sql([*INDEPENDENT, f"(CASE WHEN {silent} THEN verification END)", "consistency"])
-    absent = _mean_sql(["(1 - presence)", "(1 - grounding)", "consistency"])
+    absent = _mean_sql(["(1 - presence)", "(1 - grounding)", "agreement", "consistency"])
     return f"CASE WHEN area = 0 THEN {absent} ELSE {of_mask} END"
 
 

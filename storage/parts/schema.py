@@ -28,7 +28,7 @@ SCORES = {
     "relation": "least relation score among the chosen candidates",
     "predicted_iou": "least predicted IoU among the proposals",
     "stability": "least mask stability among the proposals",
-    "agreement": "mean pairwise IoU of the proposals",
+    "agreement": "mean pairwise IoU of the proposals; of no target: 1 - mean score of what proposers draw nonetheless",
     "area_ratio": "fused mask area over image area",
     "witnessed": "least share of the grounders that found a chosen box; NULL with one grounder",
     "in_context": "least P(yes) for a chosen candidate, outlined in the whole image",

@@ -107,7 +107,8 @@ class Scores:
         candidate: least verifier probability among the chosen candidates.
         relation: least relation score among the chosen candidates.
         predicted_iou, stability: least of the proposals' values.
-        agreement: mean pairwise IoU of the proposals.
+        agreement: mean pairwise IoU of the proposals; of a statement that there is no target, one minus the mean score
+            of the masks that proposers draw nonetheless.
         area_ratio: fused area over image area.
         witnessed: least share of the grounders that found a chosen box; NaN with one grounder.
         in_context: least P(yes) for a chosen candidate, outlined in the whole image.

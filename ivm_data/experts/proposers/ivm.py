@@ -11,11 +11,13 @@ import numpy as np
 
 from ivm_data.experts.common.checkpoint_expert import CheckpointExpert
 from ivm_data.experts.common.image_groups import batches_by_image
+from ivm_data.experts.common.input_size import InputSize, checkpoint_input
 from ivm_data.experts.common.padding import padded_image
 from ivm_data.experts.common.protocols import check_lengths
 from ivm_data.experts.lmms.request_line import format_line
 from ivm_data.experts.proposers.mask_proposals import from_heatmap, not_found
 from ivm_data.experts.segmenters.prompted_masks import MAX_ASPECT
+from ivm_model.model.checkpoint import model_config
 from ivm_model.model.masking_model import Encoded
 from ivm_model.predictor import Predictor, is_released_file
 from storage.common.validation import Checked, Count, within
@@ -52,6 +54,11 @@ class Ivm(CheckpointExpert[IvmConfig]):
 
     def __init__(self, config: IvmConfig) -> None:
         super().__init__(config)
+
+    @property
+    def input_size(self) -> InputSize:
+        """What its SAM sees."""
+        return checkpoint_input(model_config(Path(self.config.path), self.config.sam, self.config.lmm).sam)
 
     def _read(self) -> Any:
         config = self.config

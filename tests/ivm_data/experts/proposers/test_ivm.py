@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import ivm_data.zoo
+from ivm_data.experts.common.input_size import InputSize
 from ivm_data.experts.proposers.ivm import Ivm, IvmConfig
+from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.worlds.scene import draw_scene
 from ivm_model.predictor import Predictor
 from storage.errors import ConfigError, WeightsError
@@ -60,6 +62,11 @@ def test_the_name_is_known_before_the_weights_are_read(folder):
     model, revision = expert.name.split("@")
     assert model == "round-1" and len(revision) == 8
     assert expert._model is None
+
+
+def test_it_sees_what_its_sam_sees(ivm):
+    assert ivm.input_size == InputSize(128, 128)
+    assert get(ExpertSpec("ivm", {"path": ivm.config.path, "tiles": True})).propose([scene(1)], [RING])[0][0].ndim == 2
 
 
 def test_a_person_s_words_are_asked_where_they_are_known(predictor, ivm):
