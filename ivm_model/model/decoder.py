@@ -36,7 +36,6 @@ class DecoderConfig(Checked):
     prompts: Count = 1
     dense: bool = True
     fits: Natural = 4
-    places: bool = False
     trunk: Literal["sam", "ivm"] = "sam"
     state: Literal["last", "before_last"] = "last"
     width: Natural = 0
@@ -64,7 +63,6 @@ class PromptedDecoder(nn.Module):
         self.project_text = _mlp(hidden_size, width, channels) if config.prompt == "text" else None
         self.project_dense = nn.Linear(hidden_size, channels) if config.dense else None
         self.fits = Fits(hidden_size, config.fits, channels) if config.fits else None
-        self.project_places = nn.Conv2d(channels, channels, 1) if config.places else None
 
     def forward(self, sam_BCHW: torch.Tensor, reading: Reading, vision_BTC: torch.Tensor) -> torch.Tensor:
         """Decode one mask for each image.
@@ -86,8 +84,6 @@ class PromptedDecoder(nn.Module):
             dense_BCHW = dense_BCHW + _to_grid(self.project_dense(normed_BTC), sam_BCHW.shape[2:])
         if self.fits is not None:
             dense_BCHW = dense_BCHW + _to_grid(self.fits(reading, vision_BTC), sam_BCHW.shape[2:])
-        if self.project_places is not None:
-            dense_BCHW = dense_BCHW + self.project_places(self.position_1CHW)
         prompt_BPC = self._prompts(reading)
         if self.config.trunk == "ivm":
             logits_BHW: torch.Tensor = self.decoder(sam_BCHW + dense_BCHW, prompt_BPC)
