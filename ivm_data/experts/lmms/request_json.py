@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ivm_data.experts.lmms.answer_patterns import WHOLE_IMAGE
 from ivm_data.experts.lmms.request_line import MAX_COUNT, MAX_TARGETS, ORDINALS, split, things_in
 from storage.request import ALL, EXCEPT, OR, RELATIONS, Order, Request, Scope, Thing
 
@@ -19,11 +21,30 @@ _WRAPPERS = ("result", "response", "output", "request", "data")
 """Keys under which the whole answer may be given."""
 _WORDS = ("expression", "phrase", "name", "label", "target", "object", "noun", "description")
 """Keys under which a target's words are given."""
+_LOOKS = ("attributes", "attribute", "color", "colour", "material", "size", "shape")
+"""Keys under which some models say how a target looks; it is said before its words."""
+_READ = frozenset(
+    {*_WORDS, *_LOOKS, "count", "quantity", "all", "order", "rank", "is_writing", "step", "relation", "relations"}
+    | {"anchor", "anchors", "exceptions", "except", "alternatives"}
+)
+_BESIDE = frozenset(
+    {"id", "type", "category", "score", "confidence", "reason", "explanation"}
+    | {"bbox", "bbox_2d", "box", "box_2d", "point", "point_2d"}
+)
+"""Keys that say nothing of which thing is meant."""
+_SIDES = {"left of": "on the left", "right of": "on the right", "above": "at the top", "below": "at the bottom"}
+"""What a relation to the picture itself is."""
 _SCOPES: dict[str, Scope] = {
     "things": "things",
     "whole image": "whole image",
     "whole_image": "whole image",
     "image": "whole image",
+    "scene": "whole image",
+    "entire image": "whole image",
+    "full image": "whole image",
+    "thing": "things",
+    "object": "things",
+    "objects": "things",
     "nothing": "nothing",
     "none": "nothing",
 }
@@ -121,7 +142,7 @@ def _of_targets(targets: Sequence[Any], whole: Mapping[str, Any], scope: Scope) 
     things: list[Thing] = []
     for target in targets:
         if isinstance(target, str):
-            for spec in split(target.lower().strip(" .").removeprefix("find ")):
+            for spec in split(_words(target).removeprefix("find ")):
                 _add(things, spec, relations=_relations(whole))
         elif target is not None:
             _add(things, target, relations=_relations(whole))
@@ -129,7 +150,11 @@ def _of_targets(targets: Sequence[Any], whole: Mapping[str, Any], scope: Scope) 
         raise ValueError(f"it names more than {MAX_TARGETS} targets")
     if len(things) > MAX_THINGS:
         raise ValueError(f"it names {len(things)} things, and at most {MAX_THINGS} can be held apart")
-    return Request(tuple(things)) if things else Request(scope="nothing")
+    if _count(whole, 1) == ALL:
+        things = [replace(one, count=ALL) if one.of < 0 and one.count == 1 else one for one in things]
+    unread = sorted({str(key) for one in targets if isinstance(one, Mapping) for key in one} - _READ - _BESIDE)
+    notes = (f"not read of a target: {', '.join(unread)[:80]}",) if unread else ()
+    return Request(tuple(things), notes=notes) if things else Request(scope="nothing")
 
 
 _Relations = list[tuple[str, list[Any]]]
@@ -147,25 +172,40 @@ def _add(
     if isinstance(entry, Mapping):
         first, *described = _target(entry)
     elif isinstance(entry, str) and entry.strip():
-        first, *described = things_in([entry.lower().strip(" .")])
+        first, *described = things_in([_words(entry)])
     else:
         raise ValueError(f"a thing must be words or an object, got {entry!r:.60}")
     start, own = len(things), entry if isinstance(entry, Mapping) else {}
-    things.append(replace(first, of=of, relation=relation))
+    described_by = [(name, anchor) for name, anchors in _relations(own) or relations or [] for anchor in anchors]
+    places = [_SIDES.get(name, "") for name, anchor in described_by if _is_picture(anchor)]
+    expression = " ".join([first.expression, *filter(None, places)])
+    noun = first.noun or (first.expression if expression != first.expression else "")
+    things.append(replace(first, expression=expression, noun=noun, of=of, relation=relation))
     things += [replace(one, of=one.of + start) for one in described]
-    for name, anchors in _relations(own) or relations or []:
-        for anchor in anchors:
+    for name, anchor in described_by:
+        if not _is_picture(anchor):
             _add(things, anchor, start, name)
     for key, name in (("exceptions", EXCEPT), ("except", EXCEPT), ("alternatives", OR)):
         for other in _list(own.get(key)):
             _add(things, other, start, name)
 
 
+def _is_picture(anchor: Any) -> bool:
+    return isinstance(anchor, str) and WHOLE_IMAGE.match(_words(anchor)) is not None
+
+
+def _words(text: str) -> str:
+    """As a detector reads them: "Red_mug." is "red mug"."""
+    return re.sub(r"(?<=\w)_(?=\w)", " ", text.lower()).strip(" .")
+
+
 def _target(target: Mapping[str, Any]) -> list[Thing]:
     words = next((target[key] for key in _WORDS if isinstance(target.get(key), str) and target[key].strip()), None)
     if words is None:
         raise ValueError(f"a target has no words under {', '.join(_WORDS[:4])}: {dict(target)!r:.120}")
-    first, *rest = things_in([words.lower().strip(" .")])
+    looks = [look for key in _LOOKS for look in _list(target.get(key)) if isinstance(look, str)]
+    words = " ".join([*(look for look in looks if look.lower() not in words.lower()), words])
+    first, *rest = things_in([_words(words)])
     noun = str(target.get("noun") or "").lower().strip()
     order, rank = _order(target, first)
     known = replace(

@@ -48,10 +48,12 @@ _SEVERAL = re.compile(rf"(?P<count>both|\d\d?|{'|'.join(NUMBERS[1:])})(?: of the
 _SIDE = r"(?:(?:that|which|who) (?:is|are) |(?:that|which)'s )?"
 _HOW = r"(?:(?:upper|lower|far|immediate|immediately|directly|just|slightly)[ -])*"
 _RELATION = re.compile(
-    rf"(?:^|\s){_SIDE}(?:(?:(?:on|to|at) )?(?:the )?{_HOW}(?P<side>left|right)(?:[ -]hand)?(?: side)? of"
+    rf"(?:^|\s){_SIDE}(?:"
+    rf"(?:(?:on|to|at) )?(?:the )?{_HOW}(?P<side>left|right)(?:[ -]hand)?(?: side)?(?: of| to(?= the\b| an?\b))"
     rf"|{_HOW}(?P<height>above|below)|(?P<other>{NEAREST}|closest to|{FARTHEST}|furthest from))\s"
 )
 _BETWEEN = re.compile(rf"(?:^|\s){_SIDE}(?:in )?between\s")
+_EITHER = re.compile(r"^either (?:of )?")
 _EXCEPT = re.compile(r"\s(?:except(?: for)?|but not|other than|excluding|apart from)\s")
 _OTHER = {"closest to": NEAREST, "furthest from": FARTHEST}
 _ARTICLE = re.compile(
@@ -61,6 +63,14 @@ _COLOURS = ("black", "white", "red", "blue", "green", "yellow", "orange", "brown
 _NOT_AFTER_COLOUR = "".join(rf"(?<!\b{colour})" for colour in _COLOURS)
 _AND = rf"(?:{_NOT_AFTER_COLOUR}\s+and |\s+and (?!(?:{'|'.join(_COLOURS)})\b))"
 """Not between colours: a black and white cat is one."""
+_GOES_ON = re.compile(
+    r"(?:which|that|who|whose|located|positioned|placed|wearing|holding|on|in|at|near|next to|beside|behind|under"
+    r"|with)\b"
+)
+_NO_NOUN = re.compile(
+    rf"(?:the )?(?:{'|'.join((*ORDINALS, *_ORDER_OF, *_SIDES, 'upper', 'lower', 'big', 'small', 'large', 'other'))})\b"
+)
+_THAT_IS = re.compile(r"^(?:which|that|who) (?:is|are) ")
 _DANGLING = re.compile(
     r"(?:^|\s)(?:of|and|or|the|an?|with|without|in|on|at|to|from|by|between|above|below|except|all|every|than)$"
 )
@@ -105,7 +115,25 @@ def split(text: str) -> list[str]:
     """The specs of a list in words: "knife, fork, and spoon", "mug; bowl", "mug and find bowl"."""
     text = re.sub(r"\s+(?:[&/|+]|and/or)\s+", " and ", text)
     parts = re.split(rf"\s*[,;\n]\s*(?:and |then )?(?:find )?|{_AND}(?:then )?(?:find )?", text)
-    return [part for part in map(str.strip, parts) if part]
+    return _whole_phrases([part for part in map(str.strip, parts) if part])
+
+
+def _whole_phrases(parts: Sequence[str]) -> list[str]:
+    """The parts, where one that goes on about the one before it is joined to it, and one that lacks a noun has the next
+    one's: "man, with a hat", "red, white and blue flag", "left and right shoe"."""
+    whole: list[str] = []
+    for part in parts:
+        before = whole[-1] if whole else ""
+        if before and _GOES_ON.match(part) and not _RELATION.match(part):
+            whole[-1] = f"{before} {_THAT_IS.sub('', part)}"
+        elif before.split()[-1:] and before.split()[-1] in _COLOURS and part.split()[0] in _COLOURS:
+            whole[-1] = f"{before}, {part}"
+        elif _NO_NOUN.fullmatch(before) and (other := _NO_NOUN.match(part)) and part[other.end() :]:
+            whole[-1] = before + part[other.end() :]
+            whole.append(part)
+        else:
+            whole.append(part)
+    return whole
 
 
 def without_articles(phrase: str) -> str:
@@ -162,6 +190,8 @@ def _is_plural(anchor: str) -> bool:
 
 def _add_target(spec: str, things: list[Thing]) -> None:
     first, *alternatives = re.split(r"\s+or (?:else )?", spec)
+    if alternatives:
+        first = _EITHER.sub("", first)
     target = len(things)
     head, *exceptions = _EXCEPT.split(first)
     start = _first_relation(head)
@@ -216,6 +246,8 @@ def _thing(text: str, of: int = -1, relation: str = "") -> Thing:
     words = text.split()
     if not words or not re.search(r"\w", text):
         raise ValueError("it names a thing without any word")
+    if not re.search(r"[^\W\d_]", text):
+        raise ValueError(f"{text!r} names no thing")
     if _DANGLING.search(text):
         raise ValueError(f"{text!r} ends within a phrase")
     if len(words) > MAX_WORDS:

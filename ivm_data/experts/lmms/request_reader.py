@@ -68,11 +68,11 @@ def _cleaned(answer: str, notes: list[str]) -> str:
         notes.append("thoughts before the answer were left out")
     if len(text) > MAX_CHARACTERS:
         raise UnreadableAnswerError(f"it has {len(text):,} characters, and a request has at most {MAX_CHARACTERS:,}")
-    plain = patterns.SPECIAL_TOKEN.sub(" ", text)
-    if spoken := patterns.SPEAKER.match(plain):
-        plain = plain[spoken.end() :]
+    if spoken := patterns.SPEAKER.match(text):
+        text = text[spoken.end() :]
         notes.append("what stands before the assistant's turn was left out")
-    plain = patterns.TAG.sub("\n", plain).replace("\u00a0", " ").strip()
+    plain = _first_turn(_unboxed(patterns.SPECIAL_TOKEN.sub(" ", text)), notes)
+    plain = patterns.TAG.sub("\n", patterns.TAG_WITHIN.sub(" ", plain)).replace("\u00a0", " ").strip()
     if not re.search(r"\w", plain):
         raise UnreadableAnswerError("it is empty")
     if patterns.REFUSAL.search(plain):
@@ -80,6 +80,24 @@ def _cleaned(answer: str, notes: list[str]) -> str:
     if patterns.PROMPT.search(plain):
         raise UnreadableAnswerError("it repeats the prompt")
     return plain
+
+
+def _unboxed(text: str) -> str:
+    while (inner := patterns.BOXED.sub(r"\1", text)) != text:
+        text = inner
+    return text
+
+
+def _first_turn(text: str, notes: list[str]) -> str:
+    """The answer without further questions and answers of the model's own making."""
+    following = patterns.NEXT_TURN.search(text)
+    if following is None:
+        return text
+    first = text[: following.start()]
+    if not any(patterns.FIND.search(line) or patterns.LABEL.match(line) for line in first.splitlines()):
+        return text
+    notes.append("a further question and what follows it were left out")
+    return first
 
 
 def _from_json(text: str, notes: list[str]) -> Request | None:
@@ -115,15 +133,18 @@ def _literals(text: str) -> list[Any]:
 
 
 def _from_words(text: str, notes: list[str]) -> Request:
-    raw = [line for line in text.splitlines() if line.strip()]
-    lines = [_line(line) for line in raw]
+    if (placed := patterns.PLACES.sub(" ", text)) != text:
+        notes.append("coordinates were left out")
+    raw = [line for line in placed.splitlines() if re.search(r"\w", line)]
+    lines = [line for line in map(_line, raw) if line.lower() != "find"]
     fields = _fields(lines)
     if fields:
         notes.append("fields on lines of their own were read")
         return _checked(request_of(fields), notes)
-    found = [said for line in lines if (match := patterns.FIND.search(line)) and (said := line[match.end() :])]
+    after = [line[match.end() :] for line in lines if (match := patterns.FIND.search(line))]
+    found = [said for line in after for said in patterns.FIND_WITHIN.split(line) if said]
     foreign = [said for line in lines if (said := _other_tongue(line, notes))]
-    listed = [_line(line) for line in raw if patterns.BULLET.match(line)]
+    listed = [_entry(_line(line), notes) for line in raw if patterns.BULLET.match(line)]
     sentences = [said for line in lines for sentence in patterns.STOP.split(line) if (said := _said(sentence))]
     if found:
         taken = found
@@ -155,6 +176,17 @@ def _line(line: str) -> str:
     return text.rstrip(patterns.QUOTES + "*_ .!:;,")
 
 
+def _entry(line: str, notes: list[str]) -> str:
+    """An entry of a list without its explanation."""
+    explained = patterns.EXPLAINED.match(line)
+    if field := patterns.FIELD.match(line.lower()):
+        return field[2] if field[1] not in ("relation", "anchor", "scope", "count", "order") else line
+    if explained is None:
+        return line
+    notes.append("an explanation beside a thing was left out")
+    return explained["thing"]
+
+
 def _said(sentence: str) -> str:
     """What a sentence of a known form names; "" where it is none."""
     plain = patterns.PURPOSE_FIRST.sub("", sentence)
@@ -162,19 +194,24 @@ def _said(sentence: str) -> str:
 
 
 def _fields(lines: list[str]) -> dict[str, str]:
-    """ "target: mug", "relation: left of", each on its own line; {} where other lines are among them."""
+    """ "target: mug", "relation: left of", each on its own line or in one; {} where other lines are among them."""
+    lines = [field for line in lines for field in patterns.NEXT_FIELD.split(line)]
     matches = [match for line in lines if (match := patterns.FIELD.match(line.lower()))]
     fields = {match[1]: match[2] for match in matches}
+    if len(lines) > len(fields) > 0 and not patterns.FIELD.match(lines[0].lower()) and "targets" not in fields:
+        fields["targets"] = patterns.FIND.sub("", lines[0])
     return fields if len(fields) == len(lines) and len(fields) > 1 else {}
 
 
 def _specs(line: str, notes: list[str]) -> list[str]:
     """The targets of a line, in words."""
-    line = patterns.NUMBER_WITHIN.sub(", ", line)
-    text = patterns.ASIDE.sub("", line)
+    line = patterns.ARROW.sub(", ", patterns.NUMBER_WITHIN.sub(", ", line))
+    text = patterns.ASIDE.sub("", patterns.ROLE.sub("", line))
     if text != line:
         notes.append("a purpose or a second sentence was left out")
-    text = _plain(text)
+    if counted := patterns.COUNT_BEHIND.match(text):
+        text = f"{counted['count']} {counted['things']}"
+    text = patterns.OF_THE_IMAGE.sub(r"\1", _plain(text))
     if _scope_of(text):
         return [text]
     specs = [patterns.MANNERS.sub("", spec) for spec in split(patterns.IN_THE_IMAGE.sub("", text))]
@@ -183,7 +220,7 @@ def _specs(line: str, notes: list[str]) -> list[str]:
 
 def _plain(text: str) -> str:
     """Lower case, without brackets and quotes around words."""
-    text = re.sub(r"[()\[\]{}<>]", " ", text.lower())
+    text = re.sub(r"[()\[\]{}<>]|(?<=\w)_(?=\w)", " ", text.lower())
     text = re.sub(r"(?<!\w)[\"“”„«»'‘`]|[\"“”„«»`](?!\w)|(?<=\s)[’'](?=\s|$)", "", text)
     return " ".join(text.split()).strip(" .!:;,?")
 
@@ -243,6 +280,6 @@ def _other_tongue(line: str, notes: list[str]) -> str:
 
 def _is_phrase(line: str) -> bool:
     """Whether a bare line may be one or several noun phrases: short ones, and no sentence."""
-    if patterns.PREDICATE.search(line) or line.endswith("?"):
+    if patterns.PREDICATE.search(line) or line.endswith("?") or line.startswith("|"):
         return False
     return not _said(line) and all(len(spec.split()) <= MAX_WORDS for spec in split(_plain(line)))

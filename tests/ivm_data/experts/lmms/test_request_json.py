@@ -67,8 +67,13 @@ def test_the_schema_refuses_what_it_does_not_describe(wrong):
         ({"targets": "red mug"}, Request.of(("red mug",))),
         ({"find": "find red mug"}, Request.of(("red mug",))),
         ({"target": "mug", "relation": "to the left of", "anchor": "plate"}, Request.of(("mug",), "plate", "left of")),
-        ({"objects": [{"name": "mug", "colour": "red"}]}, Request.of(("mug",))),
-        ({"targets": ["mug"], "all": True, "reasoning": "..."}, Request.of(("mug",))),
+        ({"objects": [{"name": "mug", "colour": "red"}]}, Request.of(("red mug",))),
+        ({"targets": [{"name": "red mug", "attributes": ["red", "large"]}]}, Request.of(("large red mug",))),
+        ({"targets": ["red_mug."]}, Request.of(("red mug",))),
+        ({"targets": ["mug"], "all": True, "reasoning": "..."}, Request.of(("mug",), quantity="all")),
+        ({"targets": ["mug"], "scope": "objects"}, Request.of(("mug",))),
+        ({"target": "mug", "relation": "left of", "anchor": "the image"}, Request((Thing("mug on the left", "mug"),))),
+        ([{"bbox_2d": [1, 2, 3, 4], "label": "red mug"}], Request.of(("red mug",))),
         ({"targets": []}, Request(scope="nothing")),
         ({"targets": None}, Request(scope="nothing")),
         ({"scope": "whole image", "targets": []}, Request(scope="whole image")),
@@ -78,6 +83,11 @@ def test_the_schema_refuses_what_it_does_not_describe(wrong):
 )
 def test_other_shapes_that_say_the_same_are_read(value, expected):
     assert request_of(value) == expected
+
+
+def test_a_key_that_is_not_read_leaves_a_note():
+    (note,) = request_of({"targets": [{"name": "mug", "held_by": "the man", "score": 0.9}]}).notes
+    assert note == "not read of a target: held_by"
 
 
 @pytest.mark.parametrize(
