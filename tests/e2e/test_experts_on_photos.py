@@ -14,7 +14,7 @@ from storage.data_set import DataSet
 ROLES = {"ground": "grounder", "segment": "segmenter", "p_yes": "verifier", "propose": "proposer"}
 """Verb -> the role of the recipe that an expert with it takes."""
 REMOTE = {"openai"}
-"""Has no checkpoint; tests/ivm_data/experts/test_openai_lmm.py runs it against a real server."""
+"""Has no checkpoint; tests/ivm_data/experts/lmms/test_transformers_serve.py runs it against a real server."""
 TRACKERS = {"flow", "sam2-video", "sam3-tracker-video", "edgetam-video"}
 """They carry masks through a video, and label no photograph."""
 
