@@ -2,12 +2,13 @@
 
 import gc
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-TINY = Path(__file__).parent / "ivm_data" / "experts" / "tiny.py"
+TINY = Path(__file__).parent / "ivm_data" / "experts" / "tiny" / "__init__.py"
 PHOTOS_DEV = Path(__file__).parents[2] / "shared" / "data" / "photos_dev"
 
 gc.disable()  # Collecting only adds: modules and tests stay to the end.
@@ -48,8 +49,9 @@ def lerobot_g1() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny() -> ModuleType:
-    """The module that saves every expert's checkpoint in miniature: tests have no packages to import it from."""
+    """The package that saves every expert's checkpoint in miniature: tests have no packages to import it from."""
     spec = importlib.util.spec_from_file_location("tiny_experts", TINY)
     module = importlib.util.module_from_spec(spec)
+    sys.modules["tiny_experts"] = module
     spec.loader.exec_module(module)
     return module
