@@ -1,6 +1,12 @@
-"""A small labeled data set with what is hard to export: holes, parts, a full frame, absent targets, a turned image."""
+"""A small labeled data set with what is hard to export: holes, parts, a full frame, absent targets, a turned image.
 
+Tests have no packages to import `lerobot_sets` from, so they import it by its own name.
+"""
+
+import importlib.util
 import io
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +25,11 @@ HEIGHT, WIDTH = 48, 64
 RECIPE = "3f9c0a51d2e7"
 ORIENTATION = 0x0112
 EVERY = tuple(map(str, Status))
+
+_SPEC = importlib.util.spec_from_file_location("lerobot_sets", Path(__file__).with_name("lerobot_sets.py"))
+_LEROBOT_SETS = importlib.util.module_from_spec(_SPEC)
+sys.modules["lerobot_sets"] = _LEROBOT_SETS
+_SPEC.loader.exec_module(_LEROBOT_SETS)
 
 
 def photo(seed, orientation=1, form="JPEG"):
@@ -121,3 +132,19 @@ def imported(tmp_path):
 def originals():
     """The labels by instruction."""
     return {label.sample.instruction: label for label in labels()}
+
+
+@pytest.fixture
+def trip(tmp_path):
+    """Writes a LeRobot set, labels it and exports it; gives the export's folder and its counts."""
+
+    def trip(version="v2.1", codec="libx264", every=1, without=(), by="address", **options):
+        source = tmp_path / "sets" / "toy"
+        if not source.exists():
+            _LEROBOT_SETS.write_set(source, version, codec)
+            _LEROBOT_SETS.label(source, tmp_path / "data", every, without, by)
+        options = {"folder": str(source), "images": "sets/toy"} | options
+        counts = export("lerobot", tmp_path / "data", tmp_path / "out", Selection(), options)
+        return tmp_path / "out", counts
+
+    return trip
