@@ -31,3 +31,17 @@ def photos(tmp_path, labelers) -> Path:
 def labeler(tmp_path, labelers):
     """Labels into a new folder."""
     return labelers.Labeler(tmp_path / "data")
+
+
+@pytest.fixture
+def records(labelers) -> list[str]:
+    """The records of ten pairs."""
+    return labelers.lines(*labelers.PAIRS)
+
+
+@pytest.fixture
+def labeled(photos, labelers, labeler, records) -> Path:
+    """A manifest of ten pairs, which `labeler` has labeled in parts of three."""
+    manifest = labelers.write_manifest(photos, records)
+    assert labeler.label(manifest) == 10
+    return manifest

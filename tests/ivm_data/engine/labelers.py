@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 from ivm_data.engine.labeling import LabelingRun, commit, read, settle, skipped, with_parts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
+from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.pixels import rle
 from storage.records import Label, Lineage, PartResult, Rejection, Sample, Scores, Status
@@ -22,6 +24,8 @@ from storage.request import Request
 
 RECIPE = "0123456789ab"
 SIZE = 16
+PAIRS = [(image, instruction) for image in range(5) for instruction in range(2)]
+"""Those of the fixture `records`."""
 
 
 def write_images(folder: Path, count: int) -> None:
@@ -43,6 +47,14 @@ def write_manifest(folder: Path, records: list[str], name: str = "m.jsonl") -> P
     path = folder / name
     path.write_text("".join(f"{record}\n" for record in records), encoding="utf-8")
     return path
+
+
+def encoded(rows: Iterable[int]) -> dict[str, object]:
+    """The mask of some rows of pixels, as a manifest says it."""
+    mask_HW = np.zeros((SIZE, SIZE), bool)
+    mask_HW[list(rows)] = True
+    mask = rle.encode(mask_HW)
+    return {"size": [SIZE, SIZE], "counts": mask.counts.decode()}
 
 
 @dataclass
@@ -105,6 +117,12 @@ class Labeler:
             "ok",
             Lineage(RECIPE, (("grounder", "dino@1"),)),
         )
+
+
+def sql(data: Path, query: str) -> list[dict[str, object]]:
+    """The rows of an answer."""
+    with Catalog(data) as catalog:
+        return catalog.sql(query).to_pylist()
 
 
 def counted(data: Path) -> dict[str, str]:

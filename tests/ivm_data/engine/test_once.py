@@ -2,53 +2,25 @@
 
 import json
 import random
-import tarfile
 from dataclasses import replace
 
-import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from ivm_data.engine.labeling import LabelingRun, commit, prepare, read, with_parts
 from ivm_data.engine.outcomes import manifest_counts
-from ivm_data.engine.pipeline import STAGES, lineage_of
+from ivm_data.engine.pipeline import lineage_of
 from ivm_data.experts import registry
 from ivm_data.experts.registry import name_of
-from ivm_data.exports.run import Selection, export
-from ivm_data.quality import cleaning
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import RowsConfig
-from storage.catalog import Catalog
 from storage.data_set import DataSet
-from storage.errors import ConfigError, ShardError
-from storage.pixels import rle
-from storage.records import Status
+from storage.errors import ShardError
 from storage.upkeep.compact import compact
 from storage.upkeep.digest import content_hash
 from storage.upkeep.verify import verify
-
-PAIRS = [(image, instruction) for image in range(5) for instruction in range(2)]
-
-
-@pytest.fixture
-def records(labelers):
-    return labelers.lines(*PAIRS)
-
-
-@pytest.fixture
-def labeled(photos, labelers, labeler, records):
-    """A folder in which ten pairs are labeled in parts of three, and its manifest."""
-    manifest = labelers.write_manifest(photos, records)
-    assert labeler.label(manifest) == 10
-    return manifest
-
-
-def sql(data, query):
-    with Catalog(data) as catalog:
-        return catalog.sql(query).to_pylist()
 
 
 def test_ten_lines_more_cost_ten_pairs(photos, labelers, labeler, labeled, records):
@@ -117,94 +89,20 @@ def test_the_same_bytes_under_two_names_are_one_image(tmp_path, photos, labelers
     labeler = labelers.Labeler(tmp_path / f"d{part_size}")
     labeler.label(manifest, part_size)
     assert len(labelers.counted(labeler.data)) == 3
-    assert sql(labeler.data, "SELECT count(*) AS n FROM labels") == [{"n": 3}]
+    assert labelers.sql(labeler.data, "SELECT count(*) AS n FROM labels") == [{"n": 3}]
     assert len(index_rows(labeler.data, RowsConfig(test_share=0))) <= 3
     with DataSet.open(labeler.data) as data:
         assert len(list(data.labels())) == 3
 
 
-def old_doubled(photos, labelers, labeler, records):
-    """A data set of before there were inputs, whose manifest grew by a line and was labeled anew."""
-    labeler.label(labelers.write_manifest(photos, records), old=True)
-    (new,) = labelers.lines((6, 6))
-    # Without inputs and from a folder of its own: nothing is known of the first manifest's pairs.
-    apart = labelers.Labeler(labeler.data.with_name("apart"))
-    apart.label(labelers.write_manifest(photos, [*records, new]), old=True)
-    for path in apart.data.glob("labels/*/*"):
-        (labeler.data / path.relative_to(apart.data)).write_bytes(path.read_bytes())
-
-
-def test_a_data_set_that_is_doubled_already_counts_each_pair_once(tmp_path, photos, labelers, labeler, records):
-    old_doubled(photos, labelers, labeler, records)
-    assert len(list(labeler.data.glob("labels/*/*.light.parquet"))) == 8
-    assert len(labelers.counted(labeler.data)) == 11
-    for view in ("outcomes", "labels", "masks", "clean_labels"):
-        assert sql(labeler.data, f"SELECT count(*) AS n FROM {view}") == [{"n": 11}]
-    assert sql(labeler.data, "SELECT count(*) AS n FROM superseded") == [{"n": 10}]
-    with DataSet.open(labeler.data) as data:
-        labels = list(data.labels(pc.field("status") == "accepted"))
-        assert len({label.sample.id for label in labels}) == len(labels)
-        assert len(data.masks([label.sample.id for label in labels])) == len(labels)
-        part = data.superseded["part"][0].as_py()
-        gone = [row["sample_id"] for row in sql(labeler.data, f"SELECT * FROM superseded WHERE part = '{part}'")]
-        assert all(data.label(part, sample_id) is None for sample_id in gone)
-    index = index_rows(labeler.data, RowsConfig(statuses=(Status.ACCEPTED, Status.REVIEW), test_share=0))
-    assert len(index) == len(set(index.words("sample_id"))) == 11
-    (found,) = [one for one in cleaning.overview(labeler.data) if one.rule.name == "duplicate_instructions"]
-    assert found.found == 0
-    every = Selection(statuses=("accepted", "review"))
-    assert export("webdataset", labeler.data, tmp_path / "out", every, {}).labels == 11
-    with tarfile.open(next((tmp_path / "out").glob("*.tar"))) as shard:
-        keys = [name for name in shard.getnames() if name.endswith(".json")]
-    assert len(keys) == len(set(keys)) == 11
-    assert verify(labeler.data) == ()
-    compact(labeler.data)
-    assert len(labelers.counted(labeler.data)) == 11
-
-
-def test_what_is_superseded_is_remembered_for_as_long_as_the_parts_are_the_same(
-    photos, labelers, labeler, records, monkeypatch
-):
-    old_doubled(photos, labelers, labeler, records)
-    assert labeler.label(labelers.write_manifest(photos, records)) == 0
-    with monkeypatch.context() as context:
-        context.setattr("storage.reading.counting._SUPERSEDED", "no SQL at all")
-        assert len(labelers.counted(labeler.data)) == 11
-        compact(labeler.data)
-        assert len(labelers.counted(labeler.data)) == 11
-    labeler.label(labelers.write_manifest(photos, labelers.lines((7, 7)), "new.jsonl"), old=True)
-    with monkeypatch.context() as context, pytest.raises(ShardError):
-        context.setattr("storage.reading.counting._SUPERSEDED", "no SQL at all")
-        labelers.counted(labeler.data)
-    assert len(labelers.counted(labeler.data)) == 12
-
-
-def test_an_edited_manifest_of_a_data_set_without_inputs_is_read_once_and_not_labeled(
-    photos, labelers, labeler, records
-):
-    mask = {"mask_rle": encoded(range(3))}
-    records = labelers.lines(*PAIRS[:4], targets=[mask]) + records[4:]
-    labeler.label(labelers.write_manifest(photos, records), old=True)
-    grown = labelers.write_manifest(photos, [*records, *labelers.lines((7, 7))])
-    assert labeler.prepare(grown).known == 0
-    assert labeler.label(grown) == 1
-    assert labeler.prepare(grown).open_parts() == []
-    assert len(labelers.counted(labeler.data)) == 11
-
-
-def encoded(rows):
-    mask_HW = np.zeros((16, 16), bool)
-    mask_HW[list(rows)] = True
-    mask = rle.encode(mask_HW)
-    return {"size": [16, 16], "counts": mask.counts.decode()}
-
-
 def test_an_edited_human_mask_is_labeled_anew_and_counts_instead(photos, labelers, labeler, labeled, records):
     def areas():
-        return [row["human_area"] for row in sql(labeler.data, "SELECT human_area FROM labels WHERE has_human")]
+        return [
+            row["human_area"] for row in labelers.sql(labeler.data, "SELECT human_area FROM labels WHERE has_human")
+        ]
 
     def edited(*rows):
-        (line,) = labelers.lines(PAIRS[4], targets=[{"mask_rle": encoded(rows)}])
+        (line,) = labelers.lines(labelers.PAIRS[4], targets=[{"mask_rle": labelers.encoded(rows)}])
         return labelers.write_manifest(photos, [*records[:4], line, *records[5:]])
 
     assert areas() == []
@@ -224,88 +122,12 @@ def test_an_edited_human_mask_is_labeled_anew_and_counts_instead(photos, labeler
 def test_words_that_a_manifest_states_are_seen_and_those_that_it_does_not_change_nothing(
     photos, labelers, labeler, labeled, records
 ):
-    assert labeler.label(labelers.write_manifest(photos, labelers.lines(*PAIRS, kind="relation"))) == 10
-    assert sql(labeler.data, "SELECT kind, count(*) AS n FROM labels GROUP BY ALL") == [{"kind": "relation", "n": 10}]
+    assert labeler.label(labelers.write_manifest(photos, labelers.lines(*labelers.PAIRS, kind="relation"))) == 10
+    assert labelers.sql(labeler.data, "SELECT kind, count(*) AS n FROM labels GROUP BY ALL") == [
+        {"kind": "relation", "n": 10}
+    ]
     assert labeler.label(labelers.write_manifest(photos, records)) == 0
     assert labeler.label(labelers.write_manifest(photos, records[::-1], "copy.jsonl")) == 0
-
-
-def silent(labelers, labeler, photos, records):
-    """The rewriter is silent on ring 1 while all is labeled for the first time."""
-    labeler.silent = {"Find ring 1."}
-    manifest = labelers.write_manifest(photos, records)
-    assert labeler.label(manifest) == 10
-    assert list(labelers.counted(labeler.data).values()).count("not_rewritten") == 5
-    return manifest
-
-
-@pytest.mark.parametrize("again", ["not_rewritten", "STAGE:rewrite"])
-def test_again_labels_what_was_rejected_so_and_nothing_else(photos, labelers, labeler, records, again):
-    manifest = silent(labelers, labeler, photos, records)
-    assert labeler.label(manifest) == 0
-    labeler.silent = set()
-    assert labeler.label(manifest, again=(again,)) == 5
-    ended = labelers.counted(labeler.data)
-    assert (len(ended), "not_rewritten" in ended.values()) == (10, False)
-    assert labeler.label(manifest, again=(again,)) == 0
-    assert labeler.label(manifest) == 0
-    assert sql(labeler.data, "SELECT count(*) AS n FROM rejections") == [{"n": 0}]
-    compact(labeler.data)
-    assert labelers.counted(labeler.data) == ended
-
-
-def test_again_asks_anew_from_the_stage_on_that_rejected(photos, labelers, labeler, records):
-    manifest = silent(labelers, labeler, photos, records)
-    assert labeler.prepare(manifest, again=("not_rewritten",)).anew == {*STAGES}
-    assert labeler.prepare(manifest, again=("ok",)).anew == set()
-    assert labeler.prepare(manifest, again=("ok", "not_rewritten")).anew == {*STAGES}
-    assert labeler.prepare(manifest).anew == set()
-
-
-def test_again_goes_on_where_it_was_killed_and_may_be_asked_for_again(photos, labelers, labeler, records):
-    manifest = silent(labelers, labeler, photos, records)
-    run = labeler.prepare(manifest, again=("not_rewritten",))
-    labeler.part(run, run.parts[0])
-    done = labeler.asked.total() - 10
-    assert 0 < done < 5
-    assert labeler.label(manifest, again=("not_rewritten",)) == 5 - done
-    assert labeler.label(manifest, again=("not_rewritten",)) == 5
-    labeler.silent = set()
-    assert labeler.label(manifest, 64, again=("not_rewritten",)) == 5
-    assert "not_rewritten" not in labelers.counted(labeler.data).values()
-
-
-def test_again_of_a_data_set_without_inputs(photos, labelers, labeler, records):
-    labeler.silent = {"Find ring 1."}
-    manifest = labelers.write_manifest(photos, records)
-    labeler.label(manifest, old=True)
-    labeler.silent = set()
-    assert labeler.label(manifest, again=("not_rewritten",)) == 5
-    assert labeler.label(manifest) == 0
-    assert "not_rewritten" not in labelers.counted(labeler.data).values()
-
-
-def test_an_image_that_was_missing_is_labeled_when_it_is_asked_for_again(photos, labelers, labeler, records):
-    kept = (photos / "2.png").read_bytes()
-    (photos / "2.png").unlink()
-    manifest = labelers.write_manifest(photos, records)
-    assert labeler.label(manifest) == 8
-    (photos / "2.png").write_bytes(kept)
-    assert labeler.label(manifest) == 0
-    # In an edited manifest too, in which the record is another one by number.
-    manifest = labelers.write_manifest(photos, records[3:])
-    assert labeler.label(manifest, again=("image_missing",)) == 2
-    ended = labelers.counted(labeler.data)
-    assert (len(ended), "image_missing" in ended.values()) == (10, False)
-    assert manifest_counts(labeler.prepare(manifest)).bad_inputs == 0
-
-
-def test_an_unknown_reason_or_stage_is_refused_with_those_that_occur(photos, labelers, labeler, records):
-    manifest = silent(labelers, labeler, photos, records)
-    with pytest.raises(ConfigError, match=r"no reason 'not_writen'.* is: not_rewritten, ok"):
-        labeler.prepare(manifest, again=("not_writen",))
-    with pytest.raises(ConfigError, match=r"no stage 'rewritten'.* is: rewrite$"):
-        labeler.prepare(manifest, again=("STAGE:rewritten",))
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
@@ -347,13 +169,13 @@ def test_inputs_of_a_part_that_was_not_committed_say_nothing(photos, labelers, l
     assert len(labelers.counted(labeler.data)) == 10
 
 
-def test_every_record_is_in_the_view_of_inputs(labeler, labeled):
+def test_every_record_is_in_the_view_of_inputs(labelers, labeler, labeled):
     counts = "SELECT count(*) AS n, count(DISTINCT record) AS records"
-    (row,) = sql(labeler.data, f"{counts} FROM inputs JOIN outcomes USING (recipe, sample_id)")
+    (row,) = labelers.sql(labeler.data, f"{counts} FROM inputs JOIN outcomes USING (recipe, sample_id)")
     assert row == {"n": 10, "records": 10}
     compact(labeler.data)
     assert len(list(labeler.data.glob("inputs/*/*.parquet"))) == 1
-    assert sql(labeler.data, "SELECT count(*) AS n FROM inputs") == [{"n": 10}]
+    assert labelers.sql(labeler.data, "SELECT count(*) AS n FROM inputs") == [{"n": 10}]
     assert labeler.prepare(labeled, 64).parts == ()
     (path,) = labeler.data.glob("inputs/*/*.parquet")
     assert pq.read_schema(path).metadata[b"ivm_schema"] == b"inputs"
@@ -377,7 +199,7 @@ def test_a_part_that_two_runs_label_at_once_knowing_of_different_pairs_is_commit
 ):
     manifest = labelers.write_manifest(photos, records)
     early = labeler.prepare(manifest, 64)
-    labeler.label(labelers.write_manifest(photos, labelers.lines(*PAIRS[:4], note=1), "other.jsonl"))
+    labeler.label(labelers.write_manifest(photos, labelers.lines(*labelers.PAIRS[:4], note=1), "other.jsonl"))
     late = labeler.prepare(manifest, 64)
     readings = [read(run, run.parts[0]) for run in (late, early)]
     assert [len(reading.items) for reading in readings] == [6, 10]
