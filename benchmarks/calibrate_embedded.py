@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.results import label_in_processes
-from ivm_data.engine.labeling import prepare
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.quality.calibration import Calibration
 from ivm_data.quality.fit_calibration import calibrate
 from ivm_data.recipes.labeling_recipes import Recipe, recipe

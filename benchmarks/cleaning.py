@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.results import label_in_processes, with_interval
-from ivm_data.engine.labeling import prepare
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.quality import cleaning
 from ivm_data.quality.measures import measure
 from ivm_data.quality.rules import RULES

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.results import label_in_processes, with_interval
-from ivm_data.engine.labeling import prepare
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.evaluation.systems import system
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import read_part

@@ -18,7 +18,7 @@ import torch
 from scipy.stats import binomtest
 
 from benchmarks.results import FIRST_SCENE, label_in_processes
-from ivm_data.engine.labeling import prepare
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.experts.registry import ExpertSpec
 from ivm_data.recipes.labeling_recipes import Recipe, recipe
 from ivm_data.worlds.grammar import ALL_KINDS, KINDS, MORE_KINDS

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ivm_data.engine.labeling import LabelingRun, read, with_parts
+from ivm_data.engine.labeling import read
+from ivm_data.engine.labeling_run import LabelingRun, with_parts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
 from storage.data_set import DataSet

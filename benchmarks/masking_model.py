@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.calibrate_embedded import calibrated, validation_world
 from benchmarks.results import FIRST_SCENE, label_in_processes, labeled_world
-from ivm_data.engine.labeling import prepare
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.evaluation.mask_table import MaskTable, evaluate_masks
 from ivm_data.evaluation.report import cell
 from ivm_data.evaluation.systems import system

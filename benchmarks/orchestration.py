@@ -32,7 +32,8 @@ from benchmarks.experts import machine
 from flows.label import label
 from flows.runtime import in_flight, retried
 from flows.server import Server
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan
 from ivm_data.worlds.world import write_world

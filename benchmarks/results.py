@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from ivm_data.engine.labeling import LabelingRun, label_part, prepare
+from ivm_data.engine.labeling import label_part
+from ivm_data.engine.labeling_run import LabelingRun, prepare
 from ivm_data.recipes.labeling_recipes import Recipe, recipe
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog

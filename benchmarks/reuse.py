@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.experts import registry
 from ivm_data.experts.answers.place import place
 from ivm_data.experts.answers.store import AnswerStore

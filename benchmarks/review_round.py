@@ -27,7 +27,8 @@ import torch
 
 from benchmarks.results import with_interval
 from benchmarks.weighting_experiment import heatmaps
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.recipes.training_recipes import train_config
 from ivm_data.worlds.world import write_world

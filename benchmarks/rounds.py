@@ -21,7 +21,7 @@ import torch
 from benchmarks.calibrate_embedded import calibrated
 from benchmarks.masking_model import FIRST_TRAINED, PART_SIZE, settings, teacher
 from benchmarks.results import FIRST_SCENE, label_in_processes
-from ivm_data.engine.labeling import LabelingRun, prepare
+from ivm_data.engine.labeling_run import LabelingRun, prepare
 from ivm_data.experts.registry import ExpertSpec, embedded
 from ivm_data.recipes.labeling_recipes import Recipe
 from ivm_data.worlds.world import write_world

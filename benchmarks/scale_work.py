@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import catalog_queries
 from benchmarks.scale_parts import ROWS, ManyParts, heavy_table, lineage, make, result
-from ivm_data.engine.labeling import LabelingRun, with_parts
+from ivm_data.engine.labeling_run import LabelingRun, with_parts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
 from storage.catalog import Catalog

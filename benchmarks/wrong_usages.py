@@ -20,7 +20,8 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from ivm_data import cli
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.common.markdown import markdown_table

@@ -17,7 +17,7 @@ from typing import Any
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
 
-from ivm_data.engine.labeling import LabelingRun
+from ivm_data.engine.labeling_run import LabelingRun
 from ivm_model.train.model_card import TrainReport
 
 BY = "ivm-engine"

@@ -25,7 +25,8 @@ from ivm_data.engine import workers
 from ivm_data.engine.devices import devices_of
 from ivm_data.engine.forecast import forecast
 from ivm_data.engine.guard import GuardConfig, guarded
-from ivm_data.engine.labeling import LabelingRun, PartsFailedError, commit, prepare, settle, tidy, try_part
+from ivm_data.engine.labeling import PartsFailedError, commit, settle, tidy, try_part
+from ivm_data.engine.labeling_run import LabelingRun, prepare
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.engine.ray_engine import label_parts

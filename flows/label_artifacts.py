@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.artifacts import as_cells
-from ivm_data.engine.labeling import LabelingRun
+from ivm_data.engine.labeling_run import LabelingRun
 from ivm_data.engine.part_outcomes import PartSummary
 from ivm_data.recipes.labeling_recipes import Recipe
 from storage.catalog import Catalog

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ivm_data.engine.labeling import LabelingRun
+from ivm_data.engine.labeling_run import LabelingRun
 from ivm_data.engine.outcomes import manifest_counts
 from ivm_data.engine.part_outcomes import PartSummary
 from storage.records import Status

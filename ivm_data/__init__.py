@@ -8,9 +8,9 @@ from storage import __version__ as __version__
 from storage.common.lazy import lazily
 
 if TYPE_CHECKING:
-    from .engine.labeling import LabelingRun as LabelingRun
     from .engine.labeling import label_manifest as label_manifest
-    from .engine.labeling import prepare as prepare
+    from .engine.labeling_run import LabelingRun as LabelingRun
+    from .engine.labeling_run import prepare as prepare
     from .engine.part_outcomes import PartSummary as PartSummary
     from .experts.registry import ExpertSpec as ExpertSpec
     from .exports.run import export as export
@@ -26,7 +26,8 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         {
-            "engine.labeling": ["LabelingRun", "label_manifest", "prepare"],
+            "engine.labeling": ["label_manifest"],
+            "engine.labeling_run": ["LabelingRun", "prepare"],
             "engine.part_outcomes": ["PartSummary"],
             "experts.registry": ["ExpertSpec"],
             "exports.run": ["export"],

@@ -22,7 +22,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import SubFigure
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.data_set import DataSet

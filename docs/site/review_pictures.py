@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.review.serve import listen, server
 from ivm_data.review.session import ReviewSession

@@ -16,7 +16,7 @@ from ivm_data.worlds.split import Split
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ivm_data.engine.labeling import LabelingRun
+    from ivm_data.engine.labeling_run import LabelingRun
     from ivm_data.engine.part_outcomes import PartSummary
 
 NOT_BOTH = (
@@ -127,7 +127,7 @@ def label(
     """Label a manifest, or pictures: `ivm label --images photos --instruction "Find the cup." --out data`."""
     from ivm_data.config import override
     from ivm_data.engine.guard import GuardConfig
-    from ivm_data.engine.labeling import prepare
+    from ivm_data.engine.labeling_run import prepare
     from ivm_data.engine.outcomes import manifest_counts
     from ivm_data.experts.answers.place import place
     from ivm_data.outputs import check

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ivm_data.engine.labeling import LabelingRun
+from ivm_data.engine.labeling_run import LabelingRun
 from ivm_data.engine.pipeline import STAGES, roles_of
 from ivm_data.experts.registry import answers_of
 from storage.catalog import Catalog

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ivm_data.engine.labeling import LabelingRun
+from ivm_data.engine.labeling_run import LabelingRun
 from storage.data_set import DataSet
 from storage.ledger import ended_as
 from storage.parts.shards import committed_parts

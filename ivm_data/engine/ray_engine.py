@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ivm_data.engine.labeling import LabelingRun, absolute, collect_open, commit_unless_suspect, read, skipped
+from ivm_data.engine.labeling import collect_open, commit_unless_suspect, read, skipped
+from ivm_data.engine.labeling_run import LabelingRun, absolute
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.pipeline import STAGES, Ledger, batches, decoded, make_gate, make_stage
 from ivm_data.engine.ray_config import RayConfig

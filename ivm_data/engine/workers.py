@@ -16,7 +16,8 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from ivm_data.engine.devices import DevicePlan, place
-from ivm_data.engine.labeling import LabelingRun, absolute, collect_open, try_part
+from ivm_data.engine.labeling import collect_open, try_part
+from ivm_data.engine.labeling_run import LabelingRun, absolute
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.recipes.doctor import examine

@@ -12,7 +12,8 @@ from pathlib import Path
 import openai  # noqa: F401 - before the forks, which would each take a second for it
 import torch
 
-from ivm_data.engine.labeling import label_part, prepare
+from ivm_data.engine.labeling import label_part
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.engine.ray_engine import label_manifest
 from ivm_data.experts.registry import get

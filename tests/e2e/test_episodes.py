@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.exports.run import Selection, export
 from ivm_data.recipes.labeling_recipes import recipe, with_tracker
 from ivm_data.sources.foreign.common.manifest_writer import write_manifest
@@ -29,7 +30,8 @@ RUN = """
 import sys
 from pathlib import Path
 import torch
-from ivm_data.engine.labeling import label_part, prepare
+from ivm_data.engine.labeling import label_part
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe, with_tracker
 torch.set_num_threads(1)
 run = prepare(Path(sys.argv[1]), Path(sys.argv[2]), with_tracker(recipe("demo"), "flow"), part_size=20)

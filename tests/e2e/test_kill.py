@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.data_set import DataSet
@@ -21,7 +22,8 @@ RUN = """
 import sys
 from pathlib import Path
 import torch
-from ivm_data.engine.labeling import label_part, prepare
+from ivm_data.engine.labeling import label_part
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 torch.set_num_threads(1)
 run = prepare(Path(sys.argv[1]), Path(sys.argv[2]), recipe("demo"), part_size=2)

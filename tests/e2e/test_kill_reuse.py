@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.experts.answers.place import place
 from ivm_data.experts.answers.store import AnswerStore
 from ivm_data.recipes.labeling_recipes import recipe
@@ -24,7 +25,8 @@ RUN = """
 import json, sys
 from pathlib import Path
 import torch
-from ivm_data.engine.labeling import label_part, prepare
+from ivm_data.engine.labeling import label_part
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.experts.answers.place import place
 from ivm_data.recipes.labeling_recipes import recipe
 torch.set_num_threads(1)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.exports.run import Selection, export
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.report.build import write_report

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.experts.registry import ExpertSpec
 from ivm_data.recipes.labeling_recipes import recipe
 from storage.catalog import Catalog

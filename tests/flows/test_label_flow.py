@@ -12,7 +12,7 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFi
 
 from flows.label import LABELS_READY, label, label_one
 from flows.label_artifacts import QUALITY_QUERIES
-from ivm_data.engine.labeling import prepare
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from storage.catalog import Catalog
 from storage.parts.layout import heavy_path, light_path

@@ -19,7 +19,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.server import answers, end_dead_runs
-from ivm_data.engine.labeling import prepare
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.data_set import DataSet

@@ -17,7 +17,8 @@ from flows.report import report
 from flows.train import train
 from flows.train_when_ready import train_when_ready
 from flows.trainings import LabelState, accepted_at_last_training
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.outputs import check
 from ivm_data.recipes.labeling_recipes import recipe
 from storage.upkeep.digest import content_hash

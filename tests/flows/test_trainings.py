@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from flows.trainings import LabelState, accepted_at_last_training, is_trained, remember, settings, training_key
-from ivm_data.engine.labeling import label_manifest, label_part, prepare
+from ivm_data.engine.labeling import label_manifest, label_part
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from storage.data_set import DataSet
 from storage.parts.layout import light_path

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.experts.lmms.hf_lmm import HfLmm
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world

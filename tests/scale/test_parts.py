@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.scale_parts import lineage, result
 from flows import progress
-from ivm_data.engine.labeling import LabelingRun, read
+from ivm_data.engine.labeling import read
+from ivm_data.engine.labeling_run import LabelingRun
 from ivm_data.engine.outcomes import manifest_counts
 from ivm_data.recipes.labeling_recipes import recipe
 from storage.parts import files, layout, part_files

@@ -12,7 +12,8 @@ import pytest
 
 from ivm_data import cli
 from ivm_data.cli.failures import of_the_machine
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world
 from storage.upkeep.digest import content_hash

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ivm_data.engine.labeling import LabelingRun, commit, read, settle, skipped, with_parts
+from ivm_data.engine.labeling import commit, read, settle, skipped
+from ivm_data.engine.labeling_run import LabelingRun, with_parts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.manifest import plan_records
 from storage.catalog import Catalog

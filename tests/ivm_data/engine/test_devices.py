@@ -13,7 +13,8 @@ import pytest
 from ivm_data.engine import workers
 from ivm_data.engine.devices import devices_of, place, spread, stage_memory
 from ivm_data.engine.guard import GuardConfig
-from ivm_data.engine.labeling import PartsFailedError, label_manifest, prepare
+from ivm_data.engine.labeling import PartsFailedError, label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.engine.pipeline import STAGES, lanes_of
 from ivm_data.engine.ray_config import Pool, RayConfig
 from ivm_data.recipes.doctor import examine

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ivm_data.engine.guard import BrokenStageError, GuardConfig, find, guarded
-from ivm_data.engine.labeling import PartsFailedError, label_manifest, label_part, prepare
+from ivm_data.engine.labeling import PartsFailedError, label_manifest, label_part
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.engine.part_outcomes import Failure, PartSummary, Suspect
 from ivm_data.experts.registry import ExpertSpec
 from ivm_data.recipes.labeling_recipes import recipe

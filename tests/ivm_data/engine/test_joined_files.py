@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from ivm_data.engine.labeling import label_manifest, prepare, tidy
+from ivm_data.engine.labeling import label_manifest, tidy
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.engine.ray_config import RayConfig
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world

@@ -5,7 +5,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from ivm_data.engine.labeling import label_manifest, label_part, prepare
+from ivm_data.engine.labeling import label_manifest, label_part
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.engine.outcomes import ManifestCounts, manifest_counts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.worlds.world import write_world

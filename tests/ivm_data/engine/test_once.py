@@ -7,7 +7,8 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from ivm_data.engine.labeling import LabelingRun, commit, prepare, read, with_parts
+from ivm_data.engine.labeling import commit, read
+from ivm_data.engine.labeling_run import LabelingRun, prepare, with_parts
 from ivm_data.engine.outcomes import manifest_counts
 from ivm_data.engine.pipeline import lineage_of
 from ivm_data.experts import registry

@@ -16,7 +16,8 @@ import ray
 
 from ivm_data.engine import ray_engine
 from ivm_data.engine.guard import GuardConfig
-from ivm_data.engine.labeling import PartsFailedError, label_manifest, prepare
+from ivm_data.engine.labeling import PartsFailedError, label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.engine.ray_config import Pool, RayConfig
 from ivm_data.experts.registry import ExpertSpec
 from ivm_data.recipes.labeling_recipes import recipe

@@ -8,7 +8,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from ivm_data.engine.forecast import Cost, forecast
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.engine.pipeline import STAGES, Pipeline
 from ivm_data.experts.answers.place import place
 from ivm_data.experts.registry import EMBEDDED, ExpertSpec

@@ -70,7 +70,8 @@ def test_every_kind_of_system_answers_on_the_world_in_one_table(world, tmp_path,
 
 @pytest.mark.slow
 def test_committed_labels_score_as_the_recipe_that_made_them(world, tmp_path):
-    from ivm_data.engine.labeling import label_manifest, prepare
+    from ivm_data.engine.labeling import label_manifest
+    from ivm_data.engine.labeling_run import prepare
     from ivm_data.recipes.labeling_recipes import recipe
 
     label_manifest(prepare(world, tmp_path / "data", recipe("demo"), 4))

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.experts import registry
 from ivm_data.experts.common.protocols import AnswerError
 from ivm_data.experts.lmms.hf_lmm import HfLmm, LmmConfig

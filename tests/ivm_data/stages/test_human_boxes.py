@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from ivm_data.engine.labeling import label_manifest, prepare
+from ivm_data.engine.labeling import label_manifest
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.experts.registry import get
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.sources.foreign.common.foreign_reader import ForeignPair
