@@ -92,7 +92,10 @@ def _with(weights: Path) -> Recipe:
     """The same recipe with another folder's LMM and calibration."""
     lmm = ExpertSpec("hf-lmm", {"path": str(weights / "lmm")})
     plain = recipe("demo")
-    proposers = tuple(replace(one, uses={**one.uses, "verifier": lmm}) for one in plain.proposers)
+    proposers = tuple(
+        replace(one, uses={name: lmm if name == "verifier" else part for name, part in one.uses.items()})
+        for one in plain.proposers
+    )
     calibration = str(weights / "calibration.json")
     return replace(plain, rewriter=lmm, verifier=lmm, proposers=proposers, calibration=calibration)
 
