@@ -15,7 +15,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from flows.artifacts import ProgressBoard
 from flows.assets import report_labels
 from flows.choices import RecipeName
-from flows.label_artifacts import rejected_samples, show_contact_sheet, show_quality, show_recipe
+from flows.label_artifacts import rejected_samples, show_contact_sheet, show_quality, show_recipe, show_strips
 from flows.limits import LMM, gpu, slots, wanted
 from flows.logs import log_to_runs
 from flows.progress import LabelingProgress
@@ -161,6 +161,7 @@ def label(
     with Catalog(data) as catalog:
         shown = show_quality(catalog, data, run.recipe_hash)
         show_contact_sheet(catalog, run.recipe_hash)
+        show_strips(catalog, run.recipe_hash)
     counts = label_counts(shown["summary"])
     if counts["inputs"]:
         report_labels(run, counts)

@@ -82,6 +82,20 @@ def show_contact_sheet(catalog: Catalog, recipe_hash: str) -> None:
         )
 
 
+def show_strips(catalog: Catalog, recipe_hash: str) -> None:
+    """Some episodes as strips in time; nothing where no label is of an episode."""
+    from ivm_data.report.gallery import data_uri
+    from ivm_data.report.strips import strips
+
+    strips_HWC = strips(catalog, recipe_hash)
+    if strips_HWC is not None:
+        create_image_artifact(
+            data_uri(strips_HWC),
+            key="label-strips",
+            description="kept pixels of some episodes in time; key frames have a blue border",
+        )
+
+
 def mermaid(recipe: Recipe) -> str:
     """A flow chart of the stages, each with the experts that it asks."""
     asks = {

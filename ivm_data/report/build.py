@@ -15,8 +15,9 @@ from ivm_data.quality.little_accepted import advice
 from ivm_data.quality.promised import sentence
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.report import charts
-from ivm_data.report.gallery import SECTIONS, thumbnails
+from ivm_data.report.gallery import SECTIONS, data_uri, thumbnails
 from ivm_data.report.report_facts import GROUPS, FactRow, Facts
+from ivm_data.report.strips import strips
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.disk.publish import write_text
@@ -92,8 +93,15 @@ def _render(
         curve=_curve(facts, totals),
         calibration=_calibration(calibration),
         areas=_areas(facts),
+        strips=_strips(catalog, recipe),
         sections=list(zip(SECTIONS, thumbnails(catalog, recipe, SECTIONS, pictures), strict=True)),
     )
+
+
+def _strips(catalog: Catalog, recipe: str) -> str | None:
+    """Some episodes in time, as a data URI."""
+    strips_HWC = strips(catalog, recipe)
+    return None if strips_HWC is None else data_uri(strips_HWC)
 
 
 def _advice(config: Mapping[str, Any], rows: list[FactRow]) -> str:
