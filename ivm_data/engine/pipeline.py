@@ -144,7 +144,7 @@ def lineage_of(recipe: Recipe, name: Callable[[ExpertSpec], str]) -> Lineage:
     experts = [(role, name(spec)) for role, spec in roles_of(recipe)]
     if recipe.calibration:
         calibration(recipe)  # before its file is hashed: whatever is wrong with it shows up in its own words
-        experts.append(("calibration", _content_name(Path(embedded(recipe.calibration)))))
+        experts.append(("calibration", calibration_name(recipe)))
     return Lineage(recipe_hash(recipe, experts), tuple(experts))
 
 
@@ -258,6 +258,11 @@ def _raise_if_broken(outcome: Outcome, size: int) -> None:
             f"stage {failed[0].stage!r} fails on every sample, first with: {failed[0].detail}; "
             "nothing of this part was committed: fix the expert and run again"
         )
+
+
+def calibration_name(recipe: Recipe) -> str:
+    """What the lineage calls the calibration; "" where there is none."""
+    return _content_name(Path(embedded(recipe.calibration))) if recipe.calibration else ""
 
 
 def _content_name(path: Path) -> str:

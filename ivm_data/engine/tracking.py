@@ -27,7 +27,8 @@ from storage.records import MISSING, Candidate, Proposal, Rejection, Rle, Sample
 
 TRACK = "track"
 """Name of the pass, in rejections and timings."""
-_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
+NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
+"""Image of a draft that has passed the stages, and waits for its neighbours."""
 
 
 class Tracks:
@@ -51,7 +52,7 @@ class Tracks:
 
     def keep(self, drafts: Iterable[Draft]) -> None:
         """Take what the stages made of the samples that were asked for; one that is not given ended in a rejection."""
-        self._drafts.update((draft.sample.id, replace(draft, image_HWC=_NO_PIXELS)) for draft in drafts)
+        self._drafts.update((draft.sample.id, replace(draft, image_HWC=NO_PIXELS)) for draft in drafts)
 
     def further(self) -> list[Sample]:
         """Carry masks between key frames; frames that become key frames too, in the order of the part."""
@@ -64,6 +65,24 @@ class Tracks:
     def _in_order(self, chosen: Iterable[Sample]) -> list[Sample]:
         ids = {sample.id for sample in chosen}
         return [sample for sample in self._samples if sample.id in ids]
+
+
+def carried_between(
+    samples: Sequence[Sample], ends: tuple[Draft | None, Draft | None], config: TrackConfig, tracker: Tracker
+) -> tuple[list[Draft], list[Rejection]]:
+    """The drafts of the frames between two key frames, and of which nothing could be made.
+
+    Args:
+        samples: of one recording in the order of time, the key frames at its ends among them.
+        ends: drafts of the first and the last sample; None where that is no key frame, but not both.
+    """
+    places = (0, len(samples) - 1)
+    keys = {at: draft for at, draft in zip(places, ends, strict=True) if draft is not None}
+    span = tuple(at if at in keys else None for at in places)
+    stretch = _Recording(list(samples), config, set(keys), keys)
+    stretch.stretches[span[0], span[1]] = stretch._carried(tracker, span[0], span[1])
+    drafts, lost = stretch.ended(tracker.name)
+    return [draft for draft in drafts if draft.tracked_from], lost
 
 
 def _recording(sample: Sample) -> object:
