@@ -89,6 +89,15 @@ def create_app(session: ReviewSession, access: Access) -> FastAPI:
     def label(part: PartName, sample_id: SampleId) -> Response:
         return _json(_description(session.shown(part, sample_id)) | {"verdict": session.verdict(sample_id)})
 
+    @app.get("/api/labels/{part}/{sample_id}/strip")
+    def strip(part: PartName, sample_id: SampleId) -> Response:
+        return _json(asdict(session.strip(session.shown(part, sample_id))))
+
+    @app.post("/api/labels/{part}/{sample_id}/retrack")
+    def retrack(part: PartName, sample_id: SampleId) -> Response:
+        session.shown(part, sample_id)
+        return _json(asdict(session.retrack(sample_id)))
+
     @app.get("/api/labels/{part}/{sample_id}/{layer}")
     def layer(part: PartName, sample_id: SampleId, layer: str) -> Response:
         return _picture(session.shown(part, sample_id), layer)
@@ -148,6 +157,9 @@ def _description(shown: ShownLabel) -> dict[str, Any]:
     return about | {
         "width": shown.image_HWC.shape[1],
         "height": shown.image_HWC.shape[0],
+        "episode": sample.moment.episode if sample.moment else None,
+        "camera": sample.moment.camera if sample.moment else None,
+        "frame": sample.moment.frame if sample.moment else None,
         "status": label.status,
         "reason": label.reason,
         "area": rle.area(label.mask),

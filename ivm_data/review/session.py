@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ivm_data.config import build, override
 from ivm_data.experts.common.protocols import Segmenter
@@ -19,6 +19,7 @@ from ivm_data.review.pace import Pace
 from ivm_data.review.promise_needs import promise_needs
 from ivm_data.review.repair import Repair
 from ivm_data.review.shown_labels import ShownLabel, ShownLabels
+from ivm_data.review.strip import Strip, strip
 from storage.catalog import Catalog
 from storage.common.validation import Checked, Natural, Share
 from storage.data_set import DataSet
@@ -27,6 +28,9 @@ from storage.parts import layout
 from storage.reading.reader import among
 from storage.records import Drawn, Label, Review, Rle, Verdict
 from storage.tables import recipes, reviews
+
+if TYPE_CHECKING:
+    from ivm_data.engine.retracking import Retracked
 
 QUEUE = 200
 """Labels that are ranked at once; they are ranked again when these are done."""
@@ -155,6 +159,20 @@ class ReviewSession:
         if label is None:
             raise ConfigError(f"part {part!r} has no label {sample_id!r}; load the page again")
         return label
+
+    def strip(self, shown: ShownLabel) -> Strip:
+        """The labels of an episode beside one of them."""
+        return strip(self.reopened(), shown.label)
+
+    def retrack(self, sample_id: str) -> Retracked:
+        """Carry a corrected mask to the labels of its episode beside it; see `ivm_data.engine.retracking.retrack`."""
+        from ivm_data.engine.retracking import retrack
+
+        with self._lock:
+            done = retrack(self.data, self.recipe, only=[sample_id])
+            self._labels.forget()
+            self._parts.clear()
+        return done
 
     def verdict(self, sample_id: str) -> str | None:
         """This person's current verdict on a label."""

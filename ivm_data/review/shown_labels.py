@@ -12,7 +12,7 @@ import numpy as np
 from storage.pixels.images import BATCH_PIXELS, decode
 from storage.records import Label
 
-_KEPT = 12
+_KEPT = 24
 """Labels kept decoded; fewer where their images are huge."""
 
 Key = tuple[str, str]
@@ -50,6 +50,11 @@ class ShownLabels:
             while len(self._kept) > 1 and (len(self._kept) > _KEPT or self._pixels() > BATCH_PIXELS):
                 self._kept.popitem(last=False)
             return self._kept[key]
+
+    def forget(self) -> None:
+        """Read all labels anew: others may count by now."""
+        with self._lock:
+            self._kept.clear()
 
     def _pixels(self) -> int:
         return sum(shown.image_HWC.shape[0] * shown.image_HWC.shape[1] for shown in self._kept.values())

@@ -25,6 +25,8 @@ export function keys(page) {
     ["Move on", [
       [["j", "arrowright"], "next label", () => page.go(1)],
       [["k", "arrowleft"], "previous label", () => page.go(-1)],
+      [["<", ">"], "one frame back, forward in the episode", (key) => page.visit(page.strip.beside(key === "<" ? -1 : 1))],
+      [["y"], "carry the mask that was fixed last to the frames that were carried from it", () => page.carry()],
     ], "label"],
     ["Everywhere", [
       [["l"], "grid of forty labels, or back to one", () => grid.toggleOpen()],

@@ -10,6 +10,7 @@ import { markProposal, showLabel, showNothing, showProposals } from "./panel.js"
 import { Progress, showAgreement } from "./progress.js";
 import { Repair } from "./repair.js";
 import { ask, labelPath, picture } from "./server.js";
+import { Strip } from "./strip.js";
 import { TOOLS, Tools } from "./tools.js";
 import { View } from "./view.js";
 
@@ -23,6 +24,8 @@ class Page {
   #soon = 0;
   #looking = null;
   #proposal = -1;
+  #fixed = null; // label whose mask may be carried to the frames beside it
+  #carried = new Set(); // sample ids of those whose mask was
   #batches = []; // how many verdicts each command gave
 
   constructor() {
@@ -35,6 +38,7 @@ class Page {
     this.progress = new Progress();
     this.filters = new Filters(() => this.line.add(() => this.load()));
     this.grid = new Grid(this);
+    this.strip = new Strip((item) => this.line.add(() => this.visit(item)));
   }
 
   get label() {
@@ -74,6 +78,31 @@ class Page {
       showNothing();
     }
     document.body.dataset.label = item?.sample_id ?? "";
+    this.strip.show(label).catch((error) => { if (label === this.label) tell(error.message); });
+  }
+
+  // A label that may lie elsewhere in the queue, or nowhere in it: then it comes next, and the queue goes on behind it.
+  async visit(item) {
+    if (!item || this.isChanged()) return;
+    const known = this.items.findIndex((each) => each.sample_id === item.sample_id);
+    if (known < 0) this.items.splice(this.at + 1, 0, item);
+    await this.open(known < 0 ? this.at + 1 : known);
+  }
+
+  // A fixed mask of a frame, or one that was taken back, is offered to the frames beside it.
+  #offer(item, text = "") {
+    this.#fixed = item;
+    $("carry").hidden = !item;
+    $("carry-text").textContent = text;
+  }
+
+  async carry() {
+    if (!this.#fixed) { tell("No mask was fixed beside which others are carried."); return; }
+    const { changed } = await ask(labelPath(this.#fixed, "/retrack"), {});
+    this.#carried.add(this.#fixed.sample_id);
+    this.#offer(null);
+    await this.load();
+    tell(`${changed} frames have new masks now, carried from the fixed one.`);
   }
 
   // The segmenter looks at the picture before the first click needs it to; no longer once the person goes on.
@@ -92,8 +121,10 @@ class Page {
 
   async judge(verdict, fix = {}) {
     if (!this.label || this.isChanged(fix)) return;
-    const { item } = this.label;
+    const { label } = this;
+    const { item } = label;
     this.judged(await ask(labelPath(item, "/review"), { verdict, note: $("note").value, ...fix }), [item], verdict);
+    if (fix.corrected && label.tracks) this.#offer(item, `The mask of frame ${label.about.frame} is fixed; those beside it were carried from what was there.`);
     await this.move(1);
   }
 
@@ -142,6 +173,9 @@ class Page {
     const told = await ask("/api/undo", { count });
     this.progress.judged(told, 1);
     if (!told.undone) { tell("There is nothing to undo."); return; }
+    const { sample_id } = told.undone;
+    if (this.#carried.has(sample_id)) this.#offer(told.undone, "The fixed mask is taken back; those beside it are still carried from it.");
+    else if (this.#fixed?.sample_id === sample_id) this.#offer(null);
     await this.#ahead.mark(told.undone, null);
     if (count > 1 || this.grid.isOpen) { await this.load(); return; }
     const known = this.items.findIndex((item) => item.sample_id === told.undone.sample_id);

@@ -2,7 +2,7 @@
 import { $, element, show2 } from "./dom.js";
 
 const SCORES = ["quality", "verification", "agreement", "p_yes_kept", "p_yes_complement", "presence", "grounding",
-  "predicted_iou", "stability", "area_ratio"];
+  "predicted_iou", "stability", "area_ratio", "consistency"];
 const SAID = { right: "right", wrong: "wrong", wrong_instruction: "wrong instruction", unsure: "unsure" };
 
 export function showLabel({ item, about }, at, count) {
@@ -13,6 +13,7 @@ export function showLabel({ item, about }, at, count) {
   $("said").textContent = about.verdict ? `You said: ${SAID[about.verdict]}` : "";
   $("said").hidden = !about.verdict;
   const rows = [["reason", about.reason], ["looks for", about.searched], ["source", [about.source, about.kind].filter(Boolean).join(", ")],
+    ...(about.frame === null ? [] : [["frame", `${about.frame} of ${[about.episode, about.camera].filter(Boolean).join(", ")}`]]),
     ["information", show2(item.information)]];
   for (const name of SCORES) if (about.scores[name] !== null) rows.push([name, show2(about.scores[name])]);
   $("facts").replaceChildren(...rows.flatMap(([name, text]) => [element("dt", name), element("dd", text)]));

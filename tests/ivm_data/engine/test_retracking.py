@@ -25,12 +25,16 @@ SPEC = importlib.util.spec_from_file_location("tracking_builders", Path(__file__
 FRAMES, EVERY, WRONG = 25, 8, 8
 
 
-@pytest.fixture(scope="module")
-def made():
+def tracking_builders():
     """What `test_tracking` makes samples and drafts with."""
     module = importlib.util.module_from_spec(SPEC)
     SPEC.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def made():
+    return tracking_builders()
 
 
 def wrong_mask(size):
@@ -41,7 +45,11 @@ def wrong_mask(size):
 
 @pytest.fixture
 def labeled(made, tmp_path):
-    """(data set, sample ids by frame, truth): two episodes of 25 frames, key frame 8 of the first one is wrong."""
+    return write_labeled(tmp_path / "data", made)
+
+
+def write_labeled(data, made):
+    """(data set, sample ids of the first by frame, recipe): two episodes of 25 frames, one with a wrong key frame 8."""
     chosen = with_tracker(recipe("demo", {"track.every": EVERY, "track.budget": 0.0}), "flow")
     lineage = lineage_of(chosen, name_of)
     first = [made.sample(frame) for frame in range(FRAMES)]
@@ -56,10 +64,10 @@ def labeled(made, tmp_path):
     labels = {one.sample.id: one for drafts, _ in tracks.ended() for one in make_gate(chosen, lineage).run(drafts)}
     inputs = tuple(Input(one.id[:16].encode(), one.id, 7, 9) for one in samples)
     outcomes = tuple(labels[one.id] for one in samples)
-    commit_part(tmp_path, PartResult("part", lineage.recipe, outcomes, inputs=inputs))
+    commit_part(data, PartResult("part", lineage.recipe, outcomes, inputs=inputs))
     experts = {"experts": [{"role": role, "name": name} for role, name in lineage.experts]}
-    write_recipe(tmp_path, lineage.recipe, chosen.to_dict() | experts)
-    return tmp_path, [one.id for one in first], lineage.recipe
+    write_recipe(data, lineage.recipe, chosen.to_dict() | experts)
+    return data, [one.id for one in first], lineage.recipe
 
 
 def labels_of(data):
