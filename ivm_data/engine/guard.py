@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ivm_data.engine.part_outcomes import Failure, PartOutcome, PartSummary, Suspect
 from ivm_data.engine.pipeline import STAGES
-from ivm_data.engine.tracking import TRACK
+from ivm_data.engine.recordings import TRACK
 from storage.display import one_line
 from storage.errors import ConfigError, IvmError
 from storage.records import INPUT_STAGE, OF_OTHER_RECORDS, PartResult, Rejection

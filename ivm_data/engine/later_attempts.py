@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from ivm_data.engine.tracking import TRACK
+from ivm_data.engine.recordings import TRACK
 from storage.data_set import DataSet
 from storage.reading.reader import among
 from storage.records import MISSING, Input, Label, PartResult, Rejection, Timing

@@ -11,11 +11,12 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ivm_data.engine.tracking import TRACK, Tracks
+from ivm_data.engine.recordings import TRACK
+from ivm_data.engine.tracking import Tracks
 from ivm_data.experts.common.prefetch import ahead
 from ivm_data.experts.common.protocols import Tracker
 from ivm_data.experts.common.usage import Usage, metered
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 ENDPOINT_LANES, GPU_LANES = 3, 2
 """Batches under way at once, where an expert is behind an endpoint, or on a GPU."""
+
+Item = TypeVar("Item")
 
 Experts = Callable[[ExpertSpec], Any]
 """Gives the expert that a recipe names."""
@@ -84,6 +87,7 @@ class Pipeline:
         self.gate = make_gate(recipe, self.lineage)
         self._every = 1 if anew else recipe.track.every
         self._tracker = tracker(recipe.track.tracker) if recipe.track.tracker else None
+        self._refiner = kept(recipe.segmenter, answers) if recipe.track.refine is not None else None
 
     def run(self, part: str, items: Sequence[Sample | Rejection]) -> PartResult:
         """Label a part, while a thread decodes its next batch. Ingestion's rejections pass through.
@@ -100,13 +104,13 @@ class Pipeline:
         return ledger.result(part, self.lineage.recipe, items)
 
     def _track(self, ledger: Ledger, samples: Sequence[Sample], tracker: Tracker) -> None:
-        tracks = Tracks(samples, replace(self.recipe.track, every=self._every), tracker)
+        tracks = Tracks(samples, replace(self.recipe.track, every=self._every), tracker, self._refiner)
         asked = tracks.first()
         while asked:
             self._label(ledger, asked, tracks.keep)
             with ledger.clock(TRACK, len(samples) - len(asked)):
                 asked = tracks.further()
-        for drafts, lost in tracks.ended():
+        for drafts, lost in ledger.clocked(TRACK, tracks.ended()):
             ledger.keep(lost)
             ledger.keep(self.gate.run(drafts))
 
@@ -196,6 +200,16 @@ class Ledger:
         yield
         self._seconds[name] += time.perf_counter() - began
         self._rows[name] = rows
+
+    def clocked(self, name: str, items: Iterator[Item]) -> Iterator[Item]:
+        """The items; what it takes to make them counts as seconds of a stage that has its rows."""
+        while True:
+            began = time.perf_counter()
+            item = next(items, None)
+            self._seconds[name] += time.perf_counter() - began
+            if item is None:
+                return
+            yield item
 
     def keep(self, ended: Iterable[Label | Rejection]) -> None:
         """Write down what samples ended as."""

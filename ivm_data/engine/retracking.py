@@ -20,8 +20,8 @@ from ivm_data.config import build
 from ivm_data.engine.later_attempts import changed, later_attempts
 from ivm_data.engine.pipeline import calibration_name, make_gate
 from ivm_data.engine.tracking import NO_PIXELS, carried_between
-from ivm_data.experts.common.protocols import Tracker
-from ivm_data.experts.registry import tracker
+from ivm_data.experts.common.protocols import Segmenter, Tracker
+from ivm_data.experts.registry import get, tracker
 from ivm_data.recipes.labeling_recipes import Recipe
 from ivm_data.stages.gate import TRACKER, GateStage
 from ivm_data.stages.stage import Draft
@@ -139,6 +139,7 @@ class _Maker:
 
     recipe: Recipe
     tracker: Tracker
+    segmenter: Segmenter | None
     gate: GateStage
 
     @classmethod
@@ -159,7 +160,8 @@ class _Maker:
                 raise WeightsError(
                     f"the {role} of recipe {data.recipe} was {name} and is {now[role]} now; bring back what labeled"
                 )
-        return cls(recipe, carries, make_gate(recipe, lineage))
+        refiner = None if recipe.track.refine is None else get(recipe.segmenter)
+        return cls(recipe, carries, refiner, make_gate(recipe, lineage))
 
 
 def _recordings(data: DataSet, touched: Iterable[str]) -> Iterator[list[_Row]]:
@@ -205,7 +207,7 @@ def _between(
         _key(label, said) if is_end else None for label, is_end in zip((order[0], order[-1]), ends, strict=True)
     )
     samples = [label.sample for label in order]
-    drafts, lost = carried_between(samples, (first, last), made.recipe.track, made.tracker)
+    drafts, lost = carried_between(samples, (first, last), made.recipe.track, made.tracker, made.segmenter)
     yield from lost
     yield from (_by_people(outcome, said) for outcome in made.gate.run(drafts))
 

@@ -30,12 +30,18 @@ class TrackConfig(Checked):
         every: each so many-th row of an episode's camera is a key frame, and the last one.
         consistency: a frame in which masks from both sides overlap less becomes a key frame too, until `budget`.
         budget: share of the rows that may be key frames in all; those of `every` are, whatever it says.
+        absence: a key frame that says that the target is absent is carried over where the masks from the key frames
+            beside it, from both where there are two, still have this share of their pixels there; 1 believes it.
+        refine: of each carried row the segmenter is asked for what is in the mask's box, and that is taken where its
+            IoU with the carried mask is this much; None asks nothing. It costs a look at each image.
     """
 
     tracker: ExpertSpec | None = None
     every: Count = 8
     consistency: Share = 0.65
     budget: Share = 0.2
+    absence: Share = 0.5
+    refine: Share | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from ivm_data.engine.tracking import Tracks
+from ivm_data.experts.common.protocols import Segmentation
 from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.recipes.labeling_recipes import TrackConfig, recipe, with_tracker
 from ivm_data.stages.stage import Draft
@@ -59,12 +60,12 @@ def flow():
     return get(ExpertSpec("flow"))
 
 
-def run(samples, flow, answers=None, **config):
+def run(samples, flow, answers=None, segmenter=None, **config):
     """(drafts by frame, rejections, frames asked for in each round); `answers` are what experts say but for the truth.
 
     An answer is a mask, or None for a rejection.
     """
-    tracks, rounds = Tracks(samples, TrackConfig(ExpertSpec("flow"), **config), flow), []
+    tracks, rounds = Tracks(samples, TrackConfig(ExpertSpec("flow"), **config), flow, segmenter), []
     asked = tracks.first()
     while asked:
         rounds.append([one.moment.frame if one.moment else one.image_uri for one in asked])
@@ -132,14 +133,14 @@ def test_a_frame_in_doubt_is_asked_for_until_the_budget(flow):
     samples = [sample(frame) for frame in range(31)]
     # The thing is covered from 14 on by what looks the same as the ground: experts see that, tracks do not.
     answers = dict.fromkeys(range(14, 31), gone)
-    drafts, _, rounds = run(samples, flow, answers, every=10, budget=0.3)
+    drafts, _, rounds = run(samples, flow, answers, every=10, budget=0.3, absence=1.0)
     asked = [frame for one in rounds for frame in one]
     assert rounds[0] == [0, 10, 20, 30] and 4 < len(asked) == len(set(asked)) <= 0.3 * 31
     assert all(10 < frame < 20 for one in rounds[1:] for frame in one)
     at = [frame for frame, one in drafts.items() if one.absent]
     assert min(at) in (13, 14, 15, 16) and set(range(20, 31)) <= set(at)
     assert all(drafts[frame].mask is None and not drafts[frame].proposals for frame in at)
-    assert len(run(samples, flow, answers, every=10, budget=0.0)[2]) == 1
+    assert len(run(samples, flow, answers, every=10, budget=0.0, absence=1.0)[2]) == 1
 
 
 def test_a_key_frame_that_its_neighbours_contradict_has_little_consistency(flow):
@@ -148,6 +149,81 @@ def test_a_key_frame_that_its_neighbours_contradict_has_little_consistency(flow)
     drafts, _, _ = run([sample(frame) for frame in range(21)], flow, {10: wrong}, every=10, budget=0.0)
     assert drafts[10].scores.consistency < 0.1 and drafts[9].scores.consistency < 0.1
     assert rle.decode(drafts[10].mask)[50, 50] and not drafts[10].tracked_from
+
+
+def empty(frame):
+    """A frame in which the thing is not."""
+    stream = io.BytesIO()
+    Image.fromarray(GROUND).save(stream, "PNG")
+    return sample(frame, id=f"{frame:032x}", image=stream.getvalue())
+
+
+NOTHING = np.zeros((SIZE, SIZE), bool)
+
+
+def test_an_absence_that_masks_from_both_sides_contradict_is_carried_over(flow):
+    samples = [sample(frame) for frame in range(21)]
+    drafts, lost, rounds = run(samples, flow, {10: NOTHING}, every=10, budget=0.0)
+    assert rounds == [[0, 10, 20]] and not lost
+    assert drafts[10].tracked_from == (samples[0].id, samples[20].id) and not drafts[10].absent
+    assert all(iou(one, frame) > 0.7 for frame, one in drafts.items())
+    believed, _, _ = run(samples, flow, {10: NOTHING}, every=10, budget=0.0, absence=1.0)
+    assert believed[10].absent and not believed[10].tracked_from and believed[9].absent
+
+
+def test_an_absence_is_believed_where_the_thing_is_gone(flow):
+    samples = [empty(frame) if 7 <= frame <= 13 else sample(frame) for frame in range(21)]
+    drafts, _, _ = run(samples, flow, {10: NOTHING}, every=10, budget=0.0)
+    assert drafts[10].absent and not drafts[10].tracked_from
+    samples = [empty(frame) if frame > 13 else sample(frame) for frame in range(21)]
+    drafts, _, _ = run(samples, flow, {20: NOTHING}, every=10, budget=0.0)
+    assert drafts[20].absent and not drafts[20].tracked_from and drafts[16].absent
+
+
+def test_several_absences_in_a_row_are_carried_over_together(flow):
+    samples = [sample(frame) for frame in range(21)]
+    drafts, _, _ = run(samples, flow, {5: NOTHING, 10: NOTHING, 20: NOTHING}, every=5, budget=0.0)
+    assert [frame for frame, one in drafts.items() if not one.tracked_from] == [0, 15]
+    assert all(iou(one, frame) > 0.7 for frame, one in drafts.items())
+
+
+class Bright:
+    """A segmenter of what is bright in a box, and how often it was asked."""
+
+    name = "bright@1"
+
+    def __init__(self, darkest=140):
+        self.darkest, self.asked = darkest, 0
+
+    def segment(self, images, boxes):
+        self.asked += len(images)
+        found = []
+        for image_HWC, (box,) in zip(images, boxes, strict=True):
+            inside_HW = np.zeros(image_HWC.shape[:2], bool)
+            inside_HW[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] = True
+            mask_HW = inside_HW & (image_HWC.max(axis=2) >= self.darkest)
+            found.append(Segmentation(mask_HW[None], np.float32([0.8]), np.float32([0.7])))
+        return found
+
+
+def test_carried_masks_are_refined_where_the_segmenter_sees_nearly_the_same(flow):
+    samples, segmenter = [sample(frame) for frame in range(21)], Bright()
+    carried, _, _ = run(samples, flow, every=10)
+    refined, _, _ = run(samples, flow, segmenter=segmenter, every=10, refine=0.5)
+    between = [frame for frame in range(21) if frame % 10]
+    assert segmenter.asked == len(between)
+    assert np.mean([iou(refined[frame], frame) for frame in between]) > np.mean([iou(carried[f], f) for f in between])
+    for frame in between:
+        (proposal,) = refined[frame].proposals
+        assert (proposal.expert, proposal.predicted_iou) == ("flow@1+bright@1", pytest.approx(0.8))
+        assert (
+            proposal.mask == refined[frame].mask and refined[frame].scores.area_ratio == rle.area(proposal.mask) / 64**2
+        )
+    blind, _, _ = run(samples, flow, segmenter=Bright(256), every=10, refine=0.5)
+    assert {frame: one.mask for frame, one in blind.items()} == {frame: one.mask for frame, one in carried.items()}
+    assert (
+        run(samples, flow, segmenter=(unasked := Bright()), every=10)[0].keys() == carried.keys() and not unasked.asked
+    )
 
 
 def test_a_key_frame_that_is_rejected_is_tracked_over_and_stays_rejected(flow):
