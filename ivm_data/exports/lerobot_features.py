@@ -71,7 +71,8 @@ def facts_with(info: Mapping[str, Any], cameras: Sequence[MaskedCamera], how: Hi
     for camera in cameras:
         assert camera.encoding is not None
         told = camera.encoding.facts(*camera.size) | {"ivm.masked": camera.key, "ivm.how": how}
-        features[camera.video_key] = copy.deepcopy(features[camera.key]) | {"info": told}
+        shape = _shape(features[camera.key], camera.size)
+        features[camera.video_key] = copy.deepcopy(features[camera.key]) | shape | {"info": told}
         features[camera.mask_key] = {
             "dtype": "image",
             "shape": [*camera.size, 1],
@@ -81,6 +82,15 @@ def facts_with(info: Mapping[str, Any], cameras: Sequence[MaskedCamera], how: Hi
         }
         features[camera.by_key] = {"dtype": "int64", "shape": [1], "names": None, "fps": facts["fps"]}
     return facts
+
+
+def _shape(feature: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """The shape of frames of a size, which is not the camera's own where its video is stored turned."""
+    sides = dict(zip(("height", "width"), size, strict=True))
+    names, shape = feature.get("names"), feature.get("shape")
+    if not isinstance(names, list) or not isinstance(shape, list) or len(names) != len(shape):
+        return {}
+    return {"shape": [sides.get(name, side) for name, side in zip(names, shape, strict=True)]}
 
 
 def metadata_with(rows: pa.Table, cameras: Sequence[MaskedCamera]) -> dict[bytes, bytes]:

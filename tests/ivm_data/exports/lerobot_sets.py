@@ -124,7 +124,7 @@ def write_set(folder, version, codec="libx264"):
     return folder
 
 
-def label(folder, data, every=1, without=(), by="address"):
+def label(folder, data, every=1, without=(), by="address", turned=False):
     """Label frames by their known masks; in the last frame of the last episode the thing is absent."""
     found, number = [], {}
     for record in read("lerobot", {"folder": str(folder), "images": "sets/toy", "every": every}):
@@ -138,10 +138,10 @@ def label(folder, data, every=1, without=(), by="address"):
         if (e, f) in without:
             continue
         absent = (e, f) == (2, 5)
-        mask_HW = mask(e, f) & (not absent)
+        mask_HW = np.rot90(mask(e, f), -1 if turned else 0) & (not absent)
         bytes_ = f"{e} {f}".encode()
         sample = Sample(
-            id=sample_id(bytes_, record.instruction), image=bytes_, width=SIZE[0], height=SIZE[1],
+            id=sample_id(bytes_, record.instruction), image=bytes_, width=mask_HW.shape[1], height=mask_HW.shape[0],
             instruction=record.instruction, source=record.source, kind="robot",
             image_uri=f"frames/{e}/{f}.jpg" if by == "episode" or (by == "either" and f % 2) else record.image,
             moment=None if by == "address" or (by == "either" and not f % 2) else record.moment,
