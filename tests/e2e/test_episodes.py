@@ -2,6 +2,7 @@
 
 import io
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 
 from ivm_data.engine.labeling import label_manifest
 from ivm_data.engine.labeling_run import prepare
+from ivm_data.engine.retracking import retrack
 from ivm_data.exports.run import Selection, export
 from ivm_data.recipes.labeling_recipes import recipe, with_tracker
 from ivm_data.sources.foreign.common.manifest_writer import write_manifest
@@ -22,6 +24,7 @@ from ivm_data.worlds.motion_set import write_motion
 from storage.catalog import Catalog
 from storage.data_set import DataSet
 from storage.pixels import rle
+from storage.tables import reviews
 from storage.upkeep.digest import content_hash
 from storage.upkeep.verify import verify
 
@@ -124,3 +127,22 @@ def test_the_import_is_labeled_with_tracks_and_exported_as_a_masked_set(world, t
         if (label := labels.get((name, frame))) and rows["mask_by.top"][frame].as_py() == 1:
             png = np.array(Image.open(io.BytesIO(rows["observation.masks.top"][frame].as_py()["bytes"])))
             assert (png == 255 * rle.decode(label.mask)).all() and not label.tracked_from
+
+
+def test_a_corrected_key_frame_is_carried_and_labeling_again_finds_nothing_to_do(world, labeled, tmp_path):
+    whole, run, _ = labeled
+    data = tmp_path / "data"
+    shutil.copytree(whole, data)
+    with DataSet.open(data) as opened:
+        before = {label.sample.id: label for label in opened.labels()}
+    key = next(label.tracked_from[0] for label in before.values() if label.tracked_from and rle.area(label.mask))
+    moved = rle.encode(np.roll(rle.decode(before[key].mask), (9, -9), (0, 1)))
+    reviews.append(data, run.recipe_hash, key, "anna", "wrong", mask=moved)
+    done = retrack(data)
+    with DataSet.open(data) as opened:
+        after = {label.sample.id: label for label in opened.labels()}
+    changed = {name for name, label in after.items() if label != before[name]}
+    assert done.corrected == 1 and done.changed == len(changed) > 0 and verify(data) == ()
+    assert all(key in before[name].tracked_from or key in after[name].tracked_from for name in changed)
+    assert not prepare(world / "truth.jsonl", data, run.recipe, part_size=PART).open_parts()
+    assert retrack(data).changed == 0

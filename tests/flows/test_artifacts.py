@@ -1,16 +1,20 @@
+import importlib.util
 import json
 import logging
 import math
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.artifacts import ProgressBoard, StageBoard, as_cells, as_markdown
-from flows.label_artifacts import mermaid
+from flows.label_artifacts import mermaid, show_strips
 from ivm_data.recipes.labeling_recipes import recipe
+from storage.catalog import Catalog
 
 HOSTILE = "a|b `c` <img src=x onerror=alert(1)> [x](javascript:1) \x1b[31m\u202e\n# d"
 SHOWN = "a\\|b \\`c\\` \\<img src=x onerror=alert(1)\\> \\[x\\](javascript:1) \\\\x1b\\[31m\\\\u202e\\\\n\\# d"
@@ -75,3 +79,24 @@ def test_an_experts_name_cannot_leave_its_box_in_the_diagram():
     chosen = recipe("demo", {"calibration": 'x"] --> y["`<b>\n'})
     (line,) = [line for line in mermaid(chosen).splitlines() if line.startswith("    gate[")]
     assert line == '    gate["gate<br/>x#34;] --#62; y[#34;#96;#60;b#62;\\n"]'
+
+
+def test_episodes_are_shown_as_strips_and_stills_are_not(prefect_server, tmp_path):
+    where = Path(__file__).parents[1] / "ivm_data" / "report" / "test_strips.py"
+    spec = importlib.util.spec_from_file_location("strip_builders", where)
+    builders = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builders)
+    data, recipe_hash = builders.write_episodes(tmp_path)
+
+    @flow
+    def show(recipe_hash):
+        with Catalog(data) as catalog:
+            show_strips(catalog, recipe_hash)
+
+    def shown(of):
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[show(of, return_state=True).state_details.flow_run_id]))
+        with get_client(sync_client=True) as client:
+            return [(one.key, one.data[:23]) for one in client.read_artifacts(flow_run_filter=only)]
+
+    assert shown(recipe_hash) == [("label-strips", "data:image/jpeg;base64,")]
+    assert shown("no-such-recipe") == []

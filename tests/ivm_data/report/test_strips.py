@@ -18,12 +18,10 @@ FRAMES, EVERY = 13, 4
 SPEC = importlib.util.spec_from_file_location("report_builders", Path(__file__).parent / "conftest.py")
 
 
-@pytest.fixture(scope="module")
-def episodes(tmp_path_factory):
+def write_episodes(root):
     """Two episodes, whose masks are the true ones moved a little; each fourth row is a key frame."""
     builders = importlib.util.module_from_spec(SPEC)
     SPEC.loader.exec_module(builders)
-    root = tmp_path_factory.mktemp("episodes")
     manifest, rng = write_motion(root / "toy", "val", 2, FRAMES, 1.0), np.random.default_rng(0)
     for part in plan(manifest, 64):
         labels = []
@@ -33,6 +31,11 @@ def episodes(tmp_path_factory):
             labels.append(label if sample.moment.frame % EVERY == 0 else replace(label, tracked_from=(key,)))
         commit_part(root / "data", PartResult(part.name, builders.RECIPE, tuple(labels)))
     return root / "data", builders.RECIPE
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory):
+    return write_episodes(tmp_path_factory.mktemp("episodes"))
 
 
 def thumbnail(frame, key, height=40, width=60):
