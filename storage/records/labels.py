@@ -162,7 +162,7 @@ class Label:
 
     Attributes:
         tracked_from: sample ids of the key frames that the mask was carried from, of the one whose mask it is first;
-            () where experts looked at the image itself.
+            () where experts made it of the image itself.
     """
 
     sample: Sample

@@ -1,5 +1,5 @@
 -- How well masks carried from key frames on both sides agree, by episode, camera and task; least consistent first.
--- key_frames: frames that experts looked at; tracked: those whose mask was carried from them.
+-- key_frames: frames with the mask that experts made of them; tracked: those whose mask was carried from these.
 -- doubtful: frames of less consistency than $least; worst: the least consistent frame.
 -- $recipe = "": only recipes whose hash starts with this
 -- $least = 0.5: consistency under which a frame is doubtful
