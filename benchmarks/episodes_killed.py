@@ -27,7 +27,8 @@ LABEL = """
 import resource, sys
 from pathlib import Path
 import torch
-from ivm_data.engine.labeling import label_part, prepare
+from ivm_data.engine.labeling import label_part
+from ivm_data.engine.labeling_run import prepare
 from ivm_data.recipes.labeling_recipes import recipe, with_tracker
 torch.set_num_threads(1)
 changes = {"track.every": int(sys.argv[3]), "track.budget": 0.0}
