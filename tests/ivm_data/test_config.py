@@ -10,7 +10,7 @@ from ivm_data.recipes.labeling_recipes import demo, recipe, recipe_hash
 from storage.errors import ConfigError
 from storage.records import Status
 
-RECIPE = "8aee3214155d"
+RECIPE = "ca0c03c15ab7"
 """Of the demo recipe without its experts' names: labels that exist were made under it."""
 
 
