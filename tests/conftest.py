@@ -3,12 +3,16 @@
 import gc
 import importlib.util
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 TINY = Path(__file__).parent / "ivm_data" / "experts" / "tiny" / "__init__.py"
+WATCHED = Path(__file__).parent / "scale" / "watched.py"
 PHOTOS_DEV = Path(__file__).parents[2] / "shared" / "data" / "photos_dev"
 
 gc.disable()  # Collecting only adds: modules and tests stay to the end.
@@ -55,3 +59,14 @@ def tiny() -> ModuleType:
     sys.modules["tiny_experts"] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def watched() -> Callable[[Path], AbstractContextManager[Any]]:
+    """The function of `tests/scale/watched.py`: what is opened below a folder."""
+    spec = importlib.util.spec_from_file_location("watched", WATCHED)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Callable[[Path], AbstractContextManager[Any]] = module.watched
+    return found

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -39,14 +35,3 @@ def copy(many: ManyParts, tmp_path: Path) -> ManyParts:
     for path in data.rglob("*"):
         os.utime(path, (time.time() - 3600,) * 2)
     return replace(many, data=data)
-
-
-@pytest.fixture(scope="session")
-def watched() -> Callable[[Path], AbstractContextManager[Any]]:
-    """The function of `tests/scale/watched.py`: what is opened below a folder."""
-    spec = importlib.util.spec_from_file_location("watched", Path(__file__).with_name("watched.py"))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Callable[[Path], AbstractContextManager[Any]] = module.watched
-    return found
