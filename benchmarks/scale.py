@@ -3,14 +3,16 @@
     python -m benchmarks.scale --out benchmarks/results/scale.json
     python -m benchmarks.scale --only open-parts commit --times 0.1
 
-An exponent of 1 is linear, of 0 independent of N, of 2 quadratic. Data sets are synthetic and of the real schema. Each
-measurement has a process of its own, which first does the same on a data set of a few parts, so that imports are not
-counted.
+An exponent of 1 is linear, of 0 independent of N, of 2 quadratic. Data sets are synthetic and of the real schema, and
+made in processes of their own. Each kind of work has one too, which first does the same on a data set of a few parts,
+so that imports are not counted. What is quick is measured several times, and the median counts. The file is written
+after each kind, so that a run that is stopped goes on with `--only`.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -21,14 +23,17 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from storage.common.markdown import markdown_table
 
+_T = TypeVar("_T")
 FEW = 4
 """Parts of the data set that is measured first, and not counted."""
+TIMES, ENOUGH_S = 3, 1.0
+"""Times that a piece of work is measured at most, and CPU seconds after which once more is not needed."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +51,26 @@ class Work:
     unit: str = "parts"
 
 
-PARTS, ROWS = (250, 500, 1000), (250_000, 500_000, 1_000_000)
+MANY, PARTS, ROWS = (500, 1000, 2000), (125, 250, 500), (250_000, 500_000, 1_000_000)
 WORK = (
-    Work("open-parts", "find the open parts, as many as are committed", PARTS),
-    Work("plan", "plan a manifest that grew by a part", PARTS),
-    Work("commit", "commit a part beside others", PARTS),
-    Work("catalog", "open a catalog", PARTS),
-    Work("query", "count(*) in an opened catalog", PARTS),
-    Work("train", "open, freeze and index for a training", PARTS),
+    Work("open-parts", "find the open parts, as many as are committed", MANY),
+    Work("plan", "plan a manifest that grew by a part", MANY),
+    Work("commit", "commit a part beside others", MANY),
+    Work("catalog", "open a catalog", MANY),
+    Work("query", "count(*) in an opened catalog", MANY),
+    Work("train", "open, freeze and index for a training", MANY),
     Work("coco", "ivm export coco", PARTS),
     Work("label-done", "a label flow that finds everything done", PARTS),
     Work("compact", "compact", PARTS),
     Work("report", "ivm report", ROWS, "rows"),
     Work("slowest", "the slowest named query or cleaning rule", ROWS, "rows"),
 )
+"""Sizes are such that all of it takes some six minutes of one core, half of them to make the data sets."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """CPU seconds of all threads, the most memory that the process ever held in MB, and a word about it."""
+    """CPU seconds of all threads, the most memory that the process held meanwhile in MB, and a word about it."""
 
     seconds: float
     peak_mb: float
@@ -111,7 +117,8 @@ def table(results: dict[str, Any]) -> str:
 
 def _measured(work: Work, scratch: Path, times: float) -> dict[str, Any]:
     sizes = [max(FEW, round(size * times)) for size in work.sizes]
-    found = [_in_a_process(partial(measure, work.name, scratch, size)) for size in sizes]
+    _in_a_process(partial(make, work, scratch, sizes))
+    found = _in_a_process(partial(measure, work.name, scratch, sizes))
     seconds = [one.seconds for one in found]
     return {
         "what": work.what,
@@ -124,13 +131,33 @@ def _measured(work: Work, scratch: Path, times: float) -> dict[str, Any]:
     }
 
 
-def measure(name: str, scratch: Path, size: int) -> Measured:
-    """Prepare, do it once on little, then on all; in this process."""
+def make(work: Work, scratch: Path, sizes: Sequence[int]) -> None:
+    """Make the data sets that are not there yet."""
+    from benchmarks import scale_work
+
+    for size in sizes:
+        scale_work.MAKE[work.unit](scratch, size)
+
+
+def measure(name: str, scratch: Path, sizes: Sequence[int]) -> list[Measured]:
+    """Do it on little, which does not count, then on each size."""
     from benchmarks import scale_work
 
     prepare = scale_work.WORK[name]
-    prepare(scratch, scale_work.LITTLE.get(name, FEW))()
-    call = prepare(scratch, size)
+    _once(prepare(scratch, scale_work.LITTLE.get(name, FEW)))
+    return [_median(prepare, scratch, size) for size in sizes]
+
+
+def _median(prepare: Callable[[Path, int], Callable[[], Any]], scratch: Path, size: int) -> Measured:
+    runs, began = list[Measured](), time.process_time()
+    while len(runs) < TIMES and (not runs or time.process_time() - began < ENOUGH_S):
+        runs.append(_once(prepare(scratch, size)))
+    return sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
+
+
+def _once(call: Callable[[], Any]) -> Measured:
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # The peak is counted anew.
     began = time.process_time()
     found = call()
     seconds, note = found if isinstance(found, tuple) else (time.process_time() - began, "")
@@ -142,7 +169,7 @@ def _peak_mb() -> float:
     return int(status["VmHWM"].split()[0]) / 1024
 
 
-def _in_a_process(call: Callable[[], Measured]) -> Measured:
+def _in_a_process(call: Callable[[], _T]) -> _T:
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(call).result()

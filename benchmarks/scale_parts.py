@@ -65,6 +65,7 @@ class ManyParts:
         return self.plan.parts[index]
 
 
+@cache
 def lineage() -> Lineage:
     """What a run with the recipe `demo` would say of its labels."""
     return lineage_of(recipe("demo"), name_of)
