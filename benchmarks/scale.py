@@ -57,7 +57,7 @@ WORK = (
     Work("plan", "plan a manifest that grew by a part", MANY),
     Work("commit", "commit a part beside others", MANY),
     Work("catalog", "open a catalog", MANY),
-    Work("query", "count(*) in an opened catalog", MANY),
+    Work("query", "count(*) in an opened catalog", PARTS),
     Work("train", "open, freeze and index for a training", MANY),
     Work("coco", "ivm export coco", PARTS),
     Work("label-done", "a label flow that finds everything done", PARTS),

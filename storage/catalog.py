@@ -44,7 +44,7 @@ WRITTEN_ROWS = "light_written"
 
 
 REMEMBERED = 1024
-"""Files whose footers DuckDB keeps from one query to the next; that of a light file takes it 0.15 MB."""
+"""Light files up to which DuckDB keeps the footers from one query to the next; that of each takes it 0.15 MB."""
 
 
 class Catalog:
@@ -142,7 +142,7 @@ class Catalog:
 
     def _define_views(self, opened: DataSet, configs: Mapping[str, str]) -> None:
         register(self._connection)
-        if sum(map(len, opened.by_kind.values())) <= REMEMBERED:
+        if len(opened.by_kind["light"]) <= REMEMBERED:
             self._connection.execute("SET parquet_metadata_cache = true")
         self._define_files(opened)
         self._connection.execute("CREATE TABLE recipes_files (recipe VARCHAR, config VARCHAR)")

@@ -70,6 +70,16 @@ def test_a_query_opens_each_file_once(done, watched):
         assert seen.of(".parquet") == seen.of(".light.parquet") and not seen.folders
 
 
+@pytest.mark.parametrize(("most", "times"), [(SIZES[0], 1), (SIZES[0] - 1, 2)])
+def test_footers_are_kept_between_queries_up_to_a_number_of_light_files(done, watched, monkeypatch, most, times):
+    monkeypatch.setattr("storage.catalog.REMEMBERED", most)
+    with Catalog(done[0].data) as catalog:
+        catalog.sql("SELECT count(*) FROM labels")
+        with watched(done[0].data) as seen:
+            catalog.sql("SELECT count(*) FROM labels")
+    assert 0 <= seen.of(".light.parquet") - times * SIZES[0] <= 6
+
+
 def test_the_start_of_a_training_reads_light_files_in_one_pass_from_opening_to_its_rows(counted):
     def start(made):
         with DataSet.open(made.data) as data:
