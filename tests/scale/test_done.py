@@ -6,7 +6,7 @@ import time
 import pytest
 
 from benchmarks.scale_parts import lineage, make
-from ivm_data.engine.labeling import LabelingRun, with_parts
+from ivm_data.engine.labeling_run import LabelingRun, with_parts
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_data.review.session import ReviewSession
 from ivm_model.data.training_index import index_of
