@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,6 +60,17 @@ def tiny() -> ModuleType:
     sys.modules["tiny_experts"] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def with_everything() -> Any:
+    """The demo's recipe with `everything` as second proposer: an expert that is made of others."""
+    from ivm_data.experts.registry import ExpertSpec
+    from ivm_data.recipes.labeling_recipes import recipe
+
+    demo = recipe("demo")
+    parts = {"segmenter": demo.segmenter, "verifier": demo.verifier}
+    return replace(demo, proposers=(ExpertSpec("everything", uses=parts),))
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def totals(findings: Sequence[Finding]) -> list[Total]:
 def _expert(role: str, spec: ExpertSpec) -> Iterator[Finding]:
     for part, used in spec.uses.items():
         yield from _expert(f"{role}.uses.{part}", used)
-    options = {**_defaults(spec), **spec.whole.options}
+    options = {**spec.whole.options, **_defaults(spec)}
     device = device_of(str(options.get("device", "cpu")))
     dtype = dtype_of(str(options.get("dtype", "float32")), device)
     if mistake := _mistake(role, spec, device):
@@ -149,10 +149,11 @@ def _expert(role: str, spec: ExpertSpec) -> Iterator[Finding]:
 def _defaults(spec: ExpertSpec) -> dict[str, Any]:
     """The expert's options as its config knows them, its defaults among them; none where the spec is mistaken."""
     try:
-        config = configured(spec)[1]
+        expert, config = configured(spec)
     except (IvmError, ValueError, ImportError):
         return {}
-    return {field.name: getattr(config, field.name) for field in fields(config)} | dict(spec.whole.options)
+    known = {field.name: getattr(config, field.name) for field in fields(config)} | dict(spec.whole.options)
+    return known | expert.base_models(config) if hasattr(expert, "base_models") else known
 
 
 def _mistake(role: str, spec: ExpertSpec, device: str) -> str:

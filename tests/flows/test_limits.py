@@ -8,6 +8,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
 from flows.limits import LMM, gpu, gpus, slots, wanted
+from ivm_data.config import override
 from ivm_data.recipes.labeling_recipes import recipe
 
 HERE = [gpu()] if torch.cuda.is_available() else []
@@ -21,8 +22,8 @@ def test_a_part_takes_a_slot_of_whatever_its_experts_share(name, limits):
     assert wanted(recipe(name)) == limits
 
 
-def test_an_expert_inside_another_counts_too():
-    assert wanted(recipe("demo", {"proposers.0.uses.verifier.options.device": "cuda:0"})) == [gpu()]
+def test_an_expert_inside_another_counts_too(with_everything):
+    assert wanted(override(with_everything, {"proposers.0.uses.verifier.options.device": "cuda:0"})) == [gpu()]
 
 
 def test_no_more_parts_than_slots_are_under_way(prefect_server):

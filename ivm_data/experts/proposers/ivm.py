@@ -55,6 +55,15 @@ class Ivm(CheckpointExpert[IvmConfig]):
     def __init__(self, config: IvmConfig) -> None:
         super().__init__(config)
 
+    @staticmethod
+    def base_models(config: IvmConfig) -> dict[str, str]:
+        """Where the models that the checkpoint lies on are, by option; none where it cannot be read."""
+        try:
+            made = model_config(Path(config.path), config.sam, config.lmm)
+        except WeightsError:
+            return {}
+        return {"sam": made.sam, "lmm": made.lmm}
+
     @property
     def input_size(self) -> InputSize:
         """What its SAM sees."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from ivm_data.config import override
 from ivm_data.engine import workers
 from ivm_data.engine.devices import devices_of, place, spread, stage_memory
 from ivm_data.engine.guard import GuardConfig
@@ -90,13 +91,18 @@ def test_a_stage_that_fits_nowhere_is_named_with_what_to_do():
         spread({**MIB, "resolve": 90_000.0}, GPUS, SECONDS)
 
 
-def test_a_model_that_two_roles_share_weighs_once():
-    findings = [replace(one, device="cuda") for one in examine(recipe("demo"))]
+def test_a_model_that_two_roles_share_weighs_once(with_everything):
+    findings = [replace(one, device="cuda") for one in examine(with_everything)]
     weights = {one.what: one.memory_mib for one in findings}
     memory = stage_memory(findings)
     lmm = next(size for what, size in weights.items() if what.endswith("lmm"))
     assert memory["rewrite"] == memory["verify"] == lmm
     assert memory["segment"] == pytest.approx(sum(weights.values()) - memory["ground"])
+
+
+def test_a_masking_model_weighs_as_much_as_what_it_lies_on_besides():
+    memory = stage_memory([replace(one, device="cuda") for one in examine(recipe("demo"))])
+    assert memory["segment"] > memory["rewrite"] + 2 * 2.5, "the LMM and twice the SAM"
 
 
 def test_devices_are_named_in_words_and_what_is_not_here_is_refused():
@@ -107,11 +113,11 @@ def test_devices_are_named_in_words_and_what_is_not_here_is_refused():
             devices_of(text)
 
 
-def test_batches_overlap_where_a_stage_waits_and_not_where_cores_are_busy():
+def test_batches_overlap_where_a_stage_waits_and_not_where_cores_are_busy(with_everything):
     endpoint = recipe("remote-lmm").verifier
     assert lanes_of(recipe("demo")) == 1
     assert lanes_of(replace(recipe("demo"), verifier=endpoint)) == 3
-    assert lanes_of(recipe("demo", {"proposers.0.uses.segmenter.options.device": "cuda"})) == 2
+    assert lanes_of(override(with_everything, {"proposers.0.uses.segmenter.options.device": "cuda"})) == 2
 
 
 def digests(data):

@@ -165,8 +165,8 @@ def test_masks_of_images_that_are_encoded_together_are_not_kept(answers, images)
     assert AnswerStore(answers).size() < 2**16
 
 
-def test_an_expert_that_is_made_of_others_reads_what_they_answered(answers, images):
-    (everything,) = DEMO.proposers
+def test_an_expert_that_is_made_of_others_reads_what_they_answered(answers, images, with_everything):
+    (everything,) = with_everything.proposers
     requests = [Request.of(("the red ring",)), Request.of(("the green star",))]
     plain = get(everything).propose(images[:2], requests)
     kept(everything, answers).propose(images[:2], requests)
