@@ -29,6 +29,9 @@ def strips(catalog: Catalog, recipe: str, each: int = 4, frames: int = FRAMES) -
     Returns:
         HWC uint8 RGB; None where no label is of an episode.
     """
+    asked = "SELECT 1 FROM labels WHERE recipe = $recipe AND episode IS NOT NULL LIMIT 1"
+    if not catalog.sql(asked, recipe=recipe).num_rows:
+        return None
     picked = catalog.sql(load("ivm_data.report", "sql")["strips"], recipe=recipe, each=each, frames=frames)
     shown = zip(picked["place"].to_pylist(), drawn(catalog, recipe, picked), strict=True)
     rows = [[one for _, one in of_one if one] for _, of_one in groupby(shown, key=lambda pair: pair[0])]
