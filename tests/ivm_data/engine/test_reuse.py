@@ -85,7 +85,7 @@ CHANGES = {
     "calibration": (lambda r, _: replace(r, calibration=""), TO_SEGMENT, ""),
     "votes": (lambda r, _: replace(r, fuse=replace(r.fuse, threshold=0.3)), TO_SEGMENT, ""),
     "dim": (lambda r, _: replace(r, verify=replace(r.verify, dim=0.9)), TO_SEGMENT, "verify"),
-    "proposer": (lambda r, _: more(r, grid=6), TO_RESOLVE, "segment"),
+    "proposer": (lambda r, _: more(r, threshold=0.4), TO_RESOLVE, "segment"),
     "proposer gone": (lambda r, _: replace(r, proposers=()), TO_SEGMENT, ""),
     "segmenter": (lambda r, _: replace(r, segmenter=with_(r.segmenter, stability_offset=0.5)), TO_RESOLVE, "segment"),
     "verifier": (lambda r, lmm: replace(r, verifier=lmm), TO_GROUND, "verify"),
@@ -164,7 +164,7 @@ def test_before_it_starts_a_run_says_what_it_will_read(manifest, known, other_lm
         "rewrite": "reads", "ground": "reads", "resolve": "runs", "segment": "reads what is equal",
         "fuse": "reads what is equal", "verify": "runs",
     }  # fmt: skip
-    second = said(more(base(), grid=7)).stages
+    second = said(more(base(), threshold=0.3)).stages
     assert [one.use for one in second][:3] == ["reads"] * 3
     assert second[3].use == "reads what is equal"
     nothing = said(base(**{"gate.accept": 0.98}), "none")
