@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
@@ -71,29 +72,25 @@ def show_quality(catalog: Catalog, data: Path, recipe_hash: str) -> dict[str, li
 def show_contact_sheet(catalog: Catalog, recipe_hash: str) -> None:
     """Input, heatmap and masked image of a few labels of every status; nothing where there is no label."""
     from ivm_data.report.contact_sheet import contact_sheet
-    from ivm_data.report.gallery import data_uri
 
-    sheet_HWC = contact_sheet(catalog, recipe_hash)
-    if sheet_HWC is not None:
-        create_image_artifact(
-            data_uri(sheet_HWC),
-            key="label-contact-sheet",
-            description="input | heatmap | kept pixels, for labels of every status",
-        )
+    what = "input | heatmap | kept pixels, for labels of every status"
+    _show_picture(contact_sheet(catalog, recipe_hash), "label-contact-sheet", what)
 
 
 def show_strips(catalog: Catalog, recipe_hash: str) -> None:
     """Some episodes as strips in time; nothing where no label is of an episode."""
-    from ivm_data.report.gallery import data_uri
     from ivm_data.report.strips import strips
 
-    strips_HWC = strips(catalog, recipe_hash)
-    if strips_HWC is not None:
-        create_image_artifact(
-            data_uri(strips_HWC),
-            key="label-strips",
-            description="kept pixels of some episodes in time; key frames have a blue border",
-        )
+    what = "kept pixels of some episodes in time; key frames have a blue border"
+    _show_picture(strips(catalog, recipe_hash), "label-strips", what)
+
+
+def _show_picture(image_HWC: np.ndarray | None, key: str, description: str) -> None:
+    """An image artifact; nothing where there is no picture."""
+    from ivm_data.report.gallery import data_uri
+
+    if image_HWC is not None:
+        create_image_artifact(data_uri(image_HWC), key=key, description=description)
 
 
 def mermaid(recipe: Recipe) -> str:

@@ -8,7 +8,6 @@ the old ones. Taking the correction back and carrying again brings the engine's 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -31,6 +30,7 @@ from storage.parts.shards import commit_part
 from storage.pixels import rle
 from storage.reading import counting
 from storage.reading.reader import among
+from storage.recordings import FrameLabel, recordings
 from storage.records import (
     HUMAN,
     Box,
@@ -45,8 +45,6 @@ from storage.tables import recipes, reviews
 
 REVIEWER = "reviewer"
 """Role, in a label's lineage, of the person whose mask it carries: name and time of the review."""
-
-_COLUMNS = ["part", "sample_id", "outcome", "source", "episode", "camera", "instruction", "frame", "tracked_from"]
 
 
 @dataclass(frozen=True)
@@ -66,16 +64,6 @@ class Retracked:
     changed: int = 0
     kept: int = 0
     parts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A row of a recording that is a label."""
-
-    part: str
-    sample_id: str
-    frame: int
-    is_key: bool
 
 
 @dataclass
@@ -164,25 +152,19 @@ class _Maker:
         return cls(recipe, carries, refiner, make_gate(recipe, lineage))
 
 
-def _recordings(data: DataSet, touched: Iterable[str]) -> Iterator[list[_Row]]:
+def _recordings(data: DataSet, touched: Iterable[str]) -> Iterator[list[FrameLabel]]:
     """The labels of each recording that has a corrected frame, in the order of time."""
     episodes = {
         row["episode"]
         for batch in data.light_batches(["episode"], among("sample_id", touched))
         for row in batch.to_pylist()
     }
-    rows: dict[tuple[object, ...], list[_Row]] = defaultdict(list)
-    for batch in data.light_batches(_COLUMNS, among("episode", filter(None, episodes))):
-        for row in batch.to_pylist():
-            if row["outcome"] == "label" and row["frame"] is not None:
-                key = tuple(row[name] for name in ("source", "episode", "camera", "instruction"))
-                found = _Row(row["part"], row["sample_id"], row["frame"], not row["tracked_from"])
-                rows[key].append(found)
-    return (sorted(found, key=lambda row: (row.frame, row.sample_id)) for _, found in sorted(rows.items(), key=repr))
+    found = recordings(data, filter(None, episodes))
+    return (rows for _, rows in sorted(found.items()))
 
 
 def _anew(
-    data: DataSet, made: _Maker, said: _Corrections, touched: set[str], rows: Sequence[_Row]
+    data: DataSet, made: _Maker, said: _Corrections, touched: set[str], rows: Sequence[FrameLabel]
 ) -> Iterator[Label | Rejection]:
     """What the frames beside the corrected ones of a recording become."""
     at = [number for number, row in enumerate(rows) if row.sample_id in touched]
@@ -194,7 +176,7 @@ def _anew(
 
 
 def _between(
-    data: DataSet, made: _Maker, said: _Corrections, rows: Sequence[_Row], ends: tuple[bool, bool]
+    data: DataSet, made: _Maker, said: _Corrections, rows: Sequence[FrameLabel], ends: tuple[bool, bool]
 ) -> Iterator[Label | Rejection]:
     """What rows become between two key frames, or before the first or behind the last one."""
     inner = rows[ends[0] : len(rows) - ends[1]]

@@ -126,7 +126,7 @@ def _whole_phrases(parts: Sequence[str]) -> list[str]:
         before = whole[-1] if whole else ""
         if before and _GOES_ON.match(part) and not _RELATION.match(part):
             whole[-1] = f"{before} {_THAT_IS.sub('', part)}"
-        elif before.split()[-1:] and before.split()[-1] in _COLOURS and part.split()[0] in _COLOURS:
+        elif before.rpartition(" ")[2] in _COLOURS and part.split()[0] in _COLOURS:
             whole[-1] = f"{before}, {part}"
         elif _NO_NOUN.fullmatch(before) and (other := _NO_NOUN.match(part)) and part[other.end() :]:
             whole[-1] = before + part[other.end() :]

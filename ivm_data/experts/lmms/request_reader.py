@@ -178,9 +178,9 @@ def _line(line: str) -> str:
 
 def _entry(line: str, notes: list[str]) -> str:
     """An entry of a list without its explanation."""
-    explained = patterns.EXPLAINED.match(line)
     if field := patterns.FIELD.match(line.lower()):
         return field[2] if field[1] not in ("relation", "anchor", "scope", "count", "order") else line
+    explained = patterns.EXPLAINED.match(line)
     if explained is None:
         return line
     notes.append("an explanation beside a thing was left out")
