@@ -11,13 +11,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.results import label_in_processes
+from benchmarks.results import label_in_processes, world
 from ivm_data.engine.labeling_run import prepare
 from ivm_data.quality.calibration import Calibration
 from ivm_data.quality.fit_calibration import calibrate
 from ivm_data.recipes.labeling_recipes import Recipe, recipe
 from ivm_data.worlds.grammar import ALL_KINDS, KINDS
-from ivm_data.worlds.world import write_world
 from ivm_data.zoo.embedded import WEIGHTS
 from storage.data_set import DataSet
 from storage.disk.publish import write_text
@@ -41,10 +40,7 @@ def main() -> None:
 
 def validation_world(directory: Path, scenes: int) -> Path:
     """Manifest of new scenes whose every pair has a human mask."""
-    manifest = directory / "manifest.jsonl"
-    if not manifest.exists():
-        write_world(directory, "val", scenes, pairs_per_scene=4, human_share=1.0, kinds=MIX)
-    return manifest
+    return world(directory, "val", scenes, 1.0, kinds=MIX)
 
 
 def calibrated(chosen: Recipe, manifest: Path, work: Path, processes: int) -> Recipe:

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 
-from benchmarks.results import FIRST_SCENE, label_in_processes
+from benchmarks.results import FIRST_SCENE, label_in_processes, world
 from ivm_data.engine.labeling_run import prepare
 from ivm_data.experts.registry import ExpertSpec
 from ivm_data.recipes.labeling_recipes import Recipe, recipe
 from ivm_data.worlds.grammar import ALL_KINDS, KINDS, MORE_KINDS
-from ivm_data.worlds.world import write_world
 from ivm_model.metrics.bootstrap import interval
 from storage.catalog import Catalog
 from storage.common.markdown import markdown_table
@@ -74,11 +73,9 @@ def _line(name: str, kinds: Sequence[str], now: Rows, before: Rows) -> list[obje
 
 def _labeled(labeler: Recipe, options: argparse.Namespace, name: str) -> Rows:
     rows: dict[tuple[str, str], tuple[str, bool]] = {}
-    for world, kinds in WORLDS.items():
-        manifest = options.work / world / "manifest.jsonl"
-        if not manifest.exists():
-            write_world(manifest.parent, "test", options.scenes, 4, 0.0, start=FIRST_SCENE, kinds=kinds)
-        run = prepare(manifest, options.work / f"{world}-{name}", labeler, part_size=40)
+    for group, kinds in WORLDS.items():
+        manifest = world(options.work / group, "test", options.scenes, 0.0, start=FIRST_SCENE, kinds=kinds)
+        run = prepare(manifest, options.work / f"{group}-{name}", labeler, part_size=40)
         label_in_processes(run, options.processes)
         with Catalog(run.data) as catalog:
             query = "select image_uri, instruction, kind, human_iou from outcomes"

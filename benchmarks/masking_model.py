@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.calibrate_embedded import calibrated, validation_world
-from benchmarks.results import FIRST_SCENE, label_in_processes, labeled_world
+from benchmarks.results import FIRST_SCENE, label_in_processes, labeled_world, world
 from ivm_data.engine.labeling_run import prepare
 from ivm_data.evaluation.mask_table import MaskTable, evaluate_masks
 from ivm_data.evaluation.report import cell
@@ -30,7 +30,6 @@ from ivm_data.experts.registry import ExpertSpec
 from ivm_data.recipes.labeling_recipes import Recipe, recipe
 from ivm_data.recipes.training_recipes import train_config
 from ivm_data.worlds.grammar import ALL_KINDS, KINDS
-from ivm_data.worlds.world import write_world
 from ivm_data.zoo.embedded import WEIGHTS
 from ivm_model.train.train_config import TrainConfig
 from ivm_model.train.trainer import train_dwsl
@@ -61,11 +60,10 @@ def main() -> None:
     torch.set_num_threads(1)
     validation = validation_world(options.work / "validation", options.calibrated)
     chosen = calibrated(teacher(), validation, options.work / "calibration", options.processes)
-    for split, scenes, start, share in (("train", options.human, 0, 1.0), ("test", options.scenes, FIRST_TRAINED, 0.0)):
-        world = options.work / f"{split}_world"
-        if not (world / "manifest.jsonl").exists():
-            write_world(world, split, scenes, pairs_per_scene=4, human_share=share, start=start, kinds=MIX)
-        run = prepare(world / "manifest.jsonl", options.work / "data", chosen, PART_SIZE)
+    human = world(options.work / "train_world", "train", options.human, 1.0, kinds=MIX)
+    machine = world(options.work / "test_world", "test", options.scenes, 0.0, start=FIRST_TRAINED, kinds=MIX)
+    for manifest in (human, machine):
+        run = prepare(manifest, options.work / "data", chosen, PART_SIZE)
         label_in_processes(run, options.processes)
     config = settings(options.work / "data", options.work / "model", options.steps)
     if not (config.out / "README.md").exists():

@@ -22,6 +22,8 @@ import torch
 from ivm_data.engine.labeling import label_part
 from ivm_data.engine.labeling_run import LabelingRun, prepare
 from ivm_data.recipes.labeling_recipes import Recipe, recipe
+from ivm_data.worlds.grammar import KINDS
+from ivm_data.worlds.split import Split
 from ivm_data.worlds.world import write_world
 from storage.catalog import Catalog
 from storage.common.markdown import markdown_table
@@ -52,11 +54,19 @@ def labeled_world(
 ) -> tuple[LabelingRun, float]:
     """The labels that pages are about, by the demo's recipe or another, and the seconds that the missing ones took."""
     torch.set_num_threads(1)
-    manifest = work / "world" / "manifest.jsonl"
-    if not manifest.exists():
-        write_world(manifest.parent, "test", scenes, pairs_per_scene=4, human_share=human_share, start=FIRST_SCENE)
+    manifest = world(work / "world", "test", scenes, human_share, start=FIRST_SCENE)
     run = prepare(manifest, work / "data", chosen or recipe("demo"), part_size)
     return run, label_in_processes(run, processes)
+
+
+def world(
+    directory: Path, split: Split, scenes: int, human_share: float, *, start: int = 0, kinds: Sequence[str] = KINDS
+) -> Path:
+    """Manifest of a world with four pairs a scene; one that is there already stays as it is."""
+    manifest = directory / "manifest.jsonl"
+    if not manifest.exists():
+        write_world(directory, split, scenes, 4, human_share, start=start, kinds=kinds)
+    return manifest
 
 
 def label_in_processes(run: LabelingRun, processes: int) -> float:

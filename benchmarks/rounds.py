@@ -20,11 +20,10 @@ import torch
 
 from benchmarks.calibrate_embedded import calibrated
 from benchmarks.masking_model import FIRST_TRAINED, PART_SIZE, settings, teacher
-from benchmarks.results import FIRST_SCENE, label_in_processes
+from benchmarks.results import FIRST_SCENE, label_in_processes, world
 from ivm_data.engine.labeling_run import LabelingRun, prepare
 from ivm_data.experts.registry import ExpertSpec, embedded
 from ivm_data.recipes.labeling_recipes import Recipe
-from ivm_data.worlds.world import write_world
 from ivm_model.metrics.bootstrap import interval
 from ivm_model.metrics.mask_scores import auc
 from ivm_model.predictor import Predictor
@@ -176,10 +175,7 @@ def _labeled(chosen: Recipe, manifest: Path, data: Path, options: argparse.Names
 
 
 def _world(options: argparse.Namespace, name: str, start: int, scenes: int, human_share: float) -> Path:
-    manifest: Path = options.work / name / "manifest.jsonl"
-    if not manifest.exists():
-        write_world(manifest.parent, "test", scenes, pairs_per_scene=4, human_share=human_share, start=start)
-    return manifest
+    return world(options.work / name, "test", scenes, human_share, start=start)
 
 
 def coverage(right_N: np.ndarray, quality_N: np.ndarray) -> float:
