@@ -1,4 +1,4 @@
-"""`make demo`: draw a world, label it, question the labels, train on them, mask an image that nobody has seen."""
+"""`make demo`: draw a world, label it, question the labels, go on training on them, mask what nobody has seen."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ivm_data.cli.console import say, show, show_arrow
 from ivm_data.report.build import write_report
 from ivm_data.worlds.world import generate, write_world
 from ivm_model.masking import apply
+from ivm_model.model.checkpoint import read_config
 from ivm_model.predictor import Predictor
 from storage.catalog import Catalog
 
@@ -29,12 +30,13 @@ def main() -> None:
     manifest = write_world(out / "world", "test", options.scenes, pairs_per_scene=3, human_share=0.25)
     with temporary_settings(restore_defaults={PREFECT_API_URL}):  # a server of its own, whatever `make up` set
         checkpoint = label_and_train(
-            manifest, out / "data", part_size=24, train_overrides={"generator.steps": options.steps}
+            manifest, out / "data", part_size=24, train_overrides={"generator.steps": options.steps, "start": "zoo:ivm"}
         )
     _show_quality(out / "data")
     report = write_report(out / "data", out / "report.html", title="The demo's labels")
     model = out / "model"
     shutil.copytree(checkpoint, model, dirs_exist_ok=True)
+    _show_model(model)
     pictures = [str(path) for path in _mask_unseen(Predictor.from_pretrained(model), out)]
     show(
         ["look at", "what it is"],
@@ -53,6 +55,18 @@ def _show_quality(data: Path) -> None:
         bins = catalog.query("calibration", held_out=True).to_pylist()
         if bins:
             say(f"ECE of the calibrated quality on held-out masks: {bins[0]['ece']:.3f}")
+
+
+def _show_model(model: Path) -> None:
+    """What the fine-tuned model scores on held-out masks, and what it scored before."""
+    facts = read_config(model)["training"]
+    scores = {
+        "zoo:ivm, before": facts["start_scores"],
+        "after": facts["scores"],
+        "engine's labels": facts["label_scores"],
+    }
+    rows = [(name, str(each["overall"]["count"]), f"{each['overall']['giou']:.3f}") for name, each in scores.items()]
+    show(["masking model, on held-out masks", "rows", "gIoU"], rows)
 
 
 def _mask_unseen(predictor: Predictor, out: Path) -> list[Path]:
@@ -76,7 +90,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything")
     parser.add_argument("--scenes", type=int, default=60, help="images, with three instructions each")
-    parser.add_argument("--steps", type=int, default=300, help="training steps of the masking model")
+    parser.add_argument("--steps", type=int, default=100, help="training steps of the masking model")
     return parser.parse_args()
 
 

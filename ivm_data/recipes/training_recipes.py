@@ -26,12 +26,28 @@ def train_config(
 ) -> TrainConfig:
     """A whole training configuration with dotted fields replaced, for example `{"generator.steps": 300}`.
 
+    A `start`, a checkpoint folder or `zoo:ivm`, brings base models and settings of its model with it.
+
     Raises:
         ConfigError: an unknown recipe, an unknown field, or a value it does not take.
+        WeightsError: there is no checkpoint at `start`.
     """
     if recipe not in RECIPES:
         raise ConfigError(f"the training recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
-    return override(RECIPES[recipe](data, out), changes or {})
+    config, changes = RECIPES[recipe](data, out), dict(changes or {})
+    if start := changes.pop("start", ""):
+        config = _started(config, start)
+    return override(config, changes)
+
+
+def _started(config: TrainConfig, start: str) -> TrainConfig:
+    from ivm_model.model.checkpoint import model_config
+
+    folder = embedded(start)
+    model = model_config(Path(folder))
+    return replace(
+        config, start=folder, sam=model.sam, lmm=model.lmm, lora=model.lora, decoder=model.decoder, inputs=model.inputs
+    )
 
 
 def embedded_models(data: Path, out: Path) -> TrainConfig:

@@ -30,7 +30,7 @@ from storage.tables.reviews import Adjudication
 _REPEATED = ["recipe", "part", "source", "kind", "difficulty", "status"]
 _COLUMNS = [
     *(*_REPEATED, "sample_id", "outcome", "has_human", "held_out", "instruction", "image_sha"),
-    *("verification", "presence", "quality", "human_iou"),
+    *("verification", "presence", "quality", "human_iou", "area"),
 ]
 
 

@@ -25,7 +25,8 @@ def agreement(logits_BHW: torch.Tensor, mask_BHW: torch.Tensor, valid_BHW: torch
                    large masks alike
         precision  2 sum(p m) / sum(m) - 1
         recall     2 sum(p m) / sum(p) - 1
-        weakest    2 min over the mask's connected pieces of the mean p - 1; 1 for an empty mask
+        weakest    2 min over the mask's connected pieces of the mean p - 1; 1 - 2 max p for an empty mask: how sure the
+                   generator is of the pixel that it would rather have
 
     Args:
         logits_BHW: the generator's.
@@ -58,9 +59,12 @@ def _share(part_BHW: torch.Tensor, whole_BHW: torch.Tensor) -> torch.Tensor:
 
 
 def _weakest(prob_BHW: torch.Tensor, mask_BHW: torch.Tensor) -> torch.Tensor:
-    """Least mean probability over each mask's connected pieces, but for specks; weakest_B."""
+    """Least mean probability over each mask's connected pieces, but for specks; 1 - max p without any; weakest_B."""
     probs, masks = prob_BHW.cpu().numpy(), (mask_BHW.cpu().numpy() >= 0.5).astype(np.uint8)
-    found = [_piece_means(prob_HW, mask_HW).min(initial=1.0) for prob_HW, mask_HW in zip(probs, masks, strict=True)]
+    found = [
+        _piece_means(prob_HW, mask_HW).min() if mask_HW.any() else 1 - prob_HW.max()
+        for prob_HW, mask_HW in zip(probs, masks, strict=True)
+    ]
     return torch.tensor(found, dtype=prob_BHW.dtype, device=prob_BHW.device)
 
 

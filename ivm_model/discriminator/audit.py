@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ivm_model.discriminator.reliability_bins import ReliabilityBin, calibration_error, reliability
-from ivm_model.discriminator.stage_one import DiscriminatorScores, batch_shares
+from ivm_model.discriminator.stage_one import DiscriminatorScores, balanced_groups
 from ivm_model.metrics.mask_scores import auc, paired_win_rate
 from storage.pixels import rle
 from storage.pixels.overlap import RIGHT_IOU
@@ -74,14 +74,14 @@ def audit(scores: DiscriminatorScores, truth_iou_N: np.ndarray) -> Audit:
 
 
 def reliability_bins(scores: DiscriminatorScores) -> tuple[ReliabilityBin, ...]:
-    """D against being human: human views make half of the mass, machine and deliberately wrong ones share the rest."""
-    d = {part: scores.of(part) for part in ("human", "machine", "wrong")}
-    if not len(d["human"]) or not len(d["machine"]):
-        return ()
-    share = batch_shares(wrong=len(d["wrong"]) > 0)
-    mass = [np.full(len(d[part]), share[part] / len(d[part])) for part in share]
-    human = [np.full(len(d[part]), part == "human") for part in share]
-    return reliability(np.concatenate([d[part] for part in share]), np.concatenate(human), np.concatenate(mass))
+    """D against being human, with the mass that each part and group has in a training batch."""
+    mass_M, human_M = np.zeros(len(scores.d_M)), np.zeros(len(scores.d_M), bool)
+    for group in balanced_groups(scores.views, np.ones(len(scores.d_M), bool)):
+        for part, pool in group.pools.items():
+            mass_M[pool] = group.share * group.part_share(part) / len(pool)
+            human_M[pool] = part == "human"
+    used_M = mass_M > 0
+    return reliability(scores.d_M[used_M], human_M[used_M], mass_M[used_M])
 
 
 def _is_bad(views: Any, human: dict[int, int], i: int) -> bool:

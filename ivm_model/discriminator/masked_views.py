@@ -1,9 +1,13 @@
-"""What the discriminator looks at: images with all but a mask's pixels painted over, each with an instruction."""
+"""What the discriminator looks at: images with all but a mask's pixels painted over, each with an instruction.
+
+An empty mask says that there is no target: such a view is the whole image.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import cv2
@@ -41,6 +45,11 @@ class MaskedView:
     mask: Rle
     instruction: str
 
+    @property
+    def is_empty(self) -> bool:
+        """It says that there is no target."""
+        return rle.area(self.mask) == 0
+
 
 @dataclass(frozen=True)
 class MaskedViews:
@@ -48,6 +57,11 @@ class MaskedViews:
 
     views: tuple[MaskedView, ...]
     vision_MTC: torch.Tensor
+
+    @cached_property
+    def empty_M(self) -> np.ndarray:
+        """Which views say that there is no target, bool."""
+        return np.array([view.is_empty for view in self.views], bool)
 
     def where(self, *parts: Purpose) -> np.ndarray:
         """Indices of the views of some parts."""
@@ -86,15 +100,19 @@ def see_views(
     dim: float,
     progress: Progress = silent,
 ) -> MaskedViews:
-    """Run the frozen vision tower over the masked images; `dim` as in `masking.keep_only`."""
+    """Run the frozen vision tower over the masked images, whole ones under empty masks; `dim` as in `keep_only`."""
     parts = []
     for start in range(0, len(views), VIEW_BATCH):
         batch = views[start : start + VIEW_BATCH]
         images = {row: decode(rows[row].image) for row in {view.row for view in batch}}
-        masked = [keep_only(images[view.row], rle.decode(view.mask), dim=dim) for view in batch]
+        masked = [_shown(images[view.row], view, dim) for view in batch]
         parts.append(model.lmm.see(model.fit(masked)).half())
         progress("views", min(start + VIEW_BATCH, len(views)), len(views))
     return MaskedViews(views, torch.cat(parts))
+
+
+def _shown(image_HWC: np.ndarray, view: MaskedView, dim: float) -> np.ndarray:
+    return image_HWC if view.is_empty else keep_only(image_HWC, rle.decode(view.mask), dim=dim)
 
 
 class _Neighbours:
@@ -110,11 +128,12 @@ class _Neighbours:
     def wrong_view(self, i: int, way: str, rng: np.random.Generator) -> MaskedView | None:
         """Row i under a wrong mask, or its right mask under another row's instruction; None where none comes up.
 
-        Masks are borrowed from the same image where it has others, for those lie on real things.
+        Masks are borrowed from the same image where it has others, for those lie on real things. "No target" under an
+        instruction of another image is most often right, so it is not made.
         """
         row, other = self._rows[i], self._rows[self._other_image(i, rng)]
         if way == "instruction":
-            different = other.instruction != row.instruction
+            different = other.instruction != row.instruction and rle.area(row.mask) > 0
             return MaskedView("wrong", i, row.mask, other.instruction) if different else None
         lenders = [self._rows[j] for j in self._by_key[self._key[i]] if j != i] or [other]
         wrong_HW = wrong_mask(way, rle.decode(row.mask), [_resized(each.mask, row.mask) for each in lenders], rng)

@@ -46,8 +46,13 @@ def cut(mask_HW: np.ndarray, other_HW: np.ndarray, rng: np.random.Generator) -> 
     return cut_HW
 
 
+def absent(mask_HW: np.ndarray, other_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Nothing: the statement that there is no target."""
+    return np.zeros_like(mask_HW)
+
+
 WRONG: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]] = {
-    each.__name__: each for each in (elsewhere, extra, shifted, cut)
+    each.__name__: each for each in (elsewhere, extra, shifted, cut, absent)
 }
 """Ways of being wrong, by name; each takes the true mask, another mask of the same size, and randomness."""
 
@@ -60,7 +65,7 @@ def wrong_mask(way: str, mask_HW: np.ndarray, others: list[np.ndarray], rng: np.
         mask_HW: the true mask, bool; for an empty one, only "elsewhere" and "extra" can be wrong.
         others: bool masks of the same size to borrow from, best of other things in the same image.
     """
-    if not others or (not mask_HW.any() and way in ("shifted", "cut")):
+    if not others or (not mask_HW.any() and way in ("shifted", "cut", "absent")):
         return None
     for _ in range(TRIES):
         wrong_HW = WRONG[way](mask_HW, others[rng.integers(len(others))], rng)

@@ -59,9 +59,10 @@ class DiscriminatorConfig(Checked):
 def paper_config() -> DiscriminatorConfig:
     """The discriminator of IVM (arXiv 2405.19783): white outside the mask, its question, an MLP head and plain BCE.
 
-    Ours are the cross-fitted folds (the paper's D scores the labels that it was trained on) and a layer norm before the
-    head. 1024 is the head's width in the release. The rates are LISA's (arXiv 2308.00692), whose decoder and LoRA are
-    of the same kind; the paper names only AdamW.
+    Ours are the cross-fitted folds (the paper's D scores the labels that it was trained on), a layer norm before the
+    head, and a head for labels that say "no target", of which the paper has none. 1024 is the head's width in the
+    release. The rates are LISA's (arXiv 2308.00692), whose decoder and LoRA are of the same kind; the paper names only
+    AdamW.
     """
     return DiscriminatorConfig(
         question="{instruction} \n Can you follow instruction above based on the given image?",
@@ -76,9 +77,11 @@ def paper_config() -> DiscriminatorConfig:
 
 
 class Discriminator(nn.Module):
-    """One fold: its own LoRA on the shared LMM, and a head on the last token's state and the agreement.
+    """One fold: its own LoRA on the shared LMM, and two heads on the last token's state and the agreement.
 
-    The head starts at zero, so that an untrained discriminator says 0.5.
+    A label that says "no target" keeps no pixel, so there is nothing to see under its mask. It is asked about over the
+    whole image, where the answer means the opposite, by a head of its own. Both heads start at zero: an untrained
+    discriminator says 0.5, and so does the absence head where no person said "no target".
     """
 
     def __init__(self, lmm: Lmm, config: DiscriminatorConfig, fold: int) -> None:
@@ -87,7 +90,8 @@ class Discriminator(nn.Module):
         self._lmm = (lmm,)  # in a tuple: the LMM is the generator's child, not this module's
         lmm.add_role(self.role)
         self.norm = nn.LayerNorm(lmm.hidden_size, elementwise_affine=False)
-        self.head = _head(lmm.hidden_size + len(FEATURES) * config.agreement, config.head_width)
+        inputs = lmm.hidden_size + len(FEATURES) * config.agreement
+        self.head, self.absence_head = (_head(inputs, config.head_width) for _ in range(2))
 
     @property
     def lmm(self) -> Lmm:
@@ -100,31 +104,32 @@ class Discriminator(nn.Module):
         return next(self.head.parameters()).device
 
     def forward(
-        self, vision_BTC: torch.Tensor, instructions: Sequence[str], agreement_BF: torch.Tensor
+        self, vision_BTC: torch.Tensor, instructions: Sequence[str], agreement_BF: torch.Tensor, empty_B: torch.Tensor
     ) -> torch.Tensor:
-        """Logit that the mask is human, logit_B.
+        """Logit that the label is human, logit_B.
 
         Args:
-            vision_BTC: `Lmm.see` of the masked images.
+            vision_BTC: `Lmm.see` of the masked images; of the whole image where the mask is empty.
             agreement_BF: from `agreement.agreement`; ignored where the configuration does without.
+            empty_B: bool, which masks are empty.
         """
         texts = [self.config.question.format(instruction=instruction) for instruction in instructions]
         hidden_BC = self.norm(self.lmm.read(texts, vision_BTC, self.role).last)
         if self.config.agreement:
             hidden_BC = torch.cat([hidden_BC, agreement_BF], 1)
-        logit_B1: torch.Tensor = self.head(hidden_BC)
+        logit_B1: torch.Tensor = torch.where(empty_B[:, None], self.absence_head(hidden_BC), self.head(hidden_BC))
         return logit_B1[:, 0]
 
     def trained_state(self) -> dict[str, torch.Tensor]:
-        """LoRA and head, by name."""
+        """LoRA and heads, by name; without the LMM, which is not a child, the heads are all that there is."""
         lora = {f"{self.role}.{name}": value.detach() for name, value in self.lmm.role_parameters(self.role).items()}
-        return {**lora, **{f"{self.role}.head.{name}": value for name, value in self.head.state_dict().items()}}
+        return lora | {f"{self.role}.{name}": value for name, value in self.state_dict().items()}
 
     def load_trained(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take over a `trained_state`; that of other folds is passed over."""
         mine = {name.removeprefix(f"{self.role}."): value for name, value in state.items()}
         fill(self.lmm.role_parameters(self.role), mine)
-        self.head.load_state_dict({name: mine[f"head.{name}"] for name in self.head.state_dict()})
+        self.load_state_dict({name: mine[name] for name in self.state_dict()})
 
 
 def _head(inputs: int, width: int) -> nn.Module:

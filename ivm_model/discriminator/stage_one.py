@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ from ivm_model.engine.optimization import Progress, Stepper, silent
 from ivm_model.model.checkpoint import tensor_hash
 from ivm_model.model.masking_model import MaskingModel
 from storage.errors import ConfigError
+
+PARTS: tuple[Purpose, ...] = ("human", "machine", "wrong")
+ABSENCE_SHARE = 0.25
+"""Share of labels that say "no target" in a batch."""
 
 
 @dataclass(frozen=True)
@@ -164,31 +169,28 @@ class _StageOne:
 
     def _fit(self, discriminator: Discriminator, fold: int, progress: Progress) -> list[float]:
         config = self.config
-        pools = {part: self._pool(part, fold) for part in ("human", "machine", "wrong")}
-        if not len(pools["human"]) or not len(pools["machine"]):
-            raise ConfigError(f"outside fold {fold} are no human or no machine rows to learn from; add human masks")
-        shares = batch_shares(wrong=len(pools["wrong"]) > 0)
-        sizes = {part: int(config.batch * share) for part, share in shares.items()}
+        groups = balanced_groups(self.views, self.fold_M != fold)
+        if not groups:
+            raise ConfigError(
+                f"outside fold {fold} are no human or no machine rows to learn from, neither masks nor statements that "
+                "there is no target; add human masks"
+            )
         lora = self.model.lmm.role_parameters(discriminator.role).values()
-        stepper = Stepper([(discriminator.head.parameters(), config.head_rate), (lora, config.lora_rate)], config.steps)
+        stepper = Stepper([(discriminator.parameters(), config.head_rate), (lora, config.lora_rate)], config.steps)
         rng = np.random.default_rng([self.seed, fold])
         discriminator.train()
         self.model.lmm.train()
         history = []
         for step in range(1, config.steps + 1):
-            index_B = np.concatenate([rng.choice(pools[part], size) for part, size in sizes.items()])
-            parts = self.questions.logits(discriminator, index_B).split(list(sizes.values()))
-            history.append(stepper.step(self._loss(*parts)))
+            drawn = [rng.choice(pool, size) for group in groups for pool, size in group.draws(config.batch)]
+            sizes = [len(index_K) for index_K in drawn]
+            logits = iter(self.questions.logits(discriminator, np.concatenate(drawn)).split(sizes))
+            terms = [group.share * self._loss(*islice(logits, len(group.pools))) for group in groups]
+            history.append(stepper.step(torch.stack(terms).sum()))
             progress(f"discriminator {fold + 1}/{config.folds}", step, config.steps)
         discriminator.eval()
         self.model.lmm.eval()
         return history
-
-    def _pool(self, part: Purpose, fold: int) -> np.ndarray:
-        """Views of a part that the fold's discriminator may learn from."""
-        indices = self.views.where(part)
-        others: np.ndarray = indices[self.fold_M[indices] != fold]
-        return others
 
     def _loss(
         self, human_H: torch.Tensor, machine_M: torch.Tensor, wrong_N: torch.Tensor | None = None
@@ -199,6 +201,34 @@ class _StageOne:
         return unlabeled(human_H, machine_M, wrong_N, eta=self.config.eta)
 
 
-def batch_shares(wrong: bool) -> dict[Purpose, float]:
-    """What a balanced batch is made of; `wrong`: there are deliberately wrong views."""
-    return {"human": 0.5, "machine": 0.25, "wrong": 0.25} if wrong else {"human": 0.5, "machine": 0.5}
+@dataclass(frozen=True)
+class Group:
+    """What one head learns from: views with a mask, or those that say "no target".
+
+    Attributes:
+        share: of each batch, in (0, 1].
+        pools: indices of its views by part; half of what is drawn is human, the rest machine and wrong in equal parts.
+    """
+
+    share: float
+    pools: dict[Purpose, np.ndarray]
+
+    def part_share(self, part: Purpose) -> float:
+        """Share of a part in what is drawn of the group."""
+        return 0.5 if part == "human" else 0.5 / (len(self.pools) - 1)
+
+    def draws(self, batch: int) -> list[tuple[np.ndarray, int]]:
+        """Each pool and how many views of it are drawn for a batch."""
+        return [(pool, max(1, int(batch * self.share * self.part_share(part)))) for part, pool in self.pools.items()]
+
+
+def balanced_groups(views: MaskedViews, among_M: np.ndarray) -> list[Group]:
+    """What is learned from some of the views; a group without human or machine views teaches nothing."""
+    found = []
+    for empty in (False, True):
+        here_M = among_M & (views.empty_M == empty)
+        pools = {part: views.where(part)[here_M[views.where(part)]] for part in PARTS}
+        if len(pools["human"]) and len(pools["machine"]):
+            found.append((empty, {part: pool for part, pool in pools.items() if len(pool)}))
+    share = {True: ABSENCE_SHARE, False: 1 - ABSENCE_SHARE}
+    return [Group(share[empty] if len(found) > 1 else 1.0, pools) for empty, pools in found]

@@ -30,7 +30,8 @@ class ViewInputs:
         instructions = [self.views.views[i].instruction for i in index_B]
         device = discriminator.device
         vision_BTC = self.views.vision_MTC[index_B].to(device).float()
-        logit_B: torch.Tensor = discriminator(vision_BTC, instructions, self.agreement_MF[index_B].to(device))
+        empty_B = torch.from_numpy(self.views.empty_M[index_B]).to(device)
+        logit_B: torch.Tensor = discriminator(vision_BTC, instructions, self.agreement_MF[index_B].to(device), empty_B)
         return logit_B
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ from ivm_model.model.inputs import InputConfig
 from ivm_model.model.lmm import LoraSettings
 from ivm_model.model.masking_model import MaskingModel, ModelConfig
 from storage.disk.publish import whole_folder
-from storage.errors import WeightsError
+from storage.errors import ConfigError, WeightsError
 
 FORMAT = 1
 _KEYS = {"weights", "base_models", "model"}
@@ -110,6 +110,24 @@ def load_checkpoint(directory: Path, sam: str = "", lmm: str = "", dtype: str = 
     _check_base_models(directory, config["base_models"], model.base_models)
     _fill(model, _read_weights(directory, config["weights"]), directory)
     return model.eval()
+
+
+def go_on_from(directory: Path, model: MaskingModel) -> None:
+    """Take over a checkpoint's trained tensors into a model of the same settings.
+
+    Raises:
+        ConfigError: the model has other settings.
+        WeightsError: as of `load_checkpoint`.
+    """
+    config, wanted = read_config(directory), model.config
+    kept = _model_config(directory, config["model"], wanted.sam, wanted.lmm, wanted.inputs.dtype)
+    if other := [name for name in ("lora", "decoder", "inputs") if getattr(kept, name) != getattr(wanted, name)]:
+        raise ConfigError(
+            f"'{directory}' was trained with other settings of {', '.join(other)} than this training asks for; leave "
+            "them out, so that the checkpoint's are taken, or start anew without 'start'"
+        )
+    _check_base_models(directory, config["base_models"], model.base_models)
+    _fill(model, _read_weights(directory, config["weights"]), directory)
 
 
 def model_config(directory: Path, sam: str = "", lmm: str = "", dtype: str = "") -> ModelConfig:

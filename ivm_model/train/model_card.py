@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ivm_model.metrics.bootstrap import interval
 from storage.display import markdown
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ class TrainReport:
         reliability: its D against being human, bin by bin.
         scores: of the model on the test rows; None without test rows.
         label_scores: of the engine's own labels on the same rows.
+        start: the checkpoint that was gone on from, as `folder@weights`; "" where the training began anew.
+        start_scores: of the checkpoint that was gone on from, on the same rows; None where the training began anew.
     """
 
     checkpoint: str
@@ -59,12 +64,14 @@ class TrainReport:
     reliability: tuple[ReliabilityBin, ...] = ()
     scores: Evaluation | None = None
     label_scores: Evaluation | None = None
+    start: str = ""
+    start_scores: Evaluation | None = None
 
     def facts(self) -> dict[str, Any]:
         """JSON values only: NaN becomes None, the loss curve its ends, the scores lose their single IoUs."""
         facts = asdict(self)
         facts["loss"] = {"first": _head(self.loss), "last": _head(self.loss[::-1])}
-        for name in ("scores", "label_scores"):
+        for name in ("scores", "label_scores", "start_scores"):
             if facts[name]:
                 del facts[name]["iou_N"]
         del facts["checkpoint"]
@@ -87,6 +94,7 @@ def model_card(report: TrainReport) -> str:
                 ("rows: human / machine / test", f"{rows['human']} / {rows['machine']} / {rows['test']}"),
                 *((f"left out by `{name}`", f"{a - b:,} of {a:,}") for name, (a, b) in report.thinned.items()),
                 *([("unreadable rows", str(report.skipped))] if report.skipped else []),
+                *([("went on from", markdown(report.start))] if report.start else []),
                 *((f"base model: {role}", markdown(name)) for role, name in report.base_models.items()),
                 ("parameters: trained / frozen", f"{parameters['trained']:,} / {parameters['frozen']:,}"),
                 ("mean weight of machine rows", f"{report.mean_weight:.3f}"),
@@ -95,6 +103,7 @@ def model_card(report: TrainReport) -> str:
         ),
         "## Scores on held-out truth",
         _scores(report),
+        _start(report),
         "## Audit of the discriminator",
         _audit(report.audit),
         _reliability(report.reliability),
@@ -105,16 +114,27 @@ def model_card(report: TrainReport) -> str:
 def _scores(report: TrainReport) -> str:
     if report.scores is None or report.label_scores is None:
         return "No row with held-out truth was set aside."
-    rows = [_score_row("all", report.scores.overall, report.label_scores.overall)]
+    others = [each for each in (report.label_scores, report.start_scores) if each]
+    rows = [_score_row("all", report.scores.overall, [each.overall for each in others])]
     for group in ("by_kind", "by_difficulty"):
-        labels = getattr(report.label_scores, group)
-        rows += [_score_row(name, each, labels[name]) for name, each in getattr(report.scores, group).items()]
-    return _table(("kind or difficulty", "rows", "gIoU (95 %)", "cIoU", "engine's own label, gIoU"), rows)
+        for name, ours in getattr(report.scores, group).items():
+            rows.append(_score_row(name, ours, [getattr(each, group)[name] for each in others]))
+    names = ("engine's own label, gIoU", "before this training, gIoU")[: len(others)]
+    return _table(("kind or difficulty", "rows", "gIoU (95 %)", "cIoU", *names), rows)
 
 
-def _score_row(name: str, ours: MaskScores, label: MaskScores) -> tuple[str, ...]:
+def _score_row(name: str, ours: MaskScores, others: Sequence[MaskScores]) -> tuple[str, ...]:
     interval = f"{ours.giou:.3f} ({ours.giou_low:.3f} to {ours.giou_high:.3f})"
-    return markdown(name), str(ours.count), interval, f"{ours.ciou:.3f}", f"{label.giou:.3f}"
+    return markdown(name), str(ours.count), interval, f"{ours.ciou:.3f}", *(f"{each.giou:.3f}" for each in others)
+
+
+def _start(report: TrainReport) -> str:
+    """What the training brought over the checkpoint that it went on from, paired by row."""
+    if report.scores is None or report.start_scores is None:
+        return ""
+    gain_N = np.subtract(report.scores.iou_N, report.start_scores.iou_N)
+    low, high = interval(lambda rows: float(gain_N[rows].mean()), len(gain_N))
+    return f"Gain over the checkpoint that it went on from: gIoU {gain_N.mean():+.3f} ({low:+.3f} to {high:+.3f})."
 
 
 def _audit(audit: Audit | None) -> str:

@@ -41,6 +41,7 @@ def weigh(
         d_N=None if d_N is None else d_N[judged_N],
         d_loss=d_loss if d_N is not None else "",
         verification_N=np.where(np.isnan(verification_K), absence_K, verification_K)[machine][judged_N],
+        empty_N=index.numbers("area")[machine][judged_N] == 0,
         quality_N=index.numbers("quality")[machine][judged_N],
         accepted_N=np.isin(index.words("status")[machine][judged_N], [Status.ACCEPTED, Status.NO_TARGET]),
         noise=noise_rate(index),

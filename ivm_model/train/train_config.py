@@ -36,6 +36,8 @@ class TrainConfig(Checked):
         run: precision, states, validation.
         rows: which labels train and which score.
         feed: how they are read.
+        start: checkpoint folder whose trained tensors are gone on from; the model's settings must be its own. "" starts
+            anew.
         embeddings: folder that keeps SAM's embeddings between trainings; "" keeps none on disk.
     """
 
@@ -53,6 +55,7 @@ class TrainConfig(Checked):
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    start: str = ""
     embeddings: str = ""
 
     def __post_init__(self) -> None:

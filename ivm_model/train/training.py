@@ -32,8 +32,8 @@ from ivm_model.engine.ema import fill
 from ivm_model.engine.frozen_sharding import split_frozen
 from ivm_model.engine.optimization import Progress, silent
 from ivm_model.engine.processes import Stop
-from ivm_model.metrics.evaluation import evaluate_against_labels
-from ivm_model.model.checkpoint import save_checkpoint
+from ivm_model.metrics.evaluation import Evaluation, evaluate_against_labels
+from ivm_model.model.checkpoint import go_on_from, read_config, save_checkpoint
 from ivm_model.model.masking_model import MaskingModel
 from ivm_model.train.callbacks import Callbacks
 from ivm_model.train.generator import GeneratorTrainer
@@ -91,6 +91,7 @@ class Training:
         self.snapshot = config.rows.snapshot or data.now().name
         torch.manual_seed(config.seed)
         self.model = self._model()
+        self.start = f"{Path(config.start).name}@{read_config(Path(config.start))['weights']}" if config.start else ""
         self.callbacks = Callbacks(
             config.out,
             self._identity(),
@@ -127,6 +128,8 @@ class Training:
 
     def _model(self) -> MaskingModel:
         model, run = MaskingModel(self.config.model), self.config.run
+        if self.config.start:
+            go_on_from(Path(self.config.start), model)
         if run.shard:
             split_frozen(model, self.accelerator)
         model.to(self.accelerator.device).eval()
@@ -216,6 +219,7 @@ class Training:
         with self.phase("evaluate"):
             rows = RowReader(test, config.feed.buffer).stream(feed.skipped)
             scores, label_scores = evaluate_against_labels(self.model.heatmaps, rows)
+            start_scores = self._start_scores(test) if config.start else None
         report = TrainReport(
             checkpoint=str(config.out),
             weighting=config.weighting,
@@ -236,6 +240,8 @@ class Training:
             reliability=reliability_bins(found.scores) if found else (),
             scores=scores,
             label_scores=label_scores,
+            start=self.start,
+            start_scores=start_scores,
         )
         self.callbacks.close()
         if self.accelerator.is_main_process:
@@ -243,6 +249,14 @@ class Training:
             save_checkpoint(config.out, self.model, report.facts(), model_card(report), state)
         self.accelerator.wait_for_everyone()
         return report
+
+    def _start_scores(self, test: TrainingIndex) -> Evaluation | None:
+        """What the checkpoint that was gone on from scores on the same rows."""
+        trained = {name: value.detach().clone() for name, value in self.model.kept_tensors().items()}
+        go_on_from(Path(self.config.start), self.model)
+        scores, _ = evaluate_against_labels(self.model.heatmaps, RowReader(test, self.config.feed.buffer).stream({}))
+        fill(self.model.kept_tensors(), trained)
+        return scores
 
     def _thinned_by_stage_one(self, found: StageOne | None) -> dict[str, tuple[int, int]]:
         config = self.config.discriminator
@@ -256,7 +270,8 @@ class Training:
             del config[name]
         del config["feed"]["workers"]
         learning = {"precision": self.config.run.precision, "evaluate_every": self.config.run.evaluate_every}
-        return {"config": config, **learning, "data": self.rows.content_hash, "bases": self.model.base_models}
+        bases = self.model.base_models | {"start": self.start}
+        return {"config": config, **learning, "data": self.rows.content_hash, "bases": bases}
 
 
 def _index(data: DataSet, config: TrainConfig) -> TrainingIndex:

@@ -6,7 +6,8 @@ Human labels do not pass through here: they always weigh 1.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
@@ -30,6 +31,8 @@ class Signals:
         peer_fold_N: the half that the label is in, 0 or 1.
         noise: share of wrong labels among the engine's labels of human rows, in [0, 1].
         truth_iou_N: IoU with the held-out truth. For experiments only.
+        empty_N: bool, which labels say "no target"; they are weighed against each other, since what is known of them
+            is of another kind than what is known of a mask. Unset, none does.
         count: N.
     """
 
@@ -44,6 +47,11 @@ class Signals:
     peer_fold_N: np.ndarray | None = None
     noise: float = float("nan")
     truth_iou_N: np.ndarray | None = None
+    empty_N: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+    def __post_init__(self) -> None:
+        if not len(self.empty_N):
+            object.__setattr__(self, "empty_N", np.zeros(self.count, bool))
 
 
 Weighting = Callable[[Signals], np.ndarray]
@@ -75,9 +83,10 @@ def dwbc_ratio(signals: Signals) -> np.ndarray:
     """d / (1 - d), d clipped to [0.1, 0.9] and 0 below 0.5 (DWBC, arXiv 2207.10050), then divided by its mean.
 
     With balanced batches d / (1 - d) estimates the density ratio human / machine, whose mean over machine labels is 1:
-    the division restores that, so that the average machine label weighs as much as a human one.
+    the division restores that, so that the average machine label weighs as much as a human one. Masks and statements
+    that there is no target each have a head of D and batches of their own, so each are divided by their own mean.
     """
-    return _ratio(_need(signals, "d_N"))
+    return _ratio(_need(signals, "d_N"), signals.empty_N)
 
 
 def nnpu(signals: Signals) -> np.ndarray:
@@ -97,8 +106,11 @@ def self_paced(signals: Signals) -> np.ndarray:
     """1 where r > h, else 0, with r the IoU of a measurer's answer and the label (CLIP-VG, arXiv 2305.08685, sec. III).
 
     The measurer is the generator after its uniform warm-up, and h is fixed; CLIP-VG searches h over several rounds.
+    Its labels all have a box. A statement that there is no target overlaps nothing and r says nothing of it: it weighs
+    1.
     """
-    return (_need(signals, "measured_iou_N") > SELF_PACED_IOU).astype(np.float32)
+    reliable_N: np.ndarray = (_need(signals, "measured_iou_N") > SELF_PACED_IOU) | signals.empty_N
+    return reliable_N.astype(np.float32)
 
 
 def co_teaching(signals: Signals) -> np.ndarray:
@@ -106,13 +118,14 @@ def co_teaching(signals: Signals) -> np.ndarray:
 
     Co-teaching exchanges small-loss rows between two networks in every batch; here each of two generators, trained on
     one half of the machine labels, chooses once from the other half, and the one that goes on learns from both choices.
+    Losses of masks and of statements that there is no target are of different size; each are ranked by themselves.
     """
     loss_N, fold_N = _need(signals, "peer_loss_N"), _need(signals, "peer_fold_N")
     if np.isnan(signals.noise):
         raise ConfigError("'co_teaching' needs the engine's labels of some human rows, to know how many are wrong")
     weight_N = np.zeros(signals.count, np.float32)
-    for fold in np.unique(fold_N):
-        mine = np.flatnonzero(fold_N == fold)
+    for fold, empty in product(np.unique(fold_N), (False, True)):
+        mine = np.flatnonzero((fold_N == fold) & (signals.empty_N == empty))
         kept = round((1 - signals.noise) * len(mine))
         weight_N[mine[np.argsort(loss_N[mine], kind="stable")[:kept]]] = 1
     return weight_N
@@ -125,7 +138,7 @@ def verification(signals: Signals) -> np.ndarray:
 
 def verification_ratio(signals: Signals) -> np.ndarray:
     """`dwbc_ratio` with the verification score in D's place: the control that tells D from the form of the ratio."""
-    return _ratio(_need(signals, "verification_N"))
+    return _ratio(_need(signals, "verification_N"), signals.empty_N)
 
 
 def quality(signals: Signals) -> np.ndarray:
@@ -196,12 +209,14 @@ def get_weighting(name: str) -> Weighting:
     return weighting
 
 
-def _ratio(score_N: np.ndarray) -> np.ndarray:
-    """s / (1 - s) with s clipped to [0.1, 0.9], 0 below 0.5, divided by its mean."""
+def _ratio(score_N: np.ndarray, empty_N: np.ndarray) -> np.ndarray:
+    """s / (1 - s) with s clipped to [0.1, 0.9], 0 below 0.5, divided by its mean over masks and over the others."""
     score_N = np.clip(score_N, 0.1, 0.9)
     ratio_N = np.where(score_N >= 0.5, score_N / (1 - score_N), 0.0)
-    mean = ratio_N.mean()
-    return (ratio_N / mean if mean > 0 else ratio_N).astype(np.float32)
+    for group_N in (empty_N, ~empty_N):
+        if ratio_N[group_N].any():
+            ratio_N[group_N] /= ratio_N[group_N].mean()
+    return ratio_N.astype(np.float32)
 
 
 def _clipped(score_N: np.ndarray) -> np.ndarray:

@@ -62,5 +62,13 @@ def test_a_speck_is_no_piece():
     assert named(mask_BHW, answer_BHW)["weakest"] > 0.95
 
 
+def test_an_empty_mask_is_as_weak_as_the_generator_is_sure_of_a_pixel():
+    for prob in (0.1, 0.5, 0.9):
+        logits_BHW = torch.full((1, 32, 32), -FAR)
+        logits_BHW[0, 3, 3] = torch.logit(torch.tensor(prob))
+        found = agreement(logits_BHW, torch.zeros(1, 32, 32), _valid())[0]
+        torch.testing.assert_close(found[FEATURES.index("weakest")], torch.tensor(1 - 2 * prob), atol=1e-4, rtol=0)
+
+
 def test_two_empty_masks_agree():
     assert min(named(torch.zeros(1, 32, 32), torch.zeros(1, 32, 32)).values()) > 0.95

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ivm_model.data.training_rows import RowsConfig
-from ivm_model.discriminator.masked_views import make_views, see_views
+from ivm_model.discriminator.masked_views import MaskedView, make_views, see_views
 from ivm_model.masking import keep_only
 from storage.pixels import rle
 from storage.pixels.images import decode
@@ -74,3 +74,25 @@ def test_the_vision_tower_sees_only_the_masks_pixels(model, rows, views):
     seen = see_views(model, rows.train, views[:3], dim=1.0)
     masked = [keep_only(decode(rows.train[view.row].image), rle.decode(view.mask)) for view in views[:3]]
     np.testing.assert_allclose(seen.vision_MTC.float(), model.lmm.see(masked), atol=1e-2)
+
+
+def test_a_view_that_says_no_target_is_the_whole_image(model, rows):
+    row = rows.train[0]
+    empty = MaskedView("wrong", 0, rle.encode(np.zeros((row.mask.height, row.mask.width), bool)), row.instruction)
+    seen = see_views(model, rows.train, (empty,), dim=1.0)
+    np.testing.assert_allclose(seen.vision_MTC.float(), model.lmm.see([decode(row.image)]), atol=1e-2)
+    assert seen.empty_M.tolist() == [True]
+
+
+def test_a_target_that_is_there_is_said_to_be_absent_on_purpose(rows, views):
+    assert any(view.is_empty for view in _of(views, "wrong"))
+    assert not any(view.is_empty for view in _of(views, "human"))
+
+
+def test_another_images_instruction_is_no_wrong_view_of_no_target(make_label, split):
+    nothing_HW = np.zeros((32, 32), bool)
+    images = [np.full((32, 32, 3), shade, np.uint8) for shade in (10, 20, 30)]
+    labels = [make_label(image, f"Find the {shade} .", machine=nothing_HW, human=nothing_HW)
+              for shade, image in zip(("red", "green", "blue"), images, strict=True)]  # fmt: skip
+    train = split(labels, RowsConfig()).train
+    assert not [view for view in make_views(train, 6, seed=0) if view.part == "wrong" and view.is_empty]

@@ -8,15 +8,25 @@ from storage.errors import ConfigError
 
 def test_an_untrained_discriminator_gives_every_row_the_same_score(model, rows):
     discriminator = Discriminator(model.lmm, DiscriminatorConfig(question="{instruction} ok ?"), fold=0)
-    logit_B = discriminator(torch.randn(2, 16, 32), ["ok", "Find the red square ."], torch.randn(2, len(FEATURES)))
+    agreement_BF, empty_B = torch.randn(2, len(FEATURES)), torch.tensor([False, True])
+    logit_B = discriminator(torch.randn(2, 16, 32), ["ok", "Find the red square ."], agreement_BF, empty_B)
     torch.testing.assert_close(logit_B, torch.zeros(2))
 
 
-def test_the_discriminator_shares_the_lmm_and_owns_a_lora_and_a_head(model):
+def test_what_says_no_target_is_judged_by_a_head_of_its_own(model):
+    discriminator = Discriminator(model.lmm, DiscriminatorConfig(question="{instruction} ok ?"), fold=0)
+    torch.nn.init.normal_(discriminator.absence_head.weight)
+    seen, agreement_BF = (torch.randn(2, 16, 32), ["ok", "ok"]), torch.randn(2, len(FEATURES))
+    logit_B = discriminator(*seen, agreement_BF, torch.tensor([False, True]))
+    assert logit_B[0] == 0 and logit_B[1] != 0
+
+
+def test_the_discriminator_shares_the_lmm_and_owns_a_lora_and_two_heads(model):
     discriminator = Discriminator(model.lmm, DiscriminatorConfig(), fold=1)
-    assert set(dict(discriminator.named_parameters())) == {"head.weight", "head.bias"}
+    heads = {f"{head}.{tensor}" for head in ("head", "absence_head") for tensor in ("weight", "bias")}
+    assert set(dict(discriminator.named_parameters())) == heads
     names = set(discriminator.trained_state())
-    assert {"discriminator_1.head.weight", "discriminator_1.head.bias"} <= names
+    assert {f"discriminator_1.{name}" for name in heads} <= names
     assert any(".lora_A.discriminator_1." in name for name in names)
     assert not any(".generator." in name for name in names)
 

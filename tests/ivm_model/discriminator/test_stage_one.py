@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+import torch
 
 from ivm_model.data.features import encode_rows
+from ivm_model.discriminator.masked_views import MaskedView, MaskedViews
 from ivm_model.discriminator.network import DiscriminatorConfig
-from ivm_model.discriminator.stage_one import prepare_views, run_stage_one
+from ivm_model.discriminator.stage_one import ABSENCE_SHARE, balanced_groups, prepare_views, run_stage_one
 from storage.errors import ConfigError
+from storage.pixels import rle
 
 CONFIG = DiscriminatorConfig(question="{instruction} ok ?", steps=2, batch=8)
 
@@ -45,3 +48,31 @@ def test_stage_one_leaves_the_generator_as_it_was(model, features, rows):
 def test_without_human_rows_there_is_no_discriminator(model, rows):
     with pytest.raises(ConfigError, match="uniform"):
         prepare_views(model, rows.machine[:2], CONFIG, seed=0)
+
+
+def _views(*parts):
+    """Views of these parts, an "-" behind those that say "no target"."""
+    full, empty = (rle.encode(np.full((8, 8), here)) for here in (True, False))
+    views = [MaskedView(part.rstrip("-"), 0, empty if part.endswith("-") else full, "ok") for part in parts]
+    return MaskedViews(tuple(views), torch.zeros(len(views), 1, 1))
+
+
+def test_each_head_learns_from_halves_of_human_labels():
+    views = _views("human", "machine", "wrong", "human-", "machine-", "machine-", "shuffled")
+    masks, absences = balanced_groups(views, np.ones(7, bool))
+    assert absences.share == ABSENCE_SHARE and masks.share == 1 - ABSENCE_SHARE
+    assert {part: pool.tolist() for part, pool in masks.pools.items()} == {"human": [0], "machine": [1], "wrong": [2]}
+    assert {part: pool.tolist() for part, pool in absences.pools.items()} == {"human": [3], "machine": [4, 5]}
+    assert [count for _, count in masks.draws(32)] == [12, 6, 6]
+    assert [count for _, count in absences.draws(32)] == [4, 4]
+
+
+def test_where_nobody_said_no_target_its_head_learns_nothing():
+    (masks,) = balanced_groups(_views("human", "machine", "machine-", "wrong-"), np.ones(4, bool))
+    assert masks.share == 1.0 and masks.pools["human"].tolist() == [0]
+
+
+def test_what_says_no_target_stays_at_a_half_where_nobody_said_so(model, rows, features):
+    views = prepare_views(model, rows.train, CONFIG, seed=0)
+    scores = run_stage_one(model, features, views, CONFIG, seed=0)
+    assert views.empty_M.any() and (scores.d_M[views.empty_M] == 0.5).all()

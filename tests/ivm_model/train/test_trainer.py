@@ -10,11 +10,12 @@ from ivm_model.discriminator.network import DiscriminatorConfig
 from ivm_model.engine.processes import RunConfig
 from ivm_model.metrics.evaluation import evaluate
 from ivm_model.model.checkpoint import read_config
+from ivm_model.model.lmm import LoraSettings
 from ivm_model.predictor import Predictor
 from ivm_model.train.generator import GeneratorConfig
 from ivm_model.train.signals import weigh
 from ivm_model.train.trainer import TrainConfig, train_dwsl
-from storage.errors import ConfigError, IvmWarning
+from storage.errors import ConfigError, IvmWarning, WeightsError
 
 
 @pytest.fixture
@@ -101,3 +102,26 @@ def test_whatever_an_option_leaves_out_is_in_the_report_and_on_the_card(config):
 def test_a_config_that_cannot_work_is_refused_before_any_work(config, wrong):
     with pytest.raises(ConfigError):
         dataclasses.replace(config, **wrong)
+
+
+def test_a_training_goes_on_from_a_checkpoint_and_says_what_it_brought(config, tmp_path):
+    first = train_dwsl(dataclasses.replace(config, weighting="uniform"))
+    going_on = dataclasses.replace(config, weighting="uniform", start=str(config.out), out=tmp_path / "more")
+    report = train_dwsl(going_on)
+    assert report.start_scores == first.scores and report.scores != first.scores
+    assert read_config(going_on.out)["training"]["start"] == f"model@{read_config(config.out)['weights']}"
+    card = (going_on.out / "README.md").read_text()
+    assert "before this training" in card and "Gain over the checkpoint" in card
+    assert report.loss[0] != first.loss[0]
+
+
+def test_a_checkpoint_of_other_settings_is_no_start(config, tmp_path):
+    train_dwsl(dataclasses.replace(config, weighting="uniform"))
+    other = dataclasses.replace(config, start=str(config.out), out=tmp_path / "other", lora=LoraSettings(rank=2))
+    with pytest.raises(ConfigError, match="other settings of lora"):
+        train_dwsl(other)
+
+
+def test_no_checkpoint_is_no_start(config, tmp_path):
+    with pytest.raises(WeightsError, match="there is no checkpoint folder"):
+        train_dwsl(dataclasses.replace(config, start=str(tmp_path / "nowhere")))

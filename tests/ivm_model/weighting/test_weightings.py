@@ -50,6 +50,13 @@ def test_the_ratio_forgets_what_looks_more_machine_than_human_and_keeps_the_mean
     assert weight_N.mean() == pytest.approx(1.0, rel=1e-5)
 
 
+@pytest.mark.parametrize(("name", "signal"), [("dwbc_ratio", "d_N"), ("verification_ratio", "verification_N")])
+def test_the_ratio_keeps_the_mean_of_masks_and_of_no_target_apart(name, signal):
+    empty_N = np.arange(50) % 5 == 0
+    weight_N = WEIGHTINGS[name](_signals(empty_N=empty_N, **{signal: np.where(empty_N, D_N / 2 + 0.3, D_N)}))
+    assert weight_N[empty_N].mean() == pytest.approx(1) and weight_N[~empty_N].mean() == pytest.approx(1)
+
+
 def test_the_ratio_is_all_zero_where_nothing_looks_human():
     assert not WEIGHTINGS["dwbc_ratio"](_signals(d_N=np.full(50, 0.2))).any()
 
@@ -87,6 +94,17 @@ def test_self_paced_keeps_what_the_measurer_overlaps_by_more_than_half():
     measured_iou_N = np.array([0.2, 0.5, 0.51, 1.0])
     weight_N = WEIGHTINGS["self_paced"](Signals(4, measured_iou_N=measured_iou_N))
     np.testing.assert_array_equal(weight_N, [0, 0, 1, 1])
+
+
+def test_self_paced_says_nothing_of_statements_that_there_is_no_target():
+    weight_N = WEIGHTINGS["self_paced"](Signals(2, measured_iou_N=np.zeros(2), empty_N=np.array([False, True])))
+    np.testing.assert_array_equal(weight_N, [0, 1])
+
+
+def test_co_teaching_ranks_statements_that_there_is_no_target_by_themselves():
+    loss_N, empty_N = np.array([1, 2, 3, 4, 10, 20, 30, 40.0]), np.repeat([False, True], 4)
+    signals = Signals(8, peer_loss_N=loss_N, peer_fold_N=np.zeros(8, int), noise=0.25, empty_N=empty_N)
+    np.testing.assert_array_equal(WEIGHTINGS["co_teaching"](signals), [1, 1, 1, 0, 1, 1, 1, 0])
 
 
 def test_co_teaching_keeps_the_small_losses_of_each_half_by_its_own_scale():
