@@ -46,6 +46,12 @@ def judge_auc(judged: Judged, judge: str, among_N: np.ndarray | None = None) -> 
     return auc(score_N[right(judged)], score_N[wrong_N if among_N is None else wrong_N & among_N])
 
 
+def group_auc(judged: Judged, judge: str, group_N: np.ndarray) -> float:
+    """AUC of right against wrong labels within a group."""
+    score_N = np.array(judged[JUDGES[judge]], float)
+    return auc(score_N[right(judged) & group_N], score_N[wrong(judged) & group_N])
+
+
 def right(judged: Judged) -> np.ndarray:
     return is_right(np.array(judged["truth_iou"], float))
 

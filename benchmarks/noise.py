@@ -9,53 +9,27 @@ The page is written from what was written down, so the same command with fewer s
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import arms
-from benchmarks.noise_labels import TEST_SOURCE, NoiseConfig, cases, write_labels
+from benchmarks.noise_labels import NoiseConfig
+from benchmarks.noise_levels import Level
 from benchmarks.noise_page import WITHOUT_MACHINE, Found, write_page
-from benchmarks.weighting_experiment import ARMS, ComparisonData, prepare
-from ivm_data.recipes.training_recipes import train_config
-from ivm_model.data.training_rows import RowsConfig
-from ivm_model.train.trainer import TrainConfig
-from storage.records import Status
+from benchmarks.weighting_experiment import ARMS
 
 PAGE = Path(__file__).parents[1] / "docs" / "noise.md"
-
-
-@dataclass(frozen=True)
-class Level:
-    """One noise level: its labels, its training, and where its results are written down."""
-
-    labels: NoiseConfig
-    steps: int
-    folder: Path
-
-    @property
-    def config(self) -> TrainConfig:
-        """Every label trains, also those that the gate would throw away."""
-        rows = RowsConfig(self.labels.recipe, tuple(Status), (TEST_SOURCE,), test_share=0.0)
-        config = train_config(self.folder / "data", self.folder / "unused", {"generator.steps": self.steps})
-        return replace(config, rows=rows)
-
-    def result(self, name: str) -> Path:
-        """Where a result is written down."""
-        return self.folder / f"{self.labels.recipe}-{self.steps}-{name}.json"
 
 
 def main() -> None:
     """Make the labels, judge them, train what is missing, write the page."""
     options = _options()
     levels = [_level(noise, options) for noise in options.noise]
-    arms.in_processes([partial(_label, level) for level in levels], options.processes)
-    work = [partial(_judge, level) for level in levels]
+    arms.in_processes([level.label for level in levels], options.processes)
+    work = [level.judge for level in levels]
     work += [
-        partial(_train, level, seed, [arm for arm in options.arms if level is levels[0] or arm not in WITHOUT_MACHINE])
+        partial(level.train, seed, [arm for arm in options.arms if level is levels[0] or arm not in WITHOUT_MACHINE])
         for seed in range(options.seeds)
         for level in levels
     ]
@@ -78,42 +52,6 @@ def _of_all_levels(first: Level, level: Level, seed: int) -> dict[str, Any]:
     return found | {
         "arms": {arm: shared["arms"][arm] for arm in WITHOUT_MACHINE if arm in shared["arms"]} | found["arms"]
     }
-
-
-def _label(level: Level) -> None:
-    began = time.perf_counter()
-    write_labels(level.folder / "data", level.labels)
-    _log(level, "labels", began)
-
-
-def _judge(level: Level) -> None:
-    """Write down what is thought of each machine label, and how it is wrong."""
-    path = level.result("judged")
-    if path.exists():
-        return
-    began = time.perf_counter()
-    judged = arms.judge(_prepared(level))
-    way = {case.draft.sample.id: case.way for case in cases("machine", level.labels.machine)}
-    ways = [way[row.sample_id] for row in _prepared(level).machine]
-    arms.write(path, judged | {"way": ways})
-    _log(level, "judged", began)
-
-
-@cache
-def _prepared(level: Level) -> ComparisonData:
-    """A process that trains several seeds of a level encodes its rows once."""
-    return prepare(level.config)
-
-
-def _train(level: Level, seed: int, names: Sequence[str]) -> None:
-    began = time.perf_counter()
-    trained = arms.train(level.result(f"seed-{seed}"), partial(_prepared, level), seed, names)
-    if trained:
-        _log(level, f"seed {seed}, {len(trained)} arms", began)
-
-
-def _log(level: Level, what: str, began: float) -> None:
-    print(f"noise {level.labels.noise:.0%}, {what}: {time.perf_counter() - began:.0f} s", flush=True)
 
 
 def _level(noise: float, options: argparse.Namespace) -> Level:

@@ -7,8 +7,9 @@ the embedded LMM verifies each mask as it is, right or wrong, and the quality is
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Annotated
 
 import numpy as np
 
+from ivm_data.experts.common.protocols import Verifier
+from ivm_data.experts.lmms import prompts
 from ivm_data.experts.registry import get
 from ivm_data.quality.calibration import Calibration
 from ivm_data.quality.fit_calibration import fit_logistic
@@ -26,9 +29,10 @@ from ivm_data.stages.verify import VerifyStage
 from ivm_data.worlds.grammar import KINDS, WorldPair
 from ivm_data.worlds.scene import Scene
 from ivm_data.worlds.world import generate, png
-from ivm_model.discriminator.negatives import TRIES, wrong_mask
+from ivm_model.discriminator.negatives import TRIES, WRONG, wrong_mask
 from ivm_model.metrics.mask_scores import overlap
 from storage.common.validation import Checked, at_least, within
+from storage.gates.logistic import Logistic
 from storage.parts.shards import commit_part, is_committed
 from storage.pixels import rle
 from storage.pixels.overlap import RIGHT_IOU, is_right
@@ -42,9 +46,17 @@ FIRST_SCENES = {"human": 20_000, "machine": 40_000, "test": 60_000}
 TEST_SOURCE = "world-exact"
 MIXTURE = {"elsewhere": 0.53, "extra": 0.25, "shifted": 0.16, "cut": 0.07}
 """Ways of being wrong (`ivm_model.discriminator.negatives`), by how often a detector with a segmenter was so."""
+MIXTURES = {
+    "detector": MIXTURE,
+    "engine": {"elsewhere": 0.4, "extra": 0.15, "shifted": 0.1, "cut": 0.05, "absent": 0.3},
+    **{way: {way: 1.0} for way in WRONG},
+}
+"""By name: a detector's; one in which a third says "no target" though there is one, as of the engine's wrong labels
+(docs/results.md); and each way alone."""
 WITH_TARGET = tuple(kind for kind in KINDS if kind != "absent")
 """Kinds of instruction that need a pixel: an empty mask cannot be shifted or cut."""
 QUALITY_FEATURES = ("area_ratio", "p_yes_kept", "p_yes_complement")
+ABSENCE_FEATURES = ("presence",)
 PAIRS_PER_SCENE, BATCH = 4, 16
 
 
@@ -55,34 +67,41 @@ class NoiseConfig(Checked):
     Attributes:
         noise: share of wrong masks among the machine's labels, those of human rows too.
         human, machine, tests: number of rows of each part.
+        mixture: a key of `MIXTURES`. Where it has "absent", a sixth of the instructions has no target.
     """
 
     noise: Annotated[float, within("(0, 1)")]
     human: Annotated[int, at_least(2)] = 300
     machine: Annotated[int, at_least(2)] = 1200
     tests: Annotated[int, at_least(2)] = 500
+    mixture: str = "detector"
+
+    @property
+    def ways(self) -> dict[str, float]:
+        """Ways of being wrong, with their shares."""
+        return MIXTURES[self.mixture]
 
     @property
     def recipe(self) -> str:
         """12 hex digits over everything that decides the labels, apart from the experts."""
-        text = f"{asdict(self)} {SPLIT} {FIRST_SCENES} {MIXTURE} {QUALITY_FEATURES} {PAIRS_PER_SCENE}"
+        text = f"{asdict(self)} {SPLIT} {FIRST_SCENES} {self.ways} {QUALITY_FEATURES} {PAIRS_PER_SCENE}"
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 @dataclass(frozen=True)
 class Case:
-    """A pair with its true mask in `draft.sample`, and a mask that is wrong in a way of `MIXTURE`."""
+    """A pair with its true mask in `draft.sample`, and a mask that is wrong in one of the ways."""
 
     draft: Draft
     wrong_HW: np.ndarray
     way: str
 
 
-def cases(part: str, rows: int) -> list[Case]:
+def cases(part: str, rows: int, ways: Mapping[str, float] = MIXTURE) -> list[Case]:
     """The first `rows` pairs of a part: the same on every call, whatever the noise."""
-    pairs = generate(SPLIT, FIRST_SCENES[part], rows, WITH_TARGET, PAIRS_PER_SCENE)
-    found = list(islice(_cases(part, pairs), rows))
-    assert len(found) == rows, "every scene yields a pair, so there are at least as many pairs as scenes"
+    pairs = generate(SPLIT, FIRST_SCENES[part], 2 * rows, KINDS if "absent" in ways else WITH_TARGET, PAIRS_PER_SCENE)
+    found = list(islice(_cases(part, pairs, ways), rows))
+    assert len(found) == rows, "every second scene yields a pair that can be wrong so"
     return found
 
 
@@ -99,21 +118,23 @@ def write_labels(data: Path, config: NoiseConfig) -> None:
     demo = recipe("demo")
     verify = VerifyStage(get(demo.verifier), demo.verify)
     lineage = Lineage(config.recipe, (("verifier", verify.verifier.name),))
-    write_recipe(data, config.recipe, asdict(config) | {"mixture": MIXTURE, "verifier": verify.verifier.name})
+    write_recipe(data, config.recipe, asdict(config) | {"ways": config.ways, "verifier": verify.verifier.name})
     sizes = {"human": config.human, "machine": config.machine, "test": config.tests}
-    drafts = {part: _verified(verify, _drafts(part, rows, config.noise)) for part, rows in sizes.items()}
+    drafts = {part: _verified(verify, _drafts(part, rows, config)) for part, rows in sizes.items()}
     gate = GateStage(_calibrated(drafts["human"]), demo.gate, lineage)
     for part, verified in drafts.items():
         labels: tuple[Label, ...] = tuple(gate.run(verified))
         commit_part(data, PartResult(part, config.recipe, labels))
 
 
-def _cases(part: str, pairs: Iterator[tuple[Scene, WorldPair, int]]) -> Iterator[Case]:
+def _cases(part: str, pairs: Iterator[tuple[Scene, WorldPair, int]], ways: Mapping[str, float]) -> Iterator[Case]:
     made: Counter[str] = Counter()
     for scene, pair, number in pairs:
-        truth_HW = np.any([scene.things[i].mask_HW for i in pair.targets], axis=0)
+        truth_HW = np.zeros(scene.image_HWC.shape[:2], bool)
+        for i in pair.targets:
+            truth_HW |= scene.things[i].mask_HW
         others = [thing.mask_HW for i, thing in enumerate(scene.things) if i not in pair.targets]
-        behind = sorted(MIXTURE, key=lambda way: made[way] / MIXTURE[way])
+        behind = sorted(ways, key=lambda way: made[way] / ways[way])
         found = _wrong(behind, truth_HW, others or [truth_HW], np.random.default_rng([scene.index, number]))
         if found:
             made[found[1]] += 1
@@ -127,7 +148,7 @@ def _wrong(
     for way in ways:
         for _ in range(TRIES):
             wrong_HW = wrong_mask(way, truth_HW, others, rng)
-            if wrong_HW is not None and wrong_HW.any() and overlap(wrong_HW, truth_HW).iou < RIGHT_IOU:
+            if wrong_HW is not None and overlap(wrong_HW, truth_HW).iou < RIGHT_IOU:
                 return wrong_HW, way
     return None
 
@@ -151,24 +172,40 @@ def _draft(part: str, scene: Scene, pair: WorldPair, truth_HW: np.ndarray) -> Dr
     return Draft(sample, scene.image_HWC, Request.of(pair.phrases, pair.anchor, pair.relation, pair.quantity))
 
 
-def _drafts(part: str, rows: int, noise: float) -> list[Draft]:
+def _drafts(part: str, rows: int, config: NoiseConfig) -> list[Draft]:
     """Drafts with the masks that the machine is said to have made."""
-    wrong_N = wrong_rows(rows, 0.0 if part == "test" else noise)
+    wrong_N = wrong_rows(rows, 0.0 if part == "test" else config.noise)
     drafts = []
-    for case, wrong in zip(cases(part, rows), wrong_N, strict=True):
+    for case, wrong in zip(cases(part, rows, config.ways), wrong_N, strict=True):
         mask = rle.encode(case.wrong_HW) if wrong else case.draft.sample.human_mask
         area = rle.area(mask) / (mask.height * mask.width)
-        drafts.append(replace(case.draft, mask=mask).scored(understood=1.0, area_ratio=area))
+        drafts.append(replace(case.draft, mask=mask, absent=area == 0).scored(understood=1.0, area_ratio=area))
     return drafts
 
 
 def _verified(stage: VerifyStage, drafts: Sequence[Draft]) -> list[Draft]:
+    """Masks verified; of statements that there is no target, how present the surest phrase seems."""
     batches = [drafts[start : start + BATCH] for start in range(0, len(drafts), BATCH)]
-    return [draft for batch in batches for draft in stage.run(batch).kept]
+    shown = [draft for batch in batches for draft in stage.run([each for each in batch if not each.absent]).kept]
+    return [*shown, *(_present(stage.verifier, draft) for draft in drafts if draft.absent)]
+
+
+def _present(verifier: Verifier, draft: Draft) -> Draft:
+    questions = [prompts.PRESENCE.format(phrase=phrase) for phrase in draft.request.phrases]
+    return draft.scored(presence=max(verifier.p_yes([draft.image_HWC] * len(questions), questions)))
 
 
 def _calibrated(human: Sequence[Draft]) -> Calibration:
-    """Scores -> quality, from what the machine's labels of human rows are; no label says that there is no target."""
-    right = [is_right(rle.iou(draft.mask, draft.sample.human_mask)) for draft in human]
-    fitted = fit_logistic(QUALITY_FEATURES, [draft.scores for draft in human], right)
-    return Calibration(mask=fitted, absent=fitted, proposers={}, rows=(len(human), 0))
+    """Scores -> quality, from what the machine's labels of human rows are."""
+    mask, absent = (_fitted([draft for draft in human if draft.absent == empty]) for empty in (False, True))
+    return Calibration(mask, absent, proposers={}, rows=(len(human), sum(draft.absent for draft in human)))
+
+
+def _fitted(drafts: Sequence[Draft]) -> Logistic:
+    """A regression; without both right and wrong labels, one that says the share of right ones."""
+    features = ABSENCE_FEATURES if drafts and drafts[0].absent else QUALITY_FEATURES
+    right = [bool(is_right(rle.iou(draft.mask, draft.sample.human_mask))) for draft in drafts]
+    if len(set(right)) == 2:
+        return fit_logistic(features, [draft.scores for draft in drafts], right)
+    share = (sum(right) + 1) / (len(right) + 2)
+    return Logistic((), (), (), (), bias=math.log(share / (1 - share)))
