@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from ivm_data.recipes.labeling_recipes import RECIPES
+from ivm_data.recipes.training_recipes import TrainingRecipe
 from ivm_model.weighting.weightings import WEIGHTINGS
 
 if TYPE_CHECKING:
@@ -13,3 +14,4 @@ if TYPE_CHECKING:
 else:
     RecipeName = Literal[tuple(RECIPES)]
     Weighting = Literal[tuple(WEIGHTINGS)]
+BaseModels = TrainingRecipe

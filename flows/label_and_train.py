@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import PositiveInt
 
-from flows.choices import RecipeName, Weighting
+from flows.choices import BaseModels, RecipeName, Weighting
 from flows.label import label
 from flows.train import train
 from ivm_data.sources.manifest_parts import dataset_name
@@ -28,6 +28,7 @@ def label_and_train(
     recipe: RecipeName = "demo",
     recipe_overrides: dict[str, Any] | None = None,
     part_size: PositiveInt = 64,
+    models: BaseModels = "embedded",
     weighting: Weighting = "clip_sigmoid",
     train_overrides: dict[str, Any] | None = None,
 ) -> str:
@@ -39,6 +40,7 @@ def label_and_train(
         recipe: Which experts and thresholds.
         recipe_overrides: Fields of the recipe to replace, by dotted name.
         part_size: Pairs in a part, the unit of retry and commit.
+        models: Whose base models train: embedded, or the paper's or today's, whose folders `train_overrides` may name.
         weighting: How much a machine label counts.
         train_overrides: Fields of the training to replace, by dotted name.
 
@@ -46,4 +48,4 @@ def label_and_train(
         The directory of the checkpoint.
     """
     label(manifest, data, recipe=recipe, overrides=recipe_overrides, part_size=part_size)
-    return train(data, weighting=weighting, overrides=train_overrides)
+    return train(data, models=models, weighting=weighting, overrides=train_overrides)

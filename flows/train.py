@@ -11,7 +11,7 @@ from pydantic import NonNegativeInt
 
 from flows.artifacts import StageBoard
 from flows.assets import report_checkpoint
-from flows.choices import Weighting
+from flows.choices import BaseModels, Weighting
 from flows.limits import gpu, slots
 from flows.logs import log_to_runs
 from flows.runtime import retried
@@ -49,6 +49,7 @@ def train(
     out: Path | None = None,
     *,
     recipe: str = "",
+    models: BaseModels = "embedded",
     weighting: Weighting = "clip_sigmoid",
     seed: NonNegativeInt = 0,
     overrides: dict[str, Any] | None = None,
@@ -59,6 +60,7 @@ def train(
         data: Folder of a labeled data set.
         out: Directory of the checkpoint, new or that of an earlier one; by default in the data set's folder.
         recipe: Hash of the recipe whose labels train; may be left out where the data set holds only one.
+        models: Whose base models train: embedded, or the paper's or today's; `overrides` may say where they lie.
         weighting: How much a machine label counts.
         seed: Of weights, order and wrong masks.
         overrides: Fields of the training to replace, by dotted name, for example {"generator.steps": 1200}.
@@ -67,12 +69,13 @@ def train(
         The directory of the checkpoint.
     """
     log_to_runs()
-    out = out or data / CHECKPOINTS / f"{weighting}-{seed}"
+    kind = "" if models == "embedded" else f"{models}-"
+    out = out or data / CHECKPOINTS / f"{kind}{weighting}-{seed}"
     check("train", out, data)
     changes = {"rows.recipe": recipe, "weighting": weighting, "seed": seed, **(overrides or {})}
-    report = train_checkpoint(train_config(data, out, changes))
+    report = train_checkpoint(train_config(data, out, changes, models))
     labels = LabelState.of(data, recipe, report.snapshot)
-    remember(data, labels, settings(weighting, seed, overrides), report.checkpoint)
+    remember(data, labels, settings(weighting, seed, overrides, models), report.checkpoint)
     show_training(report)
     report_checkpoint(report, data, labels.recipe)
     get_run_logger().info("checkpoint in %s", one_line(report.checkpoint))

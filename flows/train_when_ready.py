@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import NonNegativeInt
 
-from flows.choices import Weighting
+from flows.choices import BaseModels, Weighting
 from flows.runtime import start_once
 from flows.trainings import LabelState, accepted_at_last_training, is_trained, settings, training_key
 from storage.display import one_line
@@ -30,6 +30,7 @@ def train_when_ready(
     *,
     recipe: str = "",
     at_least: NonNegativeInt = 500,
+    models: BaseModels = "embedded",
     weighting: Weighting = "clip_sigmoid",
     seed: NonNegativeInt = 0,
     overrides: dict[str, Any] | None = None,
@@ -40,6 +41,7 @@ def train_when_ready(
         data: Folder of a labeled data set.
         recipe: Hash of the recipe whose labels train; may be left out where the data set holds only one.
         at_least: Newly accepted labels that are worth a training.
+        models: Whose base models train: embedded, or the paper's or today's; `overrides` may say where they lie.
         weighting: How much a machine label counts.
         seed: Of weights, order and wrong masks.
         overrides: Fields of the training to replace, by dotted name, for example {"generator.steps": 1200}.
@@ -49,7 +51,7 @@ def train_when_ready(
     """
     if not data.is_dir():
         return Completed(name="NothingLabeled", message=one_line(f"no data set at '{data}' yet"))
-    labels, how = LabelState.of(data, recipe), settings(weighting, seed, overrides)
+    labels, how = LabelState.of(data, recipe), settings(weighting, seed, overrides, models)
     new, key = labels.accepted - accepted_at_last_training(data, labels.recipe), training_key(labels, how)
     if is_trained(data, key):
         return Completed(name="AlreadyTrained", message=f"these labels of {labels.recipe} were trained on already")

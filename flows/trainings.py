@@ -50,9 +50,12 @@ class LabelState:
         return cls(chosen, row["accepted"], f"{row['digest'] or 0:016x}")
 
 
-def settings(weighting: str, seed: int, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What tells two trainings on the same labels apart."""
-    return {"weighting": weighting, "seed": seed, "overrides": dict(overrides or {})}
+def settings(
+    weighting: str, seed: int, overrides: Mapping[str, Any] | None, models: str = "embedded"
+) -> dict[str, Any]:
+    """What tells two trainings on the same labels apart; the embedded models go without saying."""
+    how: dict[str, Any] = {"weighting": weighting, "seed": seed, "overrides": dict(overrides or {})}
+    return how if models == "embedded" else how | {"models": models}
 
 
 def training_key(labels: LabelState, how: Mapping[str, Any]) -> str:

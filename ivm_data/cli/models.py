@@ -31,13 +31,14 @@ def train(
     data: DataFolder,
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint, its model card and scores.")],
     recipe: Annotated[
-        Literal["embedded", "paper"], typer.Option(help="Embedded base models, or LLaVA-1.5-7B and SAM ViT-H.")
+        Literal["embedded", "paper", "modern"],
+        typer.Option(help="Embedded base models; LLaVA-1.5-7B and SAM ViT-H; or Qwen3-VL-2B and SAM 2.1."),
     ] = "embedded",
     changes: Annotated[list[str], typer.Option("--set", help="Replace a field: weighting=uniform")] = [],  # noqa: B006
 ) -> None:
     """Train the masking model with DWSL: `ivm train --data data --out model`.
 
-    The paper's configuration: `ivm train --data data --out model --recipe paper --set sam=DIR --set lmm=DIR`.
+    At full size: `ivm train --data data --out model --recipe modern --set sam=DIR --set lmm=DIR`.
     """
     from ivm_data.outputs import check
 

@@ -1,4 +1,4 @@
-"""SAM embeddings kept on disk in half precision: at the paper's size 2 MB an image, so the price comes first."""
+"""SAM embeddings kept on disk in half precision: 2 MB an image with SAM ViT-H, so the price comes first."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ class EmbeddingCache:
         frame = model.config.inputs.frame
         name = f"{model.base_models['sam']}-{frame}-shrunk".replace(os.sep, "_")
         self.folder, self.model = folder / name, model
-        vision = model.sam_encoder.config
-        side = vision.image_size // vision.patch_size
-        self.shape = (vision.output_channels, side, side)
+        self.shape = model.sam_encoder.shape
 
     def price(self, keys: Sequence[str]) -> int:
         """Bytes that these images would add to the disk."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from ivm_model.model.image_encoders import is_sam2, unpack
 from ivm_model.model.ivm_trunk import IvmTrunk
 from ivm_model.model.lmm import Reading
 from storage.common.validation import Checked, Count, Natural
+from storage.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class DecoderConfig(Checked):
         prompts: how many prompt tokens the last state becomes.
         dense: add the LMM's vision features, projected, to SAM's embedding: SAM knows edges, the LMM knows words.
         fits: maps of how well each patch fits the instruction's words, added to SAM's embedding, see `Fits`; 0: none.
-        trunk: "sam" is SAM's mask decoder, "ivm" that of IVM's release, see `IvmTrunk`.
+        trunk: "sam" is the mask decoder of the SAM at hand, "ivm" that of IVM's release, see `IvmTrunk`.
         state: which token's state is "the last": the very "last", or the one "before_last", which IVM's release takes.
         width: hidden width of the projection; 0 means twice the state's width.
     """
@@ -45,14 +47,18 @@ class PromptedDecoder(nn.Module):
     """SAM embedding + LMM states -> mask logits.
 
     Args:
-        sam: a transformers SamModel; its decoder's shape (two-way depth, heads, MLP) is taken over.
+        sam: a transformers SAM, see `load_sam`; its decoder's shape (two-way depth, heads, MLP) is taken over.
         hidden_size: channels C of the LMM's states.
+
+    Raises:
+        ConfigError: the trunk is not made for this SAM.
     """
 
     def __init__(self, sam: Any, hidden_size: int, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
         channels = sam.config.mask_decoder_config.hidden_size
+        self.is_packed = is_sam2(sam)
         self.decoder = _ivm_trunk(sam, config) if config.trunk == "ivm" else _sam_trunk(sam, config)
         self.position_1CHW: torch.Tensor
         self.no_mask_C: torch.Tensor
@@ -68,13 +74,16 @@ class PromptedDecoder(nn.Module):
         """Decode one mask for each image.
 
         Args:
-            sam_BCHW: SAM image embedding.
+            sam_BCHW: SAM image embedding, packed where it is SAM 2's.
             reading: the LMM's states over image and instruction.
             vision_BTC: the LMM's vision features.
 
         Returns:
             logits_BHW at four times the embedding's resolution.
         """
+        finer: dict[str, Any] = {}
+        if self.is_packed:
+            sam_BCHW, finer["high_resolution_features"] = unpack(sam_BCHW)
         dense_BCHW = torch.zeros_like(sam_BCHW)
         if self.config.trunk == "sam":
             dense_BCHW = self.no_mask_C.view(1, -1, 1, 1).expand_as(sam_BCHW)
@@ -89,12 +98,13 @@ class PromptedDecoder(nn.Module):
             logits_BHW: torch.Tensor = self.decoder(sam_BCHW + dense_BCHW, prompt_BPC)
             return logits_BHW
         logits_B11HW: torch.Tensor
-        logits_B11HW, _ = self.decoder(
+        logits_B11HW, *_ = self.decoder(
             image_embeddings=sam_BCHW,
             image_positional_embeddings=self.position_1CHW.expand(len(sam_BCHW), -1, -1, -1),
             sparse_prompt_embeddings=prompt_BPC[:, None],
             dense_prompt_embeddings=dense_BCHW,
             multimask_output=False,
+            **finer,
         )
         return logits_B11HW[:, 0, 0]
 
@@ -133,18 +143,25 @@ class Fits(nn.Module):
 
 
 def _sam_trunk(sam: Any, config: DecoderConfig) -> nn.Module:
-    from transformers.models.sam.modeling_sam import SamMaskDecoder
-
-    trunk = SamMaskDecoder(sam.config.mask_decoder_config)
+    trunk: Any = type(sam.mask_decoder)(sam.config.mask_decoder_config)
     if config.init == "sam":
         trunk.load_state_dict(sam.mask_decoder.state_dict())
     # Only the first mask token answers; the IoU head and the other tokens' networks stay as they are.
-    trunk.iou_prediction_head.requires_grad_(False)
-    trunk.output_hypernetworks_mlps[1:].requires_grad_(False)
-    return trunk
+    unused = [trunk.iou_prediction_head, trunk.output_hypernetworks_mlps[1:]]
+    if is_sam2(sam):
+        trunk.dynamic_multimask_via_stability = False  # else another token may answer outside of training
+        unused += [trunk.conv_s0, trunk.conv_s1, trunk.pred_obj_score_head]
+    for part in unused:
+        part.requires_grad_(False)
+    return cast(nn.Module, trunk)
 
 
 def _ivm_trunk(sam: Any, config: DecoderConfig) -> IvmTrunk:
+    if is_sam2(sam):
+        raise ConfigError(
+            f"'decoder.trunk' must be 'sam' with a {sam.config.model_type!r} model, got 'ivm': that has the shape "
+            "of the first SAM's decoder"
+        )
     trunk = IvmTrunk(sam.config.mask_decoder_config)
     if config.init == "sam":
         trunk.start_from(sam.mask_decoder)

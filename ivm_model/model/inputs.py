@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ivm_model.model.base_models import Dtype
-from storage.common.validation import Checked
+from storage.common.validation import Checked, Natural
 from storage.errors import ConfigError
 
 
@@ -21,11 +21,13 @@ class InputConfig(Checked):
             as the release of IVM does.
         prompt: the whole prompt, with {image} and {text} where they go; "" means the LMM's own chat template.
         dtype: of the LMM's frozen weights; its LoRA and all outputs stay float32.
+        grid: tokens along each side of an image that a Qwen-VL sees, 0 for 24; a LLaVA's own processor decides.
     """
 
     frame: Literal["pad", "stretch"] = "pad"
     prompt: str = ""
     dtype: Dtype = "float32"
+    grid: Natural = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ivm_model.model.base_models import load_model, load_part
+from ivm_model.model.base_models import check_directory, load_model, load_part
 from ivm_model.model.inputs import AS_TRAINED, InputConfig
+from ivm_model.model.lmm_images import images_of
 from ivm_model.model.placement import AUTO, device_of, dtype_of
 from storage.common.validation import FILLED, Checked, Count, within
 from storage.errors import WeightsError
@@ -44,12 +45,6 @@ class Reading:
         return self.hidden_BLC[torch.arange(len(self.last_B), device=self.last_B.device), self.last_B - back]
 
 
-class _Seen(NamedTuple):
-    """The part of a vision tower's output that transformers reads: the features of each image."""
-
-    pooler_output: list[torch.Tensor]
-
-
 @dataclass(frozen=True)
 class LoraSettings(Checked):
     """Low-rank adapters on the language model, values of IVM (arXiv 2405.19783).
@@ -68,16 +63,22 @@ class LoraSettings(Checked):
 
 
 class Lmm(nn.Module):
-    """A LLaVA-like model: vision features once for each image (frozen), then hidden states under a chosen LoRA.
+    """Vision features once for each image (frozen), then hidden states under a chosen LoRA.
 
     Args:
-        path: directory or hub id of an image-text-to-text checkpoint with its processor.
+        path: directory or hub id of a LLaVA, Qwen2.5-VL or Qwen3-VL with its processor.
+
+    Raises:
+        WeightsError: it cannot be read, or is of another family.
+        ConfigError: an option of `inputs` does not go with it.
     """
 
     def __init__(self, path: str, lora: LoraSettings = LoraSettings(), inputs: InputConfig = AS_TRAINED) -> None:
         super().__init__()
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
+        check_directory(path, ())
+        self.images = images_of(load_part(AutoConfig, path), path, inputs)
         dtype = dtype_of(inputs.dtype, device_of(AUTO))
         self.model = load_model(AutoModelForImageTextToText, path, dtype=dtype)[0].requires_grad_(False)
         self.processor = load_part(AutoProcessor, path)
@@ -121,12 +122,15 @@ class Lmm(nn.Module):
         Args:
             images: HWC uint8 RGB of any sizes. They are padded to a square on the right and at the bottom, as SAM pads
                 them, so that both models share one frame and a processor that crops its middle loses nothing.
+
+        Returns:
+            `hidden_size` channels, of Qwen3-VL more: see `patches`.
         """
-        pixels_BCHW = self.processor.image_processor(
-            images=[_square(image) for image in images], return_tensors="pt", input_data_format="channels_last"
-        )["pixel_values"]
-        pixels_BCHW = pixels_BCHW.to(self.model.device, self.model.dtype)
-        return torch.stack(list(self.model.get_image_features(pixel_values=pixels_BCHW).pooler_output)).float()
+        return self.images.see(self.model, self.processor, images).float()
+
+    def patches(self, vision_BTC: torch.Tensor) -> torch.Tensor:
+        """Of what `see` gives, what stands where words are embedded: `hidden_size` channels."""
+        return vision_BTC[..., : self.hidden_size]
 
     def read(self, texts: Sequence[str], vision_BTC: torch.Tensor, role: str | None) -> Reading:
         """Last hidden states of prompts over their images.
@@ -145,15 +149,15 @@ class Lmm(nn.Module):
             add_special_tokens=not _starts_with_bos(prompts[0], self.processor.tokenizer),
             return_tensors="pt",
         ).to(self.model.device)
+        is_image_BL = tokens["input_ids"] == self.processor.image_token_id
         self._activate(role)
         out = self.model.model(
             input_ids=tokens["input_ids"],
             attention_mask=tokens["attention_mask"],
-            mm_encoder_outputs={"image": _Seen(list(vision_BTC.to(self.model.dtype)))},
             use_cache=False,
+            **self.images.given(vision_BTC.to(self.model.dtype), is_image_BL),
         )
         is_token_BL = tokens["attention_mask"].bool()
-        is_image_BL = tokens["input_ids"] == self.processor.image_token_id
         return Reading(
             hidden_BLC=out.last_hidden_state.float(),
             is_text_BL=is_token_BL & (is_image_BL.flip(1).cumsum(1).flip(1) == 0),
@@ -182,7 +186,7 @@ class Lmm(nn.Module):
 
 
 def add_lora(model: Any, lora: LoraSettings, name: str) -> None:
-    """Add a fresh LoRA in float32 to the language model of a LLaVA-like model."""
+    """Add a fresh LoRA in float32 to the language model of an LMM."""
     from peft import LoraConfig
     from peft.tuners.tuners_utils import cast_adapter_dtype
 
@@ -203,9 +207,3 @@ def add_lora(model: Any, lora: LoraSettings, name: str) -> None:
 def _starts_with_bos(prompt: str, tokenizer: Any) -> bool:
     """A chat template may write the first token itself; where it does not, the tokenizer adds it."""
     return tokenizer.bos_token is not None and prompt.startswith(tokenizer.bos_token)
-
-
-def _square(image_HWC: np.ndarray) -> np.ndarray:
-    height, width = image_HWC.shape[:2]
-    side = max(height, width)
-    return np.pad(image_HWC, ((0, side - height), (0, side - width), (0, 0)), constant_values=255)

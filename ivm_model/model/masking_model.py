@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ivm_model.model.base_models import checkpoint_name, load_model, load_part
+from ivm_model.model.base_models import checkpoint_name
 from ivm_model.model.decoder import DecoderConfig, PromptedDecoder
+from ivm_model.model.image_encoders import encoder_of, load_sam
 from ivm_model.model.inputs import InputConfig, fit
 from ivm_model.model.lmm import Lmm, LoraSettings
 
@@ -24,8 +25,8 @@ class ModelConfig:
     """What a masking model is made of.
 
     Attributes:
-        sam: directory or hub id of a transformers SamModel with its processor.
-        lmm: directory or hub id of a LLaVA-like model with its processor.
+        sam: directory or hub id of a transformers SAM, SAM 2 or SAM 3 tracker with its processor.
+        lmm: directory or hub id of a LLaVA, Qwen2.5-VL or Qwen3-VL with its processor.
         lora: adapters of the LMM.
         decoder: how the LMM prompts the mask decoder.
         inputs: how image and instruction reach both.
@@ -51,8 +52,8 @@ class Encoded:
     """What the frozen encoders make of images; it depends on neither instruction nor training, so it can be kept.
 
     Attributes:
-        sam_BCHW: SAM embedding.
-        vision_BTC: LMM vision features.
+        sam_BCHW: SAM embedding, of SAM 2 packed.
+        vision_BTC: what `Lmm.see` gives.
         placements: B.
     """
 
@@ -70,26 +71,22 @@ class MaskingModel(nn.Module):
 
     Raises:
         WeightsError: a base model cannot be read.
+        ConfigError: a setting does not go with a base model.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        from transformers import SamModel
-        from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
-
         self.config = config
-        sam = load_model(SamModel, config.sam)[0].requires_grad_(False)
-        # The PIL processor gives the pixels of the original code; the default one does not.
-        self.sam_processor = load_part(SamImageProcessorPil, config.sam)
+        sam = load_sam(config.sam)
         self.lmm = Lmm(config.lmm, config.lora, config.inputs)
         self.lmm.add_role(GENERATOR)
         self.decoder = PromptedDecoder(sam, self.lmm.hidden_size, config.decoder)
-        self.sam_encoder = sam.vision_encoder
+        self.sam_encoder = encoder_of(sam, config.sam, config.inputs.frame)
 
     @property
     def side(self) -> int:
         """Side of SAM's square input in pixels: the frame of `forward`'s logits."""
-        return int(self.sam_processor.pad_size["height"])
+        return self.sam_encoder.side
 
     @property
     def base_models(self) -> dict[str, str]:
@@ -115,8 +112,7 @@ class MaskingModel(nn.Module):
     @torch.no_grad()
     def embed(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """SAM's embedding of HWC uint8 RGB images, sam_BCHW."""
-        inputs = self.sam_processor(images=self.fit(images), return_tensors="pt", input_data_format="channels_last")
-        sam_BCHW: torch.Tensor = self.sam_encoder(inputs["pixel_values"].to(self.device)).last_hidden_state
+        sam_BCHW: torch.Tensor = self.sam_encoder(self.fit(images))
         return sam_BCHW
 
     def train(self, mode: bool = True) -> MaskingModel:
@@ -128,7 +124,7 @@ class MaskingModel(nn.Module):
     def forward(self, encoded: Encoded, instructions: Sequence[str]) -> torch.Tensor:
         """Mask logits in SAM's padded square frame, logits_BHW with H = W = `side`."""
         reading = self.lmm.read(instructions, encoded.vision_BTC, GENERATOR)
-        logits_BHW = self.decoder(encoded.sam_BCHW, reading, encoded.vision_BTC)
+        logits_BHW = self.decoder(encoded.sam_BCHW, reading, self.lmm.patches(encoded.vision_BTC))
         return functional.interpolate(
             logits_BHW[:, None], (self.side, self.side), mode="bilinear", align_corners=False
         )[:, 0]

@@ -17,7 +17,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import Settings, get_current_settings
 from prefect.utilities.callables import parameter_schema
 
-from flows.choices import RecipeName, Weighting
+from flows.choices import BaseModels, RecipeName, Weighting
 from flows.gate import GATE_APPLIED
 from flows.inbox import LABELING
 from flows.label import LABELS_READY
@@ -25,6 +25,7 @@ from flows.serve import deployments
 from flows.server import Server, is_section, variables
 from flows.train_when_ready import TRAINING
 from ivm_data.recipes.labeling_recipes import RECIPES
+from ivm_data.recipes.training_recipes import RECIPES as TRAINING_RECIPES
 from ivm_model.weighting.weightings import WEIGHTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,9 @@ def test_every_parameter_has_a_description_for_the_form(name):
 def test_choices_in_the_form_are_what_the_engine_knows():
     assert set(get_args(RecipeName)) == set(RECIPES)
     assert set(get_args(Weighting)) == set(WEIGHTINGS)
+    assert set(get_args(BaseModels)) == set(TRAINING_RECIPES)
+    for name in ("train-dwsl", "train-when-ready", "label-and-train"):
+        assert set(parameter_schema(load(name)).properties["models"]["enum"]) == set(TRAINING_RECIPES)
     field = parameter_schema(load("label-batch")).properties["recipe"]
     assert field.get("enum", [field.get("const")]) == list(RECIPES)
 

@@ -21,6 +21,7 @@ from ivm_data.engine.labeling import label_manifest
 from ivm_data.engine.labeling_run import prepare
 from ivm_data.outputs import check
 from ivm_data.recipes.labeling_recipes import recipe
+from ivm_model.model.checkpoint import read_config
 from storage.upkeep.digest import content_hash
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -157,3 +158,16 @@ def test_rejected_samples_are_named_up_to_a_limit(tmp_path, manifest):
     assert len(listed) == NAMED + 1
     assert "'images/missing0.png': image_missing at ingest" in listed[0]
     assert listed[-1].startswith(f"{run.parts[0].name}: 3 more; ivm query")
+
+
+@pytest.mark.slow
+def test_a_deployment_trains_on_the_base_models_that_are_chosen(labeled, tmp_path, tiny):
+    tiny.sam2(tmp_path / "sam")
+    tiny.qwen3_vl(tmp_path / "lmm")
+    data = shutil.copytree(labeled.data, tmp_path / "data")
+    bases = {"sam": str(tmp_path / "sam"), "lmm": str(tmp_path / "lmm"), "inputs.grid": 2}
+    small = {"generator.steps": 2, "generator.batch": 2, "rows.test_share": 0.9} | bases
+    checkpoint = Path(train(data, models="modern", weighting="verification_ratio", overrides=small))
+    assert checkpoint.name == "modern-verification_ratio-0"
+    settings = read_config(checkpoint)["model"]
+    assert settings["sam"] == bases["sam"] and settings["inputs"]["frame"] == "stretch"

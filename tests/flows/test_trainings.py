@@ -28,8 +28,9 @@ def test_the_same_labels_have_the_same_key_wherever_they_lie_and_others_have_ano
     light_path(copy, run.recipe_hash, run.parts[0].name).unlink()
     fewer = LabelState.of(copy)
     assert fewer.digest != labels.digest
-    keys = {training_key(labels, HOW), training_key(fewer, HOW), training_key(labels, settings("uniform", 1, None))}
-    assert len(keys) == 3
+    others = [settings("uniform", 1, None), settings("uniform", 0, None, "modern")]
+    keys = {training_key(labels, HOW), training_key(fewer, HOW), *(training_key(labels, how) for how in others)}
+    assert len(keys) == 4
 
 
 def test_a_data_set_remembers_what_was_trained_on(run, tmp_path):

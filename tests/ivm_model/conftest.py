@@ -83,6 +83,15 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
     return Bases(str(root / "sam"), str(root / "lmm"))
 
 
+@pytest.fixture(scope="session")
+def modern_bases(tiny, tmp_path_factory: pytest.TempPathFactory) -> Bases:
+    """A SAM 2 and a Qwen3-VL with random weights."""
+    root = tmp_path_factory.mktemp("modern-bases")
+    tiny.sam2(root / "sam", SIDE)
+    tiny.qwen3_vl(root / "lmm")
+    return Bases(str(root / "sam"), str(root / "lmm"))
+
+
 @pytest.fixture
 def model(bases: Bases) -> MaskingModel:
     torch.manual_seed(0)

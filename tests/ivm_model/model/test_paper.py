@@ -74,5 +74,5 @@ def test_the_papers_discriminator_reads_white_outside_the_mask_with_the_papers_w
 
 
 def test_a_recipe_that_does_not_exist_is_refused_with_those_that_do(tmp_path):
-    with pytest.raises(ConfigError, match="embedded, paper"):
+    with pytest.raises(ConfigError, match="embedded, paper, modern"):
         train_config(tmp_path, tmp_path, recipe="papers")

@@ -14,7 +14,7 @@ from .grounders import (
     owlv2,
     use_tiny_swin,
 )
-from .lmms import qwen2_5_vl
+from .lmms import qwen2_5_vl, qwen3_vl
 from .sam2_models import edgetam, edgetam_video, sam2, sam2_parts, sam2_video
 from .sam3_models import (
     sam3,
@@ -29,7 +29,7 @@ from .specs import SPECS
 
 __all__ = [
     "CLIP_TEXT", "SPECS", "SWIN", "bert", "clip", "clip_tokenizer", "clipseg", "edgetam", "edgetam_video", "florence2",
-    "groundingdino", "ivm", "kosmos2", "mm_grounding_dino", "owlv2", "qwen2_5_vl", "sam2", "sam2_parts", "sam2_video",
-    "sam3", "sam3_lite_text", "sam3_tracker", "sam3_tracker_video", "sam3_video", "sam3_video_processor",
+    "groundingdino", "ivm", "kosmos2", "mm_grounding_dino", "owlv2", "qwen2_5_vl", "qwen3_vl", "sam2", "sam2_parts",
+    "sam2_video", "sam3", "sam3_lite_text", "sam3_tracker", "sam3_tracker_video", "sam3_video", "sam3_video_processor",
     "segment_anything", "use_small_sam", "use_tiny_swin",
 ]  # fmt: skip

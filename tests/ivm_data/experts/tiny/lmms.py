@@ -1,4 +1,4 @@
-"""Qwen2.5-VL in miniature, which gives the answer that it is made for."""
+"""Qwen2.5-VL in miniature, which gives the answer that it is made for, and Qwen3-VL, which says nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from transformers import (
     Qwen2_5_VLProcessor,
     Qwen2Tokenizer,
     Qwen2VLVideoProcessor,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -80,6 +84,39 @@ def qwen2_5_vl(folder: Path, answer: str) -> None:
         Qwen2VLImageProcessorPil(), tokenizer, Qwen2VLVideoProcessor(), chat_template=QWEN_CHAT
     )
     processor.save_pretrained(folder)
+
+
+def qwen3_vl(folder: Path) -> None:
+    """A Qwen3-VL with random weights, two layers deep, to whose layers two of its tower's add features."""
+    torch.manual_seed(0)
+    tokenizer = _qwen_tokenizer("square")
+    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in QWEN_SPECIAL}
+    sizes = {"hidden_size": 32, "intermediate_size": 48}
+    config = Qwen3VLConfig(
+        text_config={
+            **sizes,
+            "vocab_size": len(tokenizer),
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "max_position_embeddings": 4096,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [2, 3, 3]},
+            "initializer_range": 0.2,
+        },
+        vision_config={
+            **sizes, "depth": 3, "num_heads": 2, "out_hidden_size": 32, "deepstack_visual_indexes": [0, 1],
+            "num_position_embeddings": 16, "initializer_range": 0.2,
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+    )  # fmt: skip
+    Qwen3VLForConditionalGeneration(config).save_pretrained(folder)
+    size = {"shortest_edge": 32 * 32, "longest_edge": 1 << 20}
+    images = Qwen2VLImageProcessorPil(patch_size=16, size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    Qwen3VLProcessor(images, tokenizer, Qwen3VLVideoProcessor(), chat_template=QWEN_CHAT).save_pretrained(folder)
 
 
 def _qwen_tokenizer(answer: str) -> Qwen2Tokenizer:
