@@ -17,7 +17,7 @@ from storage.errors import ConfigError, IvmWarning
 
 
 class EmbeddingCache:
-    """One memory-mapped file for each image, `FOLDER/<base model>-<frame>-shrunk/<2 digits>/<hash>.npy`.
+    """One memory-mapped file for each image, `FOLDER/<base model>-<frame>-shrunk[-<dtype>]/<2 digits>/<hash>.npy`.
 
     A file appears whole or not at all, so that processes may share the folder and may be killed.
 
@@ -28,6 +28,7 @@ class EmbeddingCache:
     def __init__(self, folder: Path, model: MaskingModel) -> None:
         frame = model.config.inputs.frame
         name = f"{model.base_models['sam']}-{frame}-shrunk".replace(os.sep, "_")
+        name += "" if model.sam_dtype == "float32" else f"-{model.sam_dtype}"
         self.folder, self.model = folder / name, model
         self.shape = model.sam_encoder.shape
 

@@ -29,7 +29,7 @@ class RunConfig(Checked):
     """How a training runs; of these only `precision` and `evaluate_every` change what it learns.
 
     Attributes:
-        precision: "no" is float32, "bf16" computes in bfloat16 where autocast allows it.
+        precision: "no" is float32, "bf16" computes in bfloat16 where autocast allows it, SAM's encoder too.
         gradient_checkpointing: forget the LMM's activations and compute them again: less memory, a third more time.
         shard: split the frozen language model over the processes, see `ivm_model.engine.frozen_sharding`.
         save_every: steps between two states that a killed training goes on from.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ivm_model.model.base_models import checkpoint_name
+from ivm_model.model.base_models import Dtype, checkpoint_name, computing_in
 from ivm_model.model.decoder import DecoderConfig, PromptedDecoder
 from ivm_model.model.image_encoders import encoder_of, load_sam
 from ivm_model.model.inputs import InputConfig, fit
@@ -69,6 +69,9 @@ class Encoded:
 class MaskingModel(nn.Module):
     """IVM's generator (arXiv 2405.19783, Figure 6).
 
+    Attributes:
+        sam_dtype: in which SAM's encoder computes where that is safe; its weights and embeddings stay float32.
+
     Raises:
         WeightsError: a base model cannot be read.
         ConfigError: a setting does not go with a base model.
@@ -77,6 +80,7 @@ class MaskingModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.sam_dtype: Dtype = "float32"
         sam = load_sam(config.sam)
         self.lmm = Lmm(config.lmm, config.lora, config.inputs)
         self.lmm.add_role(GENERATOR)
@@ -112,8 +116,9 @@ class MaskingModel(nn.Module):
     @torch.no_grad()
     def embed(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """SAM's embedding of HWC uint8 RGB images, sam_BCHW."""
-        sam_BCHW: torch.Tensor = self.sam_encoder(self.fit(images))
-        return sam_BCHW
+        with computing_in(self.sam_dtype, self.device.type):
+            sam_BCHW: torch.Tensor = self.sam_encoder(self.fit(images))
+        return sam_BCHW.float()
 
     def train(self, mode: bool = True) -> MaskingModel:
         """Switch what learns; the frozen encoders never train."""

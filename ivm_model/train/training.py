@@ -133,6 +133,7 @@ class Training:
         if run.shard:
             split_frozen(model, self.accelerator)
         model.to(self.accelerator.device).eval()
+        model.sam_dtype = "bfloat16" if run.precision == "bf16" else "float32"
         if run.gradient_checkpointing:
             model.lmm.model.activation_checkpointing_enable()
         return model

@@ -60,3 +60,13 @@ def test_a_torn_file_is_made_again(model, rows, cache):
         again.encoded.sam_BCHW, encode_rows(model, rows.train[:2]).encoded.sam_BCHW, rtol=1e-3, atol=1e-3
     )
     assert np.load(path).shape == cache.shape
+
+
+def test_embeddings_of_another_precision_are_near_and_lie_apart(model, rows, cache, tmp_path):
+    images = [np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)]
+    exact = cache.embed(images, ["aa"])
+    model.sam_dtype = "bfloat16"
+    rounded = EmbeddingCache(tmp_path / "cache", model)
+    found = rounded.embed(images, ["aa"])
+    assert rounded.folder != cache.folder and model.embed(images).dtype == torch.float32
+    assert 0 < (found.float() - exact.float()).abs().max() < 0.05 * exact.float().abs().max()
