@@ -8,24 +8,45 @@ from typing import Any
 
 import torch
 
+from benchmarks.lmm_tokenizers import chatml, made_tokenizer
 from ivm_data.zoo.embedded import WEIGHTS
+from ivm_model.model import modern, paper
 
 SAM = {
     "vit-b": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "global": [2, 5, 8, 11]},
     "vit-h": {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "global": [7, 15, 23, 31]},
 }
 """facebook/sam-vit-base and facebook/sam-vit-huge."""
+QWEN_IMAGE = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
 
 
 def save_sam(folder: Path, architecture: str) -> None:
     """SAM at 1024 x 1024 pixels."""
-    from transformers import SamConfig, SamModel
-    from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+    from transformers import SamConfig
 
     size = dict(SAM[architecture])
     attention = {"global_attn_indexes": size.pop("global"), "window_size": 14, "mlp_dim": 4 * size["hidden_size"]}
-    save(folder, SamModel(SamConfig(vision_config={**size, **attention, "image_size": 1024, "patch_size": 16})))
-    SamImageProcessorPil().save_pretrained(folder)
+    save_sam_of(folder, SamConfig(vision_config={**size, **attention, "image_size": 1024, "patch_size": 16}))
+
+
+def save_sam_of(folder: Path, config: Any) -> None:
+    """A SAM of a transformers SamConfig."""
+    from transformers import SamModel
+    from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+
+    save(folder, SamModel(config))
+    side = config.vision_config.image_size
+    SamImageProcessorPil(size={"longest_edge": side}, pad_size={"height": side, "width": side}).save_pretrained(folder)
+
+
+def save_sam2(folder: Path, config: Any = None) -> None:
+    """facebook/sam2.1-hiera-large's images, or a SAM 2 of another config."""
+    from transformers import Sam2ImageProcessor, Sam2Model
+
+    config = config or modern.sam_config()
+    save(folder, Sam2Model(config))
+    side = config.prompt_encoder_config.image_size
+    Sam2ImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
 
 
 def save_grounding_dino(folder: Path) -> None:
@@ -92,38 +113,58 @@ def save_clipseg(folder: Path, *, small: bool = False) -> None:
 
 
 def llava_config() -> Any:
-    """llava-hf/llava-1.5-7b-hf: Vicuna 7B and CLIP ViT-L/14 at 336 x 336 pixels."""
-    from transformers import AutoTokenizer, CLIPVisionConfig, LlamaConfig, LlavaConfig
+    """llava-hf/llava-1.5-7b-hf, but for the image token, which is the embedded tokenizer's."""
+    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / "lmm")
-    return LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16,
-            image_size=336, patch_size=14, projection_dim=768,
-        ),
-        text_config=LlamaConfig(
-            vocab_size=32064, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
-        ),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-    )  # fmt: skip
+    config = paper.lmm_config()
+    config.image_token_id = AutoTokenizer.from_pretrained(WEIGHTS / "lmm").convert_tokens_to_ids("<image>")
+    return config
 
 
-def save_llava(folder: Path, *, device: str = "cpu") -> None:
+def save_llava(folder: Path, *, device: str = "cpu", config: Any = None) -> None:
     """LLaVA-1.5-7B in bfloat16, with the embedded LMM's tokenizer and chat template.
 
     Args:
         device: where its seven billion random numbers are drawn; a GPU does that in a second.
+        config: another one than `llava_config`'s.
     """
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
     with torch.device(device):
-        model = LlavaForConditionalGeneration._from_config(llava_config(), dtype=torch.bfloat16)
+        model = LlavaForConditionalGeneration._from_config(config or llava_config(), dtype=torch.bfloat16)
     save(folder, model)
     processor = AutoProcessor.from_pretrained(WEIGHTS / "lmm")
-    processor.patch_size, processor.num_additional_image_tokens = 14, 1
+    side = model.config.vision_config.image_size
+    processor.patch_size, processor.num_additional_image_tokens = model.config.vision_config.patch_size, 1
     processor.vision_feature_select_strategy = "default"
-    processor.image_processor.size = processor.image_processor.crop_size = {"height": 336, "width": 336}
+    processor.image_processor.size = processor.image_processor.crop_size = {"height": side, "width": side}
     processor.save_pretrained(folder)
+
+
+def save_qwen3_vl(folder: Path, *, device: str = "cpu", config: Any = None) -> None:
+    """Qwen3-VL-2B in bfloat16; the tokenizer is made here, with Qwen's special tokens.
+
+    Args:
+        device, config: as of `save_llava`.
+    """
+    from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor, Qwen3VLVideoProcessor
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    config = config or modern.lmm_config()
+    names = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *QWEN_IMAGE, "<|video_pad|>")
+    tokenizer = made_tokenizer(names, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    ids = dict(zip(names, tokenizer.convert_tokens_to_ids(list(names)), strict=True))
+    config.vision_start_token_id, config.image_token_id, config.vision_end_token_id = (ids[name] for name in QWEN_IMAGE)
+    config.video_token_id = ids["<|video_pad|>"]
+    with torch.device(device):
+        model = Qwen3VLForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
+    save(folder, model)
+    half = [0.5] * 3
+    size = {"shortest_edge": 65_536, "longest_edge": 16_777_216}
+    images = Qwen2VLImageProcessorPil(patch_size=16, size=size, image_mean=half, image_std=half)
+    Qwen3VLProcessor(
+        images, tokenizer, Qwen3VLVideoProcessor(), chat_template=chatml("".join(QWEN_IMAGE))
+    ).save_pretrained(folder)
 
 
 def llava_gigabytes() -> float:

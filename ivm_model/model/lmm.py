@@ -162,7 +162,7 @@ class Lmm(nn.Module):
             hidden_BLC=out.last_hidden_state.float(),
             is_text_BL=is_token_BL & (is_image_BL.flip(1).cumsum(1).flip(1) == 0),
             last_B=is_token_BL.sum(1) - 1,
-            words_BLC=self.model.get_input_embeddings()(tokens["input_ids"]).float(),
+            words_BLC=self.model.get_input_embeddings()(tokens["input_ids"]).detach().float(),
         )
 
     def _prompt(self, text: str) -> str:

@@ -18,6 +18,8 @@ from ivm_model.model.lmm import Lmm, LoraSettings
 
 GENERATOR = "generator"
 """The LoRA of the masking model; discriminators have their own."""
+PIXELS_AT_ONCE = 4 << 20
+"""Of images that pass through SAM's encoder together: at 1,024 x 1,024 ViT-H takes more than a gigabyte for each."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,11 @@ class MaskingModel(nn.Module):
     @torch.no_grad()
     def embed(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """SAM's embedding of HWC uint8 RGB images, sam_BCHW."""
+        group = max(1, PIXELS_AT_ONCE // self.side**2)
         with computing_in(self.sam_dtype, self.device.type):
-            sam_BCHW: torch.Tensor = self.sam_encoder(self.fit(images))
-        return sam_BCHW.float()
+            starts = range(0, len(images), group)
+            parts = [self.sam_encoder(self.fit(images[start : start + group])) for start in starts]
+        return torch.cat(parts).float()
 
     def train(self, mode: bool = True) -> MaskingModel:
         """Switch what learns; the frozen encoders never train."""

@@ -80,3 +80,13 @@ def test_the_lmm_prompts_the_mask(model):
 def test_a_decoder_config_that_cannot_work_is_refused(wrong):
     with pytest.raises(ConfigError):
         DecoderConfig(**wrong)
+
+
+def test_a_few_images_at_once_pass_through_sam_and_come_out_in_order(model, monkeypatch):
+    images = [WIDE_HWC, SQUARE_HWC, WIDE_HWC[:, ::-1].copy()]
+    whole = model.embed(images)
+    sizes = []
+    model.sam_encoder.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    monkeypatch.setattr("ivm_model.model.masking_model.PIXELS_AT_ONCE", 2 * model.side**2)
+    torch.testing.assert_close(model.embed(images), whole, atol=1e-5, rtol=1e-5)
+    assert sizes == [2, 1]
