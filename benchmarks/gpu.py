@@ -2,9 +2,10 @@
 
 On a GPU: experts at full size with random weights, so that nothing is downloaded, against a plain loop; batch sizes
 that fit and pay; memory beside what `ivm doctor` expects; what becomes of a batch that is too large; stages of one
-part; training steps at the paper's size in bfloat16. Without a GPU, or with `--tiny`, small models take their places,
-to see that the script runs. Each section that ends is written at once; one that fails or has no time left is named.
-`--show` prints the tables of a file.
+part; training steps of both full-size recipes in bfloat16, the paper's against a plain loop (`--only training` does
+these alone, in two minutes). Without a GPU, or with `--tiny`, small models take their places, to see that the script
+runs. Each section that ends is written at once; one that fails or has no time left is named. `--show` prints the tables
+of a file.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import torch
 from benchmarks.experts import SAME, cost, differences, machine, photographs, too_large
 from benchmarks.gpu_cases import GpuCase, Size, cases
 from benchmarks.gpu_stages import stages
-from benchmarks.gpu_training import training
+from benchmarks.gpu_training import modern, paper
 from ivm_data.experts.registry import get, unload
 from ivm_data.recipes.doctor import AUTOCAST
 from ivm_data.recipes.weight_files import BYTES, files_of, loaded_bytes
@@ -44,7 +45,7 @@ TABLES = {
     "memory": "Memory of an expert's weights",
     "halved": "A batch that does not fit",
     "stages": "Stages of one part",
-    "training": "Training steps",
+    "training": "Training steps: ours, and a plain loop of the libraries' own calls",
 }
 Rows = dict[str, list[dict[str, Any]]]
 Section = tuple[str, float, Callable[[], Rows]]
@@ -64,6 +65,8 @@ def main() -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         for name, needs_s, work in sections(options, Path(folder)):
+            if not any(only in name for only in options.only):
+                continue
             left = options.seconds - (time.perf_counter() - began)
             if options.size == "full" and left < needs_s:
                 facts["skipped"].append(f"{name}: {left:.0f} s are left, it may take {needs_s:.0f}")
@@ -97,8 +100,9 @@ def sections(options: argparse.Namespace, work: Path) -> list[Section]:
     return [
         *map(of, small),
         ("stages", 25.0, lambda: {"stages": stages(at(sam), at("CLIPSeg"), options.device, options.pairs)}),
+        ("training, modern", 35.0, lambda: {"training": modern(work, options.size, options.device)}),
+        ("training, paper", 75.0, lambda: {"training": paper(at(sam), at(lmm), work, options.size)}),
         of(lmm),
-        ("training", 45.0, lambda: {"training": training(at(sam), at(lmm), work, options.size)}),
     ]
 
 
@@ -214,6 +218,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="gpu.json", help="file of the results")
     parser.add_argument("--show", type=Path, help="print the tables of such a file, and measure nothing")
+    parser.add_argument("--only", nargs="+", default=[""], help="words of the sections to run: training")
     parser.add_argument("--tiny", action="store_true", help="small models, as without a GPU")
     parser.add_argument("--seconds", type=float, default=225, help="no section begins that may not end within them")
     parser.add_argument("--work", type=Path, help="folder for checkpoints, 20 GB on a GPU; the system's own by default")
