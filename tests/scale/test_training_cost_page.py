@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks import training_cost
 from benchmarks.capacity_page import with_table
+from benchmarks.shallow import tiny_modern
+from benchmarks.training_flops import row_flops
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +34,15 @@ def test_more_gpus_take_less_time_of_what_they_share_and_no_less_of_what_each_do
     alone, shared = training_cost.stage_one("paper", training_cost.whole("paper"), tokens)
     assert many[0] / one[0] == pytest.approx((alone + shared / 64) / (alone + shared), rel=0.01)
     assert many[3] > one[3]
+
+
+def test_a_row_is_counted_on_models_that_are_written_here(monkeypatch, tmp_path):
+    monkeypatch.setattr(training_cost, "shallow", lambda *_: tiny_modern())
+    found = training_cost.counted("modern", 2, tmp_path)
+    made, config = tiny_modern(), training_cost.settings("modern").model
+    computed = row_flops(made.sam, made.lmm, config, found.tokens)
+    assert (found.flops.sam, found.flops.tower) == (computed.sam, computed.tower)
+    assert found.flops.learn == pytest.approx(computed.learn, rel=0.03)
+    assert found.tokens > 24**2 and found.encode > 0
+    kept = 2 * found.tokens * made.lmm.get_text_config().hidden_size * 2
+    assert found.learn > kept
