@@ -32,7 +32,7 @@ class DiscriminatorConfig(Checked):
         steps: optimiser steps of each fold.
         batch: views in a step; half of them human, the rest machine and wrong in equal parts.
         head_width: hidden width of the head, IVM's has 1024; 0 means a linear head.
-        head_rate, lora_rate: peak learning rates; a `lora_rate` of 0 leaves the LMM as it is.
+        head_rate, lora_rate: peak learning rates; with a `lora_rate` of 0 only the heads learn.
     """
 
     question: str = "{instruction} Can you follow instruction above based on the given image?"
@@ -47,8 +47,8 @@ class DiscriminatorConfig(Checked):
     steps: Count = 80
     batch: Annotated[int, at_least(4)] = 32
     head_width: Natural = 0
-    head_rate: Positive = 1e-2
-    lora_rate: NotNegative = 5e-4
+    head_rate: Positive = 3e-3
+    lora_rate: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,7 +114,8 @@ class Discriminator(nn.Module):
             empty_B: bool, which masks are empty.
         """
         texts = [self.config.question.format(instruction=instruction) for instruction in instructions]
-        hidden_BC = self.norm(self.lmm.read(texts, vision_BTC, self.role).last)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.lora_rate > 0):
+            hidden_BC = self.norm(self.lmm.read(texts, vision_BTC, self.role).last)
         if self.config.agreement:
             hidden_BC = torch.cat([hidden_BC, agreement_BF], 1)
         logit_B1: torch.Tensor = torch.where(empty_B[:, None], self.absence_head(hidden_BC), self.head(hidden_BC))

@@ -175,8 +175,10 @@ class _StageOne:
                 f"outside fold {fold} are no human or no machine rows to learn from, neither masks nor statements that "
                 "there is no target; add human masks"
             )
-        lora = self.model.lmm.role_parameters(discriminator.role).values()
-        stepper = Stepper([(discriminator.parameters(), config.head_rate), (lora, config.lora_rate)], config.steps)
+        learning = [(discriminator.parameters(), config.head_rate)]
+        if config.lora_rate:
+            learning.append((self.model.lmm.role_parameters(discriminator.role).values(), config.lora_rate))
+        stepper = Stepper(learning, config.steps)
         rng = np.random.default_rng([self.seed, fold])
         discriminator.train()
         self.model.lmm.train()
