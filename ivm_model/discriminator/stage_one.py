@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ivm_model.data.features import Features
 from ivm_model.data.feed import Feed
@@ -175,7 +176,7 @@ class _StageOne:
                 f"outside fold {fold} are no human or no machine rows to learn from, neither masks nor statements that "
                 "there is no target; add human masks"
             )
-        learning = [(discriminator.parameters(), config.head_rate)]
+        learning: list[tuple[Iterable[nn.Parameter], float]] = [(discriminator.parameters(), config.head_rate)]
         if config.lora_rate:
             learning.append((self.model.lmm.role_parameters(discriminator.role).values(), config.lora_rate))
         stepper = Stepper(learning, config.steps)
