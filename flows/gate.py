@@ -30,6 +30,7 @@ def gate(
     reject: Share | None = None,
     thresholds: dict[str, Any] | None = None,
     calibration: str = "",
+    judge: Path | None = None,
     precision: Inside | None = None,
     confidence: Inside = 0.95,
     by: Literal["", "source", "kind", "answer"] = "",
@@ -47,6 +48,7 @@ def gate(
         reject: Reject below this quality.
         thresholds: Other fields of the gate, for example {"min_understood": 0.8}.
         calibration: Quality by this, a file of `ivm calibrate`, zoo:calibration.json, uncalibrated, or written.
+        judge: Quality by this, a folder of `ivm train-judge`; labels that came since are judged.
         precision: Accept as much as can be, with this share right.
         confidence: Probability that the precision holds.
         by: Promise the precision for each source, kind or answer by itself.
@@ -65,10 +67,11 @@ def gate(
     from storage.gates import book
 
     given = {key: value for key, value in (("accept", accept), ("reject", reject)) if value is not None}
-    asked = GateRequest(dict(thresholds or {}) | given, calibration, precision, confidence, by, name)
+    asked = GateRequest(dict(thresholds or {}) | given, calibration, precision, confidence, by, name, judge)
     if undo == (asked.changes or bool(name)):
         raise ConfigError("say what to decide: thresholds, a calibration or a precision, the name of a gate, or undo")
-    before = _accepted(data, recipe)
+    before = accepted_now(data, recipe)
+    asked.judge_new_labels(data)
     with DataSet.open(data, recipe or None, gate=book.WRITTEN if undo else None) as opened:
         if undo:
             entry = book.undo(data, opened.recipe, who="flow gate")
@@ -80,7 +83,7 @@ def gate(
             if not apply:
                 return found.hash
             entry = regate.apply(data, found, name=name, who="flow gate")
-    _announce(data, entry.recipe, entry.gate or book.WRITTEN, before)
+    announce(data, entry.recipe, entry.gate or book.WRITTEN, before)
     return entry.gate or book.WRITTEN
 
 
@@ -113,15 +116,16 @@ def _show(data: Any, seen: Any) -> None:
         create_image_artifact(data_uri(sheet_HWC), key="gate-contact-sheet", description=title)
 
 
-def _accepted(data: Path, recipe: str) -> int:
+def accepted_now(data: Path, recipe: str) -> int:
+    """Labels that the current gate accepts."""
     from flows.trainings import LabelState
 
     return LabelState.of(data, recipe).accepted
 
 
-def _announce(data: Path, recipe: str, gate_hash: str, before: int) -> None:
+def announce(data: Path, recipe: str, gate_hash: str, before: int) -> None:
     """Emit the event that another gate is current."""
-    after = _accepted(data, recipe)
+    after = accepted_now(data, recipe)
     get_run_logger().info("%d labels were accepted, %d are now", before, after)
     emit_event(
         GATE_APPLIED,

@@ -12,6 +12,7 @@ FIGURE, MASK, REPORT, STORY, SHEET = "ivm figure", "ivm mask", "ivm report", "iv
 """Written into the files that these commands write."""
 
 _CHECKPOINT = {"README.md", "config.json", "discriminators.safetensors", "model.safetensors", "state", "tb"}
+_JUDGE = {"README.md", "judge.json", "judge.safetensors"}
 _CONVERTED = "converted_from"
 """A fact about checkpoints that were not trained here."""
 _OLD_REPORT = "--no-target: #6d86b5"
@@ -61,6 +62,12 @@ def _is_answers(path: Path) -> bool:
     return has_mark(path, "# Answers of ") or {"lmm", "mode", "views"} <= read_json(path).keys()
 
 
+def _is_judge(folder: Path) -> bool:
+    return {path.name for path in folder.iterdir()} <= _JUDGE and {"taught", "features"} <= read_json(
+        folder / "judge.json"
+    ).keys()
+
+
 def _is_calibration(path: Path) -> bool:
     return {"mask", "absent", "proposers", "rows"} <= read_json(path).keys()
 
@@ -84,6 +91,7 @@ OUTPUTS = {
     "evaluate": Output("a table of 'ivm evaluate'", _is_scores),
     "vstar": Output("a table of 'ivm vstar'", _is_answers),
     "calibrate": Output("a calibration of 'ivm calibrate'", _is_calibration, endings=(".json",)),
+    "judge": Output("a judge of 'ivm train-judge'", _is_judge, folder=True),
     "manifest": Output("a manifest", None),
     "data set": Output("a data set", lambda _: True, folder=True),
 }

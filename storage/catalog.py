@@ -169,7 +169,19 @@ class Catalog:
             # Not `expected.empty_table()`: making an Arrow array of Python values imports pandas, a second of CPU.
             name = WRITTEN_ROWS if kind == "light" else f"{kind}_files"
             self._define(name, opened.by_kind[kind], pa.Table.from_batches([], expected), only, older)
+        self._define_opinions(opened.by_kind["weights"])
         self._connection.execute(f"CREATE VIEW light_files AS {self.decided(opened.gates)}")
+
+    def _define_opinions(self, files: Sequence[Path]) -> None:
+        """What judges said, with the part that each file is named after; see `storage.gates.opinions`."""
+        rows = "SELECT *, '' AS filename FROM weights_files"
+        if files:
+            self._set("opinions", files)
+            rows = "FROM read_parquet(getvariable('opinions'), filename = true)"
+        self._connection.execute(
+            f"CREATE VIEW {in_sql.OPINIONS} AS "
+            f"SELECT recipe, parse_filename(filename, true) AS part, sample_id, discriminator, d FROM ({rows})"
+        )
 
     def decided(self, gates: Mapping[str, Gate]) -> str:
         """A SELECT of every outcome as some gates decide, with the columns of the view `outcomes`."""

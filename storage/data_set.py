@@ -22,7 +22,8 @@ from storage.disk.locks import in_use
 from storage.errors import ConfigError, ShardError
 from storage.gates import in_arrow
 from storage.gates.book import WRITTEN, Book
-from storage.gates.gate import Gate
+from storage.gates.gate import Gate, Judged
+from storage.gates.opinions import Opinions
 from storage.parts import layout
 from storage.parts.layout import DataFiles, Problem
 from storage.parts.part_files import CommittedPart
@@ -127,6 +128,9 @@ class DataSet:
             ConfigError: no gate of the name that was asked for.
             ShardError: a gate that counts is gone, torn or was changed.
         """
+        return {of: self._bound(gate) for of, gate in self._gates().items()}
+
+    def _gates(self) -> dict[str, Gate]:
         if self.tried is not None:
             return {self.tried.recipe: self.tried}
         if self.gate == WRITTEN:
@@ -135,6 +139,17 @@ class DataSet:
             return self.book.named(self.gate, self.chosen)
         counting = self.book.current if self.snapshot is None else self.snapshot.gates
         return {of: self.book.load(of, gate) for of, gate in counting.items() if self.chosen in ("", of)}
+
+    def _bound(self, gate: Gate) -> Gate:
+        """The gate with what its judge said of the labels here, where it stands on one."""
+        if not isinstance(gate.quality, Judged):
+            return gate
+        opinions = Opinions(self.opinions(gate.quality.judge), gate.recipe)
+        return replace(gate, quality=replace(gate.quality, opinions=opinions))
+
+    def opinions(self, judge: str) -> list[Path]:
+        """The files with what a judge, or a discriminator, said of labels."""
+        return [path for path in self.by_kind["weights"] if path.parent.name == judge]
 
     def decided_by(self, gate: Gate) -> DataSet:
         """The same scan, decided by a gate that is not kept anywhere yet; closing one closes both."""

@@ -27,6 +27,10 @@ def gate(
         str,
         typer.Option(help="A file of 'ivm calibrate', zoo:calibration.json, uncalibrated, or written."),
     ] = "",
+    judge: Annotated[
+        Path | None,
+        typer.Option(help="A folder of 'ivm train-judge'; labels that came since are judged.", show_default=False),
+    ] = None,
     precision: Annotated[
         float | None, typer.Option(help="Accept as much as can be, with this share right.", show_default=False)
     ] = None,
@@ -50,12 +54,13 @@ def gate(
     from storage.data_set import DataSet
     from storage.gates import book
 
-    if undo and (apply or accept or reject or values or calibration or precision or name):
+    if undo and (apply or accept or reject or values or calibration or judge or precision or name):
         raise ConfigError("give --undo alone: it makes current what was so before the latest --apply")
     given = {key: value for key, value in (("accept", accept), ("reject", reject)) if value is not None}
-    asked = GateRequest(parse_changes(values) | given, calibration, precision, confidence, by or "", name)
+    asked = GateRequest(parse_changes(values) | given, calibration, precision, confidence, by or "", name, judge)
     if sheet is not None:
         check("gate", sheet, data)
+    asked.judge_new_labels(data)
     with DataSet.open(data, recipe, gate=book.WRITTEN if undo else None) as opened:
         if undo:
             entry = book.undo(data, opened.recipe, who=who or getpass.getuser())
@@ -72,7 +77,9 @@ def gate(
                 entry = regate.apply(data, found, name=name, who=who or getpass.getuser())
                 say(f"gate {entry.name or entry.gate} is current; take it back with: ivm gate --data {data} --undo")
         elif apply:
-            raise ConfigError("say what to apply: --accept 0.9, --calibration FILE, or --name of an earlier gate")
+            raise ConfigError(
+                "say what to apply: --accept 0.9, --calibration FILE, --judge DIR, or --name of an earlier gate"
+            )
         else:
             _show_log(opened, form)
 

@@ -85,6 +85,10 @@ def create_app(session: ReviewSession, access: Access) -> FastAPI:
     def promise(precision: Annotated[float, Query(gt=0, lt=1)] = 0.95) -> Response:
         return _json(session.promise_needs(precision))
 
+    @app.get("/api/judge")
+    def judge() -> Response:
+        return _json(session.judge_readiness())
+
     @app.get("/api/labels/{part}/{sample_id}")
     def label(part: PartName, sample_id: SampleId) -> Response:
         return _json(_description(session.shown(part, sample_id)) | {"verdict": session.verdict(sample_id)})

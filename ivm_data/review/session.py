@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ivm_data.config import build, override
 from ivm_data.experts.common.protocols import Segmenter
 from ivm_data.experts.registry import ExpertSpec, get
+from ivm_data.quality.judge_readiness import readiness
 from ivm_data.quality.regate import current
 from ivm_data.quality.reviewer_agreement import agreements
 from ivm_data.recipes.labeling_recipes import demo
@@ -145,6 +146,11 @@ class ReviewSession:
     def promise_needs(self, precision: float) -> dict[str, Any]:
         """See `promise_needs`."""
         return promise_needs(self.reopened(), precision)
+
+    def judge_readiness(self) -> dict[str, Any]:
+        """`Readiness` with its sentence: how many verdicts are missing until a judge is worth training."""
+        ready = readiness(self.reopened())
+        return asdict(ready) | {"text": ready.text}
 
     def shown(self, part: str, sample_id: str) -> ShownLabel:
         """A label to look at.

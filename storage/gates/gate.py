@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 from storage.common.validation import Checked, NotNegative, Share
 from storage.errors import ConfigError
 from storage.gates.logistic import Logistic
+from storage.gates.opinions import Opinions
 
 MASK_FEATURES = (
     "presence",
@@ -91,8 +92,36 @@ class Calibrated:
     absent: Logistic
 
 
-Quality = Literal["written", "uncalibrated"] | Calibrated
-"""Where the quality comes from: as labeling wrote it; `storage.gates.uncalibrated`; or two regressions."""
+Plain = Literal["written", "uncalibrated"] | Calibrated
+"""As labeling wrote it; `storage.gates.uncalibrated`; or two regressions."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Quality by a judge that people's verdicts taught, where it has an opinion of a label.
+
+    Attributes:
+        judge: name of the judge, whose opinions are `weights` of the data set.
+        verdicts: how many taught it.
+        anew: so many new ones make it worth training again.
+        otherwise: quality of the labels that it has not seen, and of whole images, which it does not judge.
+        opinions: what it said, bound by `storage.data_set.DataSet.gates`; no part of what the gate is.
+    """
+
+    judge: str
+    verdicts: int
+    anew: int
+    otherwise: Plain = "written"
+    opinions: Opinions | None = field(default=None, compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        taught = {"judge": self.judge, "verdicts": self.verdicts, "anew": self.anew}
+        return taught | {"otherwise": _plain(self.otherwise)}
+
+
+Quality = Plain | Judged
+"""Where the quality comes from."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +167,10 @@ class Gate:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they lie in the data set."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self) | {"config": self.config.to_dict()}))
+        quality = self.quality.to_dict() if isinstance(self.quality, Judged) else _plain(self.quality)
+        values = {"recipe": self.recipe, "config": self.config.to_dict(), "quality": quality, "by": self.by}
+        kept = {"accepts": dict(self.accepts), "promise": None if self.promise is None else dict(self.promise)}
+        plain: dict[str, Any] = json.loads(json.dumps(values | kept))
         return plain
 
     @classmethod
@@ -148,12 +180,24 @@ class Gate:
         Raises:
             ValueError, KeyError, TypeError, OverflowError: what is no gate.
         """
-        quality = raw["quality"]
-        if not isinstance(quality, str):
-            quality = Calibrated(
-                Logistic.of(quality["mask"], MASK_FEATURES), Logistic.of(quality["absent"], ABSENT_FEATURES)
-            )
-        elif quality not in ("written", "uncalibrated"):
-            raise ValueError(f"'quality' must be 'written', 'uncalibrated' or two regressions, got {quality!r}")
+        written = raw["quality"]
+        quality: Quality
+        if isinstance(written, Mapping) and "judge" in written:
+            taught = int(written["verdicts"]), int(written["anew"])
+            quality = Judged(str(written["judge"]), *taught, _read_plain(written["otherwise"]))
+        else:
+            quality = _read_plain(written)
         config = GateConfig(**raw["config"])
         return cls(str(raw["recipe"]), config, quality, raw["by"], dict(raw["accepts"]), raw["promise"])
+
+
+def _plain(quality: Plain) -> Any:
+    return quality if isinstance(quality, str) else asdict(quality)
+
+
+def _read_plain(written: Any) -> Plain:
+    if written in ("written", "uncalibrated"):
+        return "written" if written == "written" else "uncalibrated"
+    if isinstance(written, str):
+        raise ValueError(f"'quality' must be 'written', 'uncalibrated', two regressions or a judge, got {written!r}")
+    return Calibrated(Logistic.of(written["mask"], MASK_FEATURES), Logistic.of(written["absent"], ABSENT_FEATURES))

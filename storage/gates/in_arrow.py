@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage.gates import uncalibrated
-from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES, Calibrated, Gate
+from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES, Calibrated, Gate, Judged, Plain
 from storage.gates.in_sql import DERIVED, STATUS
 from storage.parts import schema
 
@@ -24,7 +24,7 @@ _SCORES = tuple(dict.fromkeys((*MASK_FEATURES, *ABSENT_FEATURES, "verification",
 _WORDS = ("recipe", "outcome", "scope", "source", "kind", "reason", "status")
 _DERIVING = ("candidates", "things", "rewrite")
 
-EVIDENCE = (*_WORDS, *_SCORES, "area", "incomplete", *_DERIVING)
+EVIDENCE = ("part", "sample_id", *_WORDS, *_SCORES, "area", "incomplete", *_DERIVING)
 """Columns that a decision needs."""
 
 
@@ -54,7 +54,7 @@ def decide(rows: pa.Table, gate: Gate) -> tuple[np.ndarray, np.ndarray]:
     count, config = len(rows), gate.config
     score = {name: _numbers(rows, name) for name in (*_SCORES, "area")}
     absent_N, whole_N = score["area"] == 0, _words(rows, "scope") == "whole image"
-    quality_N = _quality(gate, score, absent_N, whole_N)
+    quality_N = _quality(gate, rows, score, absent_N, whole_N)
     answer_N = np.where(absent_N, "absent", np.where(whole_N, "whole image", "mask")).astype(object)
     low, high = config.min_area_ratio, config.max_area_ratio
     odd_N = ~((low <= score["area_ratio"]) & (score["area_ratio"] <= high))
@@ -75,11 +75,25 @@ def decide(rows: pa.Table, gate: Gate) -> tuple[np.ndarray, np.ndarray]:
     return quality_N, np.array(list(cases), object)[np.argmax(np.stack(list(cases.values())), axis=0)]
 
 
-def _quality(gate: Gate, score: Mapping[str, np.ndarray], absent_N: np.ndarray, whole_N: np.ndarray) -> np.ndarray:
-    if gate.quality == "written":
+def _quality(
+    gate: Gate, rows: pa.Table, score: Mapping[str, np.ndarray], absent_N: np.ndarray, whole_N: np.ndarray
+) -> np.ndarray:
+    if not isinstance(gate.quality, Judged):
+        return _plain_quality(gate.quality, score, absent_N, whole_N)
+    otherwise_N = _plain_quality(gate.quality.otherwise, score, absent_N, whole_N)
+    if gate.quality.opinions is None:
+        return otherwise_N
+    judged_N = gate.quality.opinions.of(rows)
+    return np.where(np.isfinite(judged_N), judged_N, otherwise_N)
+
+
+def _plain_quality(
+    quality: Plain, score: Mapping[str, np.ndarray], absent_N: np.ndarray, whole_N: np.ndarray
+) -> np.ndarray:
+    if quality == "written":
         quality_N = score["quality"]
-    elif isinstance(gate.quality, Calibrated):
-        of_mask_N, of_absence_N = (each.probabilities(score) for each in (gate.quality.mask, gate.quality.absent))
+    elif isinstance(quality, Calibrated):
+        of_mask_N, of_absence_N = (each.probabilities(score) for each in (quality.mask, quality.absent))
         quality_N = np.where(absent_N, of_absence_N, np.where(whole_N, score["verification"], of_mask_N))
     else:
         of_mask_N = uncalibrated.qualities(score, absent_N)

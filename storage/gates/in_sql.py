@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from storage.gates import uncalibrated
-from storage.gates.gate import Calibrated, Gate
+from storage.gates.gate import Calibrated, Gate, Judged, Plain
 from storage.gates.logistic import number
 from storage.records import HUMAN, Status
 from storage.request import OR
@@ -41,6 +41,10 @@ STATUS = {
 """The status that each reason of a gate stands for."""
 
 
+OPINIONS = "judge_opinions"
+"""Relation with what judges said: recipe, part, sample_id, discriminator, d."""
+
+
 def decided(gates: Mapping[str, Gate], rows: str, derive: bool = True) -> str:
     """A SELECT of all columns of some light rows, with quality, status and reason as gates decide.
 
@@ -54,9 +58,10 @@ def decided(gates: Mapping[str, Gate], rows: str, derive: bool = True) -> str:
     qualities = _by_recipe(gates, "quality", {name: quality(gate) for name, gate in gates.items()})
     reasons = _by_recipe(gates, "reason", {name: reason(gate, derive) for name, gate in gates.items()})
     gated = f"outcome = 'label' AND recipe IN ({', '.join(map(_text, gates))})"
+    rows, judged = _judged(gates, rows)
     statuses = " ".join(f"WHEN {_text(why)} THEN {_text(status.value)}" for why, status in STATUS.items())
     return f"""
-        SELECT * EXCLUDE (gate_quality, gate_reason) REPLACE (
+        SELECT * EXCLUDE (gate_quality, gate_reason{judged}) REPLACE (
             gate_quality AS quality,
             gate_reason AS reason,
             CASE WHEN {gated} THEN CASE gate_reason {statuses} END ELSE status END AS status
@@ -71,16 +76,32 @@ def decided(gates: Mapping[str, Gate], rows: str, derive: bool = True) -> str:
 
 def quality(gate: Gate) -> str:
     """The quality of a label, NULL where there is no number for it."""
-    if gate.quality == "written":
+    if not isinstance(gate.quality, Judged):
+        return _plain(gate.quality)
+    return f"coalesce(CASE WHEN isfinite(gate_judged) THEN gate_judged END, {_plain(gate.quality.otherwise)})"
+
+
+def _plain(quality: Plain) -> str:
+    if quality == "written":
         value = "quality"
-    elif isinstance(gate.quality, Calibrated):
+    elif isinstance(quality, Calibrated):
         value = (
-            f"CASE WHEN area = 0 THEN {gate.quality.absent.sql()} WHEN scope = 'whole image' THEN verification "
-            f"ELSE {gate.quality.mask.sql()} END"
+            f"CASE WHEN area = 0 THEN {quality.absent.sql()} WHEN scope = 'whole image' THEN verification "
+            f"ELSE {quality.mask.sql()} END"
         )
     else:
         value = f"CASE WHEN area > 0 AND scope = 'whole image' THEN verification ELSE {uncalibrated.sql()} END"
     return f"list_transform([{value}], lambda q: CASE WHEN isfinite(q) THEN q END)[1]"
+
+
+def _judged(gates: Mapping[str, Gate], rows: str) -> tuple[str, str]:
+    """The rows with what their gates' judges said in `gate_judged`, and what names that column among others."""
+    of = {recipe: gate.quality.judge for recipe, gate in gates.items() if isinstance(gate.quality, Judged)}
+    if not of:
+        return rows, ""
+    judges = " OR ".join(f"(recipe = {_text(one)} AND discriminator = {_text(name)})" for one, name in of.items())
+    said = f"SELECT recipe, part, sample_id, any_value(d) AS gate_judged FROM {OPINIONS} WHERE {judges} GROUP BY ALL"
+    return f"(SELECT * FROM {rows} LEFT JOIN ({said}) USING (recipe, part, sample_id))", ", gate_judged"
 
 
 def reason(gate: Gate, derive: bool = True) -> str:

@@ -3,7 +3,7 @@
 DATA/labels/<recipe>/<part>.light.parquet       outcomes, scores, lineage; this file is the commit
 DATA/labels/<recipe>/<part>.heavy.parquet       images and masks
 DATA/timings/<recipe>/<part>.parquet            seconds of each stage
-DATA/weights/<discriminator>/<part>.parquet     scores of labels by a discriminator
+DATA/weights/<discriminator>/<part>.parquet     scores of labels by a discriminator or a judge
 DATA/reviews/<reviewer>/<part>.parquet          reviews of labels by a person
 DATA/decisions/<rule>/<part>.parquet            what a cleaning rule excluded, and included again
 DATA/measures/<recipe>/<part>.parquet           what the pixels say: components, perceptual hash, votes

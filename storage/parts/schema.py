@@ -224,7 +224,11 @@ WEIGHTS = _schema(
     _field("sample_id", pa.string(), "sample of the weighted label"),
     _field("recipe", pa.string(), "recipe of the weighted label"),
     _field("discriminator", pa.string(), "name@content-hash"),
-    _field("d", pa.float64(), "P(the mask is human), in (0, 1), from a fold that did not train on this sample"),
+    _field(
+        "d",
+        pa.float64(),
+        "P(the mask is human), of a judge P(right), in (0, 1), from a fold that did not see this sample",
+    ),
     _field("fold", pa.int32(), "index of that fold"),
 )
 

@@ -10,11 +10,11 @@ from storage.records.pairs import Rle
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A discriminator's score of one label, appended after training stage I.
+    """A discriminator's or a judge's score of one label, appended after its training.
 
     Attributes:
         discriminator: `name@content-hash`.
-        d: P(the mask is human), in (0, 1), from a fold that did not train on this sample.
+        d: P(the mask is human), of a judge P(right), in (0, 1), from a fold that did not learn from this sample.
         fold: index of that fold.
     """
 

@@ -1,5 +1,6 @@
 """The flows around labeling and training, on a real data set and a real server."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -15,14 +16,21 @@ from flows.inbox import label_inbox, manifests
 from flows.label_artifacts import NAMED, rejected_samples
 from flows.report import report
 from flows.train import train
+from flows.train_judge import train_judge
 from flows.train_when_ready import train_when_ready
 from flows.trainings import LabelState, accepted_at_last_training
 from ivm_data.engine.labeling import label_manifest
 from ivm_data.engine.labeling_run import prepare
 from ivm_data.outputs import check
+from ivm_data.quality.judge import Judge
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_model.model.checkpoint import read_config
+from ivm_data.worlds.world import write_world
+from storage.data_set import DataSet
+from storage.gates.gate import Judged
 from storage.upkeep.digest import content_hash
+
+BUILDERS = Path(__file__).parents[1] / "ivm_data" / "report" / "conftest.py"
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -109,6 +117,31 @@ def test_a_gate_is_looked_at_applied_and_taken_back(labeled, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_judge_waits_for_verdicts(labeled, tmp_path):
+    data = shutil.copytree(labeled.data, tmp_path / "data")
+    assert train_judge(tmp_path / "none", return_state=True).name == "NothingLabeled"
+    waits = train_judge(data, return_state=True)
+    assert waits.name == "TooFewVerdicts" and "more verdicts and the judge is trained" in waits.message
+    assert not (data / "checkpoints").exists() and not (data / "weights").exists()
+
+
+def test_a_judge_learns_once_from_the_same_verdicts_and_decides_the_quality(tmp_path):
+    spec = importlib.util.spec_from_file_location("report_builders", BUILDERS)
+    builders = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builders)
+    manifest = write_world(tmp_path / "world", "test", scenes=60, pairs_per_scene=3, human_share=0.5)
+    data = builders.commit(manifest, tmp_path / "data")
+    state = train_judge(data, overrides={"trees": 20, "anew": 17}, apply=True, return_state=True)
+    judge = Judge.load(data / "checkpoints" / "judge")
+    assert state.name == "Applied" and judge.name in state.message
+    rows = json.loads(artifacts_of(state)["judge-verdicts"].data)
+    assert rows[0]["of"] == "all" and rows[0]["verdicts"] == judge.verdicts
+    with DataSet.open(data) as opened:
+        assert opened.gates[opened.recipe].quality == Judged(judge.name, judge.verdicts, 17)
+    again = train_judge(data, overrides={"trees": 20}, apply=True, return_state=True)
+    assert (again.name, again.message) == ("TooFewVerdicts", "17 more verdicts and the judge is trained anew")
+
+
 def test_a_gate_without_a_wish_or_with_one_that_contradicts_itself_fails_with_what_to_do(labeled):
     for wish, why in (
         ({}, "say what to decide"),

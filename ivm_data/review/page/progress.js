@@ -1,4 +1,4 @@
-// How far the review is, how fast it goes, and what a promised precision still needs.
+// How far the review is, how fast it goes, and what a promised precision and a judge still need.
 import { $, show2 } from "./dom.js";
 import { ask } from "./server.js";
 
@@ -32,6 +32,7 @@ export class Progress {
     this.#rested = Infinity;
     const asked = ask(`/api/promise?precision=${$("precision").value}`);
     $("promise").textContent = $("promise").title = await asked.then(({ text }) => text, (error) => error.message);
+    $("judge").textContent = $("judge").title = await ask("/api/judge").then(({ text }) => text, (error) => error.message);
     this.#rested = performance.now() + REST * (performance.now() - began);
   }
 }

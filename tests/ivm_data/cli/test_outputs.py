@@ -17,6 +17,7 @@ from storage.errors import ConfigError
 
 FOLDERS = {
     "train": ("--data", "data", "--out"),
+    "train-judge": ("--data", "data", "--out"),
     "convert": ("IVM-V1.0.bin", "--out"),
     "zoo train": ("grounder", "--out"),
     "world": (),
@@ -129,7 +130,7 @@ def test_a_data_set_is_a_folder(ivm, tmp_path, command):
 
 
 @pytest.mark.parametrize("out", ["data", ".", "data/labels", "data/model", "data/recipes/x"])
-@pytest.mark.parametrize("command", ["train", "export"])
+@pytest.mark.parametrize("command", ["train", "train-judge", "export"])
 def test_the_data_set_that_is_read_is_never_replaced(ivm, tmp_path, command, out):
     (tmp_path / "data" / "labels" / "3f9c").mkdir(parents=True)
     (tmp_path / "data" / "labels" / "3f9c" / "part.light.parquet").write_text("labels")

@@ -156,6 +156,18 @@ def test_what_a_promise_needs_is_what_the_gate_would_say(page, data, precision):
     assert page.get("/api/promise", params={"precision": 1}).status_code == 422
 
 
+def test_the_page_says_how_many_verdicts_a_judge_still_needs(page, data):
+    before = page.get("/api/judge").raise_for_status().json()
+    assert before["text"] == f"{before['more']} more verdicts and the judge is trained"
+    with DataSet.open(data) as opened:
+        teaching = {one.sample.id for one in opened.labels() if one.sample.human_mask and not one.sample.held_out}
+    assert before["verdicts"] == len(teaching) and before["more"] == 50 - len(teaching)
+    item = next(item for item in queue(page)["items"] if item["sample_id"] in teaching)
+    for verdict, more in (("unsure", 0), ("wrong", 0), ("wrong_instruction", 1)):
+        page.post(address(item, "/review"), json={"verdict": verdict}).raise_for_status()
+        assert page.get("/api/judge").json()["more"] == before["more"] + more
+
+
 def test_progress_says_how_many_are_left_of_the_order_and_how_fast_it_goes(data):
     session = ReviewSession(data, "anna", order=Order(random=True, limit=5))
     assert session.progress()["left"] == 5 and session.progress()["seconds"] is None

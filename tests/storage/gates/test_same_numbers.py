@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.gates import in_sql
-from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES, Calibrated, Gate, GateConfig
+from storage.gates.gate import ABSENT_FEATURES, MASK_FEATURES, Calibrated, Gate, GateConfig, Judged
 from storage.gates.in_arrow import decide, decided
 from storage.gates.logistic import Logistic
+from storage.gates.opinions import Opinions
 from storage.parts import schema
-from storage.records import MISSING, Scores
+from storage.parts.shards import write_weights
+from storage.records import MISSING, Scores, Weight
 
 RECIPE = "3f9c0a"
 SCORES = (*MASK_FEATURES, "verification", "understood", "quality")
@@ -114,6 +116,39 @@ def test_many_labels_get_what_each_gets_alone_at_labeling(labels, gate):
         if not gate.by:
             decision = decide_one(Scores(**known | {"quality": quality}), answer, label["incomplete"], gate.config)
             assert (in_sql.STATUS[reason], reason) == decision
+
+
+@pytest.mark.parametrize("otherwise", ["written", "uncalibrated"])
+def test_a_judge_decides_the_same_in_sql_and_arrow_and_what_it_has_not_seen_keeps_its_quality(tmp_path, otherwise):
+    known = {**dict.fromkeys(SCORES, 0.5), "scope": None, "incomplete": False, "source": "", "kind": ""}
+    labels = [known | {"area": n % 3, "quality": n / 10, "part": f"p{n % 2}", "sample_id": str(n)} for n in range(9)]
+    said = {("p0", "0"): 0.9, ("p1", "3"): 0.2, ("p0", "3"): 0.3, ("p1", "8"): 0.4, ("p0", "8"): 0.85}
+    for part in ("p0", "p1"):
+        weights = [Weight(name, RECIPE, "judge@1", d, 0) for (of, name), d in said.items() if of == part]
+        weights.append(Weight("5", "another", "judge@1", 0.01, 0))
+        write_weights(tmp_path, "judge@1", part, weights)
+    files = sorted((tmp_path / "weights" / "judge@1").iterdir())
+    gate = Gate(RECIPE, GateConfig(0.8, 0.3), Judged("judge@1", 60, 120, otherwise, Opinions(files, RECIPE)))
+    table = table_of(labels)
+    with duckdb.connect(":memory:") as connection:
+        rows = [(RECIPE, of, name, "judge@1", d) for (of, name), d in said.items()]
+        rows += [("another", "p1", "5", "judge@1", 0.01), (RECIPE, "p1", "5", "judge@2", 0.02)]
+        opinions = pa.Table.from_pylist(
+            [dict(zip(("recipe", "part", "sample_id", "discriminator", "d"), row, strict=True)) for row in rows]
+        )
+        connection.register("labels", table)
+        connection.register(in_sql.OPINIONS, opinions)
+        sql = connection.sql(in_sql.decided({RECIPE: gate}, "labels") + " ORDER BY sample_id").to_arrow_table()
+    arrow = decided(table, {RECIPE: gate})
+    assert sql.schema.names == arrow.schema.names
+    for name in ("sample_id", "status", "reason"):
+        assert sql[name].to_pylist() == arrow[name].to_pylist()
+    assert sql["quality"].to_pylist() == pytest.approx(arrow["quality"].to_pylist(), abs=1e-12)
+    plain = decided(table, {RECIPE: Gate(RECIPE, gate.config, otherwise)})["quality"].to_pylist()
+    assert arrow["quality"].to_pylist() == [
+        said.get((label["part"], label["sample_id"]), q) for label, q in zip(labels, plain, strict=True)
+    ]
+    assert Gate.from_dict(gate.to_dict()).hash == gate.hash
 
 
 def test_rows_of_other_recipes_and_rejections_stay_as_they_were_written():
