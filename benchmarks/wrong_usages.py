@@ -59,6 +59,8 @@ USAGES = {
         "ivm mask world/images/000000.png 'Find the ring.' --model nowhere",
         "ivm query --data nowhere summary",
         "ivm review --data data",
+        "ivm train-judge --data data --out new",
+        "ivm gate --data data --judge nowhere",
         "ivm explain zzzz --data data",
         "ivm snapshot verify --data data nothing",
         "ivm sql --data data --gate nothing 'select count(*) from labels'",

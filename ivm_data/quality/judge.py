@@ -100,7 +100,7 @@ class Judge:
         p_N = np.zeros(len(rows))
         for fold, (forest, taught) in enumerate(zip(self.forests, self.taught, strict=True)):
             here_N = fold_N == fold
-            p_N[here_N] = _weighed(forest, taught, x_NF[here_N], self.config.prior)
+            p_N[here_N] = weighed(forest, taught, x_NF[here_N], self.config.prior)
         return p_N, fold_N
 
     def save(self, folder: Path, card: str) -> None:
@@ -175,8 +175,14 @@ def _grown(x_NF: np.ndarray, right_N: np.ndarray, config: JudgeConfig, fold: int
     return grow(x_NF, right_N, shape, seed=config.seed + fold), len(right_N)
 
 
-def _weighed(forest: Forest, taught: int, x_NF: np.ndarray, prior: float) -> np.ndarray:
-    """What a forest and the quality say together."""
+def weighed(forest: Forest, taught: int, x_NF: np.ndarray, prior: float) -> np.ndarray:
+    """What a forest and the quality say together, float64 (N,).
+
+    Args:
+        taught: verdicts that the forest learned from.
+        x_NF: the columns of `FEATURES`, and more behind them where the forest looks at more.
+        prior: verdicts that the quality is worth.
+    """
     written_N = x_NF[:, FEATURES.index("quality")]
     quality_N = np.where(written_N < 0, 0.5, written_N)
     weight = taught / (taught + prior) if taught else 0.0
