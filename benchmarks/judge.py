@@ -219,8 +219,8 @@ def _head(known: World) -> str:
         f"{known.right_N.mean():.3f} of them right, on {known.scene_N.max() + 1} scenes of the test world, sixteen "
         f"kinds of instructions; {int(known.empty_N.sum())} say that there is no target. Verdicts are on one half of "
         "the scenes, all figures of the other half, both ways round. *Coverage* is the greatest share that can be "
-        "accepted with 0.95 of it right. In random order the figures are means over several draws, in informative order "
-        "the queue's first; gains are over the quality as it is, intervals over scenes."
+        "accepted with 0.95 of it right. In random order the figures are means over several draws, in informative "
+        "order the queue's first; gains are over the quality as it is, intervals over scenes."
     )
 
 
