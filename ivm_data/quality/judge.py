@@ -117,11 +117,14 @@ class Judge:
         """What `save` wrote.
 
         Raises:
-            WeightsError: the folder is no judge, or one that looks at other columns.
+            WeightsError: there is no judge, or a damaged one, or one that looks at other columns.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
+        how = "make one with 'ivm train-judge --data DIR --out JUDGE'"
+        if not (folder / CONFIG).is_file():
+            raise WeightsError(f"there is no judge in '{folder}'; {how}")
         try:
             facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             if tuple(facts["features"]) != FEATURES:
@@ -135,10 +138,7 @@ class Judge:
             by = {str(what): int(n) for what, n in facts["by"].items()}
             return cls(config, str(facts["recipe"]), tuple(forests), taught, by)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, ConfigError) as error:
-            raise WeightsError(
-                f"judge '{folder}' cannot be used ({type(error).__name__}: {error}); "
-                "make one with 'ivm train-judge --data DIR --out JUDGE'"
-            ) from error
+            raise WeightsError(f"judge '{folder}' cannot be used ({type(error).__name__}: {error}); {how}") from error
 
     def _facts(self) -> dict[str, Any]:
         facts = {"recipe": self.recipe, "config": asdict(self.config), "features": list(FEATURES)}

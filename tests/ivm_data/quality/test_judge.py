@@ -282,7 +282,7 @@ def test_the_command_teaches_a_judge_and_the_gate_stands_on_it(data, tmp_path):
         (["train-judge", "--out", "DATA"], "data set"),
         (["train-judge", "--out", "OUT", "--set", "tree=3"], "no field 'tree'"),
         (["train-judge", "--out", "OUT", "--set", "least=5000"], "a judge needs 5000 verdicts"),
-        (["gate", "--judge", "OUT"], "judge 'OUT' cannot be used"),
+        (["gate", "--judge", "OUT"], "there is no judge in 'OUT'"),
         (["gate", "--judge", "OUT", "--calibration", "written"], "give 'calibration' or 'judge'"),
     ],
 )
