@@ -4,14 +4,13 @@
 
 The choices for a label are its own mask, each proposal, the mask of each target box (or of one box a phrase, together),
 and no target. The model must not have been trained on these scenes. When it may overrule is fitted on the other half of
-the scenes.
+the scenes; a chooser is taught by the true masks there, too.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
@@ -21,7 +20,10 @@ import numpy as np
 import torch
 
 from benchmarks.results import add_world_options, labeled_world
+from ivm_data.engine.choices import Choices, Looker
 from ivm_data.experts.registry import embedded, get
+from ivm_data.quality.chooser import Alternatives, teach_chooser
+from ivm_data.quality.judge_features import COLUMNS
 from ivm_data.recipes.labeling_recipes import recipe
 from ivm_model.metrics.bootstrap import interval
 from ivm_model.metrics.mask_scores import auc
@@ -29,14 +31,11 @@ from ivm_model.predictor import Predictor
 from storage.common.markdown import markdown_table
 from storage.data_set import DataSet
 from storage.pixels import rle
-from storage.pixels.images import decode
 from storage.pixels.overlap import is_right
-from storage.records import Label, Rle
+from storage.records import Label
 
 PAGE = Path(__file__).parents[1] / "docs" / "selection.md"
 BATCH = 16
-BOXES, UNIONS = 3, 12
-"""Most boxes of a phrase, and most of their combinations."""
 QUALITIES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.01)
 MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
@@ -52,6 +51,7 @@ class Choice:
         is_empty_K: which choices say that there is no target.
         fit_K: how well the model's heatmap agrees with each.
         iou_K: of each with the truth.
+        seen: what a chooser looks at.
     """
 
     kind: str
@@ -60,6 +60,7 @@ class Choice:
     is_empty_K: np.ndarray
     fit_K: np.ndarray
     iou_K: np.ndarray
+    seen: Alternatives
 
     def taken(self, quality: float, margin: float) -> int:
         """Index of the choice when labels under a quality may be overruled by at least a margin."""
@@ -73,56 +74,33 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     data = options.data or labeled_world(options.work, options.scenes, options.human_share, options.processes)[0].data
-    with DataSet.open(data) as opened:
+    with DataSet.open(data, gate="written") as opened:
         labels = [label for label in opened.labels() if label.sample.human_mask is not None]
-    choices = list(_choices(labels, Predictor.from_pretrained(embedded(options.model))))
+        rows = {row["sample_id"]: row for batch in opened.light_batches(list(COLUMNS)) for row in batch.to_pylist()}
+    choices = list(_choices(labels, rows, Predictor.from_pretrained(embedded(options.model))))
     PAGE.write_text(_page(choices, options) + "\n")
     print(PAGE.read_text())
 
 
-def _choices(labels: Sequence[Label], predictor: Predictor) -> Iterator[Choice]:
-    segmenter, rows = get(recipe("demo").segmenter), iter(labels)
-    while batch := list(islice(rows, BATCH)):
-        images = [decode(label.sample.image) for label in batch]
-        boxes = [[each.box for each in label.candidates if each.role == "target"] for label in batch]
-        cut = segmenter.segment(images, boxes)
-        heatmaps = predictor.heatmaps(images, [label.sample.instruction for label in batch])
-        for label, parts, heatmap_HW in zip(batch, cut, heatmaps, strict=True):
-            masks = [label.mask, *(each.mask for each in label.proposals), *_unions(label, parts.mask_NHW)]
-            masks.append(rle.encode(np.zeros(heatmap_HW.shape, bool)))
-            yield _choice(label, masks, heatmap_HW)
+def _choices(labels: Sequence[Label], rows: Mapping[str, Mapping[str, Any]], predictor: Predictor) -> Iterator[Choice]:
+    looker, left = Looker(predictor.model, get(recipe("demo").segmenter)), iter(labels)
+    while batch := list(islice(left, BATCH)):
+        yield from map(_choice, looker.look(batch, [rows[label.sample.id] for label in batch]))
 
 
-def _unions(label: Label, mask_NHW: np.ndarray) -> list[Rle]:
-    """One box of each phrase, the boxes with the best scores first."""
-    of_phrase: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    targets = [each for each in label.candidates if each.role == "target"]
-    for n, each in enumerate(targets):
-        of_phrase[each.phrase].append((each.score, n))
-    best = [[n for _, n in sorted(found, reverse=True)[:BOXES]] for found in of_phrase.values()]
-    together = islice(product(*best), UNIONS) if best else ()
-    return [rle.encode(mask_NHW[list(each)].any(0)) for each in together]
-
-
-def _choice(label: Label, masks: Sequence[Rle], heatmap_HW: np.ndarray) -> Choice:
+def _choice(found: Choices) -> Choice:
+    label = found.label
     truth = label.sample.human_mask
     assert truth is not None
     return Choice(
         kind=label.sample.kind,
         scene=label.sample.image_uri,
         quality=label.scores.quality,
-        is_empty_K=np.array([rle.area(mask) == 0 for mask in masks]),
-        fit_K=np.array([_fit(rle.decode(mask), heatmap_HW) for mask in masks]),
-        iou_K=np.array([rle.iou(mask, truth) for mask in masks]),
+        is_empty_K=np.array([rle.area(mask) == 0 for mask in found.masks]),
+        fit_K=found.seen.fit_KC[:, 0],
+        iou_K=np.array([rle.iou(mask, truth) for mask in found.masks]),
+        seen=found.seen,
     )
-
-
-def _fit(mask_HW: np.ndarray, heatmap_HW: np.ndarray) -> float:
-    """IoU of a mask with a heatmap; of an empty one, that no pixel is needed."""
-    if not mask_HW.any():
-        return 1 - float(heatmap_HW.max())
-    shared = float(heatmap_HW[mask_HW].sum())
-    return shared / (float(mask_HW.sum()) + float(heatmap_HW.sum()) - shared)
 
 
 def fitted(choices: Sequence[Choice]) -> tuple[float, float]:
@@ -139,6 +117,18 @@ def crossed(choices: Sequence[Choice]) -> np.ndarray:
         at = fitted([each for each, h in zip(choices, half_N, strict=True) if h != half])
         for n in np.flatnonzero(half_N == half):
             taken_N[n] = choices[n].taken(*at)
+    return taken_N
+
+
+def taught(choices: Sequence[Choice]) -> np.ndarray:
+    """Index of what the chooser of `ivm select` takes for each, taught by the other half of the scenes."""
+    half_N, taken_N = _halves(choices), np.zeros(len(choices), int)
+    for half in (0, 1):
+        pool = [each for each, h in zip(choices, half_N, strict=True) if h != half]
+        chooser = teach_chooser([each.seen for each in pool], [is_right(each.iou_K) for each in pool])
+        for n in np.flatnonzero(half_N == half):
+            choice = chooser.choose(choices[n].seen)
+            taken_N[n] = choice.best if chooser.replaces(choice) else 0
     return taken_N
 
 
@@ -193,6 +183,7 @@ def _page(choices: Sequence[Choice], options: argparse.Namespace) -> str:
     }
     taken = {name: np.array([way(each) for each in choices]) for name, way in ways.items()}
     taken["overruled where it pays on the other half"] = crossed(choices)
+    taken["the chooser of `ivm select`, taught by the other half"] = taught(choices)
     right = {
         name: is_right(np.array([each.iou_K[k] for each, k in zip(choices, taken_N, strict=True)]))
         for name, taken_N in taken.items()
@@ -214,6 +205,9 @@ def _page(choices: Sequence[Choice], options: argparse.Namespace) -> str:
             f"{len(choices)} labels of scenes that the model was not trained on, "
             f"{np.mean([len(c.fit_K) for c in choices]):.1f} choices each.",
             markdown_table(("choice", "right", "gain (95 %, over images)", "labels replaced"), rows),
+            "The chooser is a forest over what [a judge](judge.md) looks at, and over how far each choice and the "
+            "label's own mask agree with the heatmap ([choosing](judge.md#let-it-choose)); the true masks of one half "
+            "of the scenes taught it, and it chooses for the other.",
             "Right by kind of instruction:",
             markdown_table(("choice", *kinds), by_kind),
             "## Right or wrong",

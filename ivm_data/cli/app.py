@@ -24,6 +24,7 @@ from ivm_data.cli import (
     retrack,
     review,
     rewrite,
+    select,
     snapshot,
     zoo,
 )
@@ -77,6 +78,7 @@ for command in (
     retrack.retrack,
     clean.clean,
     judge.train_judge,
+    select.select,
     gate.gate,
     snapshot.compact,
     remote.push,

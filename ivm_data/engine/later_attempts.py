@@ -51,8 +51,10 @@ def _says_the_same(label: Label, row: Mapping[str, Any]) -> bool:
     )
 
 
-def later_attempts(data: DataSet, new: Mapping[str, list[Label | Rejection]], seconds: float) -> Iterator[PartResult]:
-    """Rows of a part as a later attempt of it, with the records that they stand for."""
+def later_attempts(
+    data: DataSet, new: Mapping[str, list[Label | Rejection]], seconds: float, stage: str = TRACK
+) -> Iterator[PartResult]:
+    """Rows of a part as a later attempt of it, with the records that they stand for; `stage` took the seconds."""
     latest: dict[str, int] = defaultdict(int)
     for owner, part in data.light_of:
         if owner == data.recipe:
@@ -65,7 +67,7 @@ def later_attempts(data: DataSet, new: Mapping[str, list[Label | Rejection]], se
         name = f"{base}@{latest[base] + 1}"
         outcomes = [outcome for _, some in found for outcome in some]
         inputs = [one for part, some in found for one in _inputs(data, part, some)]
-        timing = Timing(name, data.recipe, TRACK, seconds / len(of_base), len(outcomes))
+        timing = Timing(name, data.recipe, stage, seconds / len(of_base), len(outcomes))
         yield PartResult(name, data.recipe, tuple(outcomes), (timing,), tuple(inputs))
 
 

@@ -150,7 +150,7 @@ def lessons(labels: Iterable[Label], reviewed: Reviewed | None = None) -> Lesson
     for label in labels:
         if label.sample.held_out or label.request.scope == "whole image":
             continue
-        by, right, truth = _truth(label, (reviewed or {}).get((label.lineage.recipe, label.sample.id)))
+        by, right, truth = truth_of(label, (reviewed or {}).get((label.lineage.recipe, label.sample.id)))
         if right is None:
             continue
         found.by[by] += 1
@@ -201,7 +201,7 @@ def _bins(p_N: np.ndarray, right_N: np.ndarray, bins: int = 10) -> tuple[Bin, ..
     )
 
 
-def _truth(label: Label, review: Adjudication | None) -> tuple[str, bool | None, Rle | None]:
+def truth_of(label: Label, review: Adjudication | None) -> tuple[str, bool | None, Rle | None]:
     """(what says so, whether the label is right, the right mask), None where that is not known; what reviewers found
     outweighs the mask that came with the sample."""
     verdict = review.verdict if review else ""

@@ -164,8 +164,12 @@ def teach(said: Verdicts, recipe: str, config: JudgeConfig = DEFAULT) -> Judge:
 
 def folds_of(rows: Sequence[Mapping[str, Any]], folds: int) -> np.ndarray:
     """The fold of each row, int64 (N,): that of its image, or of its episode."""
-    hashes = (hashlib.blake2b(group(row).encode(), digest_size=4).digest() for row in rows)
-    return np.array([int.from_bytes(one, "big") % folds for one in hashes], np.int64)
+    return np.array([fold_of(group(row), folds) for row in rows], np.int64)
+
+
+def fold_of(name: str, folds: int) -> int:
+    """The fold of an image or an episode."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big") % folds
 
 
 def _grown(x_NF: np.ndarray, right_N: np.ndarray, config: JudgeConfig, fold: int) -> tuple[Forest, int]:
