@@ -24,8 +24,8 @@ from ivm_data.engine.labeling_run import prepare
 from ivm_data.outputs import check
 from ivm_data.quality.judge import Judge
 from ivm_data.recipes.labeling_recipes import recipe
-from ivm_model.model.checkpoint import read_config
 from ivm_data.worlds.world import write_world
+from ivm_model.model.checkpoint import read_config
 from storage.data_set import DataSet
 from storage.gates.gate import Judged
 from storage.upkeep.digest import content_hash
