@@ -58,11 +58,11 @@ def later_attempts(
     latest: dict[str, int] = defaultdict(int)
     for owner, part in data.light_of:
         if owner == data.recipe:
-            base, attempt = _attempt(part)
+            base, attempt = attempt_of(part)
             latest[base] = max(latest[base], attempt)
     of_base: dict[str, list[tuple[str, list[Label | Rejection]]]] = defaultdict(list)
     for part, outcomes in new.items():
-        of_base[_attempt(part)[0]].append((part, outcomes))
+        of_base[attempt_of(part)[0]].append((part, outcomes))
     for base, found in sorted(of_base.items()):
         name = f"{base}@{latest[base] + 1}"
         outcomes = [outcome for _, some in found for outcome in some]
@@ -71,7 +71,7 @@ def later_attempts(
         yield PartResult(name, data.recipe, tuple(outcomes), (timing,), tuple(inputs))
 
 
-def _attempt(part: str) -> tuple[str, int]:
+def attempt_of(part: str) -> tuple[str, int]:
     """Name of a part as it was planned, and how often its pairs were labeled before."""
     found = _ATTEMPT.search(part)
     return (part[: found.start()], int(found[1])) if found else (part, 0)

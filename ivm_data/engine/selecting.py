@@ -7,11 +7,12 @@ that were carried from other frames.
 
 from __future__ import annotations
 
-import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from functools import partial
+from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 
 from ivm_data.config import build
 from ivm_data.engine.choices import Choices, Looker
-from ivm_data.engine.later_attempts import later_attempts
+from ivm_data.engine.later_attempts import attempt_of, later_attempts
 from ivm_data.experts.registry import ExpertSpec, get
 from ivm_data.quality.chooser import Choice, Chooser, teach_chooser
 from ivm_data.quality.fit_calibration import teaching, truth_of
@@ -46,8 +47,8 @@ CHOOSER = "chooser"
 STAGE = "select"
 LEAST = 50
 """Labels with a true mask that a chooser needs."""
-BATCH = 16
-_ATTEMPT = re.compile(r"@(\d+)$")
+BATCH, PARTS = 16, 16
+"""Labels that are looked at together, and planned parts whose rows are in memory together."""
 _MORE = ("part", "tracked_from", "held_out", "has_human")
 
 Progress = Callable[[int], None]
@@ -60,6 +61,8 @@ class Replaced:
 
     Attributes:
         was, becomes: "mask" or "no target".
+        mask: what takes the place.
+        part: of the row that counts now.
     """
 
     sample_id: str
@@ -67,7 +70,7 @@ class Replaced:
     was: str
     becomes: str
     choice: Choice
-    label: Label
+    mask: Rle
     part: str
 
 
@@ -117,11 +120,16 @@ def select(
             looked += 1
             choice = chooser.choose(seen.seen)
             if chooser.replaces(choice):
-                found.append(_replaced(part, seen, choice, chooser.name, config))
-        new: dict[str, list[Label | Rejection]] = {}
-        for one in found if apply else ():
-            new.setdefault(one.part, []).append(one.label)
-        parts = _commit(folder, data, new, time.perf_counter() - began)
+                found.append(_replaced(part, seen, choice))
+        of = {one.sample_id: one for one in found}
+
+        def changed(part: str, names: Sequence[str]) -> Iterator[Label]:
+            for label in data.labels_of(_keys(part, names)):
+                one = of[label.sample.id]
+                yield _with_mask(label, one.mask, one.choice.other, chooser.name, config)
+
+        parts_of = {one.sample_id: one.part for one in found} if apply else {}
+        parts = _commit(folder, data, parts_of, changed, time.perf_counter() - began)
     return Selected(chooser, looked, tuple(found), parts)
 
 
@@ -136,34 +144,65 @@ def undo(folder: Path, recipe: str | None = None) -> tuple[int, tuple[str, ...]]
             for row in batch.to_pylist()
             if any(one["role"] == CHOOSER for one in row["experts"] or ())
         }
-        before = _before(data, chosen)
-        new: dict[str, list[Label | Rejection]] = {}
-        for name, label in before.items():
-            new.setdefault(chosen[name], []).append(label)
-        parts = _commit(folder, data, new, time.perf_counter() - began)
-    return len(before), parts
+        parts = _commit(folder, data, chosen, partial(_before, _attempts(data)), time.perf_counter() - began)
+    return len(chosen), parts
 
 
-def _commit(folder: Path, data: DataSet, new: Mapping[str, list[Label | Rejection]], seconds: float) -> tuple[str, ...]:
-    results = list(later_attempts(data, new, seconds, STAGE))
-    for result in results:
-        commit_part(folder, result)
-    if results:
+def _commit(
+    folder: Path,
+    data: DataSet,
+    parts_of: Mapping[str, str],
+    labels: Callable[[str, Sequence[str]], Iterable[Label]],
+    seconds: float,
+) -> tuple[str, ...]:
+    """Commit rows, those of some planned parts in memory at a time.
+
+    Args:
+        parts_of: sample id -> part of the row whose place is taken.
+        labels: part and sample ids -> the rows that take it.
+    """
+    ids_of: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, part in parts_of.items():
+        ids_of[attempt_of(part)[0]][part].append(name)
+    committed, planned = [], iter(ids_of.values())
+    while some := list(islice(planned, PARTS)):
+        ids = {part: names for of_part in some for part, names in of_part.items()}
+        new: dict[str, list[Label | Rejection]] = {part: [*labels(part, names)] for part, names in ids.items()}
+        share = sum(map(len, new.values())) / len(parts_of)
+        for result in later_attempts(data, new, seconds * share, STAGE):
+            commit_part(folder, result)
+            committed.append(result.part)
+    if committed:
         with DataSet.open(folder) as after:
             counting.remember(after)
-    return tuple(result.part for result in results)
+    return tuple(committed)
 
 
-def _before(data: DataSet, ids: Iterable[str]) -> dict[str, Label]:
+def _attempts(data: DataSet) -> dict[str, list[tuple[int, str, Path]]]:
+    """By planned part, its attempts: (number, part, file)."""
+    found: dict[str, list[tuple[int, str, Path]]] = defaultdict(list)
+    for (owner, part), light in data.light_of.items():
+        if owner == data.recipe:
+            planned, number = attempt_of(part)
+            found[planned].append((number, part, light))
+    return found
+
+
+def _before(attempts: Mapping[str, list[tuple[int, str, Path]]], part: str, ids: Sequence[str]) -> Iterable[Label]:
     """The latest row of each sample that no chooser chose."""
     found: dict[str, Label] = {}
-    where = among("sample_id", list(ids))
-    by_attempt = sorted(data.light_of.items(), key=lambda item: int(m[1]) if (m := _ATTEMPT.search(item[0][1])) else 0)
-    for (_, part), light in by_attempt:
-        for label in whole_labels.labels(light, where & among("part", [part])):
+    for _, one, light in sorted(attempts[attempt_of(part)[0]]):
+        for label in whole_labels.labels(light, among("sample_id", ids) & among("part", [one])):
             if CHOOSER not in dict(label.lineage.experts):
                 found[label.sample.id] = label
-    return found
+    return found.values()
+
+
+def _keys(part: str, names: Iterable[str]) -> Any:
+    import pyarrow as pa
+
+    names = list(names)
+    return pa.table({"part": [part] * len(names), "sample_id": names})
 
 
 def _segmenter(data: DataSet) -> ExpertSpec:
@@ -232,23 +271,18 @@ def _looked(
     data: DataSet, looker: Looker, rows: Iterable[Mapping[str, Any]], progress: Progress
 ) -> Iterator[tuple[str, Choices]]:
     """Each row's part and choices."""
-    import pyarrow as pa
-
     for part, of_part in groupby(rows, key=itemgetter("part")):
         by_id = {row["sample_id"]: row for row in of_part}
-        keys = pa.table({"part": [part] * len(by_id), "sample_id": list(by_id)})
-        labels = list(data.labels_of(keys))
-        for start in range(0, len(labels), BATCH):
-            some = labels[start : start + BATCH]
+        labels = iter(data.labels_of(_keys(part, by_id)))
+        while some := list(islice(labels, BATCH)):
             yield from ((part, one) for one in looker.look(some, [by_id[label.sample.id] for label in some]))
             progress(len(some))
 
 
-def _replaced(part: str, seen: Choices, choice: Choice, name: str, config: GateConfig) -> Replaced:
+def _replaced(part: str, seen: Choices, choice: Choice) -> Replaced:
     label, mask = seen.label, seen.masks[choice.best]
-    new = _with_mask(label, mask, choice.other, name, config)
     was, becomes = ("no target" if rle.area(one) == 0 else "mask" for one in (label.mask, mask))
-    return Replaced(label.sample.id, label.sample.instruction, was, becomes, choice, new, part)
+    return Replaced(label.sample.id, label.sample.instruction, was, becomes, choice, mask, part)
 
 
 def _with_mask(label: Label, mask: Rle, quality: float, name: str, config: GateConfig) -> Label:

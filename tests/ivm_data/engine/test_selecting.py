@@ -105,7 +105,7 @@ def test_what_is_chosen_takes_the_place_of_the_label_and_is_taken_back(data, mod
             assert label == old[name]
             continue
         absent = rle.area(label.mask) == 0
-        assert label.mask != old[name].mask and label == changed[name].label
+        assert label.mask == changed[name].mask != old[name].mask
         assert ("chooser", done.chooser.name) in label.lineage.experts
         assert bool(label.proposals) != absent and (label.status is Status.NO_TARGET) <= absent
         assert label.scores.quality == changed[name].choice.other and np.isnan(label.scores.verification)
