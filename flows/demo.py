@@ -58,14 +58,11 @@ def _show_quality(data: Path) -> None:
 
 
 def _show_model(model: Path) -> None:
-    """What the fine-tuned model scores on held-out masks, and what it scored before."""
+    """What the fine-tuned model scores on held-out masks, if some were kept, and what it scored before."""
     facts = read_config(model)["training"]
-    scores = {
-        "zoo:ivm, before": facts["start_scores"],
-        "after": facts["scores"],
-        "engine's labels": facts["label_scores"],
-    }
-    rows = [(name, str(each["overall"]["count"]), f"{each['overall']['giou']:.3f}") for name, each in scores.items()]
+    names = {"zoo:ivm, before": "start_scores", "after": "scores", "the engine's labels": "label_scores"}
+    overall = {name: facts[key]["overall"] for name, key in names.items() if facts[key]}
+    rows = [(name, str(each["count"]), f"{each['giou']:.3f}") for name, each in overall.items()]
     show(["masking model, on held-out masks", "rows", "gIoU"], rows)
 
 
