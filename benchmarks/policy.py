@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +38,16 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     tested = {task: {crowd: _shown(trials(task, crowd, options.tests), options) for crowd in CROWDS} for task in TASKS}
-    learned = {task: _shown(demonstrations(task, max(options.demonstrations)), options) for task in TASKS}
-    for seed in range(options.seeds):
-        for task in TASKS:
-            train_seed(_path(task, options), learned[task], tested[task], seed, options)
+    learned = cache(lambda task: _shown(demonstrations(task, max(options.demonstrations)), options))
+    for seed, task in product(range(options.seeds), TASKS):
+        train_seed(_path(task, options), partial(learned, task), tested[task], seed, options)
     found = {task: Found(tested[task], _results(_path(task, options)), options.seeds) for task in TASKS}
     policy_page.write(PAGE, found, options)
     print(PAGE.read_text())
 
 
 def train_seed(
-    path: Path, learned: Shown, tested: Mapping[Crowd, Shown], seed: int, options: argparse.Namespace
+    path: Path, learned: Callable[[], Shown], tested: Mapping[Crowd, Shown], seed: int, options: argparse.Namespace
 ) -> None:
     """Every arm at every number of demonstrations that the file does not hold yet."""
     done = _results(path)
@@ -55,7 +56,7 @@ def train_seed(
         if name in done:
             continue
         began = time.process_time()
-        policy = train_one(learned, arm, count, seed, options.steps)
+        policy = train_one(learned(), arm, count, seed, options.steps)
         acted = {crowd: act(policy, one.views[arm], one.tokens) for crowd, one in tested.items()}
         right = {crowd: succeeded(points, tested[crowd].situations) for crowd, points in acted.items()}
         took = time.process_time() - began

@@ -34,6 +34,11 @@ class Found:
         known = [self.results[name][crowd] for name in names if name in self.results]
         return np.array(known, float) if known else np.zeros((0, 0))
 
+    @property
+    def seconds(self) -> list[float]:
+        """CPU time of each training that is told, testing included."""
+        return [run["seconds"] for name, run in self.results.items() if int(name.rpartition("/")[2]) < self.seeds]
+
     def alone(self, source: str, crowd: Crowd) -> np.ndarray:
         """Success of a source's masks without a policy, float (tests,)."""
         return alone(self.tested[crowd].heatmaps(source), self.tested[crowd].situations)

@@ -11,7 +11,7 @@ from benchmarks.policy_scenes import CROWDS, Crowd, Task
 from benchmarks.policy_views import ARMS, Shown
 
 CURVES, VIEWS = "policy.png", "policy-views.jpg"
-SHOWN = 2
+SHOWN = 0
 """Place of the test scene that is shown."""
 LINES = {
     "raw": ("#000000", "o"),
