@@ -130,8 +130,8 @@ def _in_words(task: Task, found: Found, counts: list[int]) -> str:
     return (
         f"- **{task.capitalize()}, among unseen things.** With {least} demonstrations the policy succeeds in "
         f"{few['raw']} of the scenes on whole images, {few['model']} behind the model's masks, {few['engine']} behind "
-        "the engine's, "
-        f"{few['truth']} behind true ones, and {few[CONTROL]} behind the masks for other words. With {most}, in this order: "
+        f"the engine's, {few['truth']} behind true ones, and {few[CONTROL]} behind the masks for other words. With "
+        f"{most}, in this order: "
         f"{many['raw']} ({many['raw, longer']} trained longer), {many['model']}, {many['engine']}, {many['truth']}, "
         f"{many[CONTROL]}. The model's masks alone point right in {found.alone('model', crowd).mean():.2f}."
     )
@@ -169,8 +169,8 @@ def _protocol(options: argparse.Namespace, compared: int) -> str:
         f"- **Policy.** {SIDE} x {SIDE} pixels, convolutions modulated by a GRU's reading of the words (FiLM), a map"
         f" of {CELLS} x {CELLS} cells for each point; cross-entropy to the demonstrated point, {options.steps} steps "
         f"of {BATCH}, random shifts. First weights, demonstrations, batches and shifts are the same in every arm. "
-        "Loss, width and steps were chosen by the success on whole images of these test scenes, with one seed: a choice "
-        "that can only favour whole images.\n"
+        "The loss and the steps were chosen by the success on whole images of these test scenes, with one seed, which "
+        "favours whole images.\n"
         f"- **Seeds.** {options.seeds}; a seed draws its demonstrations, and fewer are a part of more.\n"
         f"- **Intervals.** In parentheses the difference to `{BASELINE}` with a 95 % bootstrap interval ({RESAMPLES:,} "
         "resamples of both seeds and test scenes, paired); bold where it leaves out 0. "
