@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks import arms, judges
 from benchmarks.noise_labels import MIXTURES, NoiseConfig
 from benchmarks.noise_levels import Level
-from benchmarks.weighting_experiment import ArmSummary, Comparison
+from benchmarks.weighting_experiment import ArmSummary
 from ivm_model.metrics.bootstrap import CONFIDENCE
 from storage.common.markdown import markdown_table
 
@@ -45,6 +45,8 @@ ARMS = (
     *("uniform", "human_only", "clip_sigmoid", "dwbc_ratio", "self_paced", "co_teaching"),
     *("verification", "verification_ratio", "quality", "gate", "oracle"),
 )
+Summaries = Mapping[str, Sequence[ArmSummary]]
+"""Of each case, a line for each arm."""
 WITHOUT_MACHINE, BASELINE, ORACLE = "human_only", "uniform", "oracle"
 
 
@@ -78,7 +80,7 @@ def _page(levels: Mapping[str, Level], options: argparse.Namespace) -> str:
         name: [arms.read(level.result(f"seed-{seed}")) for seed in range(options.seeds)]
         for name, level in levels.items()
     }
-    comparisons = {name: arms.comparison(found, _arms(levels[name])) for name, found in seeds.items()}
+    summaries = {name: arms.comparison(found, _arms(levels[name])).summary(BASELINE) for name, found in seeds.items()}
     hours = sum(seed["seconds"] for found in seeds.values() for seed in found) / 3600
     judged = {name: arms.read(level.result("judged")) for name, level in levels.items()}
     only = "" if list(levels) == list(CASES) else " --only " + " ".join(f'"{name}"' for name in levels)
@@ -91,14 +93,14 @@ def _page(levels: Mapping[str, Level], options: argparse.Namespace) -> str:
             f"{os.cpu_count()} CPU cores, {hours:.1f} process hours.",
             _protocol(options),
             "## gIoU",
-            _table(comparisons, lambda summary: {line.arm: arms.score(line) for line in summary}),
+            _table(summaries, lambda summary: {line.arm: arms.score(line) for line in summary}),
             f"## Gain over `{BASELINE}`",
-            f"Intervals are corrected for all {_count(comparisons)} comparisons of the table (Bonferroni); bold where "
+            f"Intervals are corrected for all {_count(summaries)} comparisons of the table (Bonferroni); bold where "
             "one leaves out 0.",
-            _gains(comparisons),
+            _gains(summaries),
             f"## Share of the gain of `{ORACLE}`",
             f"Where `{ORACLE}`, which leaves out what is wrong, gains at least 0.01.",
-            _shares(comparisons),
+            _shares(summaries),
             "## Right against wrong labels",
             "AUC of each score between right and wrong machine labels: those with a mask, and statements that there is "
             "no target. D is that of the first seed.",
@@ -122,14 +124,14 @@ def _protocol(options: argparse.Namespace) -> str:
     )
 
 
-def _table(comparisons: Mapping[str, Comparison], cells: Callable[[Sequence[ArmSummary]], Mapping[str, str]]) -> str:
+def _table(summaries: Summaries, cells: Callable[[Sequence[ArmSummary]], Mapping[str, str]]) -> str:
     """An arm a line, a case a column."""
-    of_case = {name: cells(each.summary(BASELINE)) for name, each in comparisons.items()}
+    of_case = {name: cells(each) for name, each in summaries.items()}
     return markdown_table(("arm", *of_case), [(arm, *(cell.get(arm, "") for cell in of_case.values())) for arm in ARMS])
 
 
-def _gains(comparisons: Mapping[str, Comparison]) -> str:
-    count = _count(comparisons)
+def _gains(summaries: Summaries) -> str:
+    count = _count(summaries)
 
     def cells(summary: Sequence[ArmSummary]) -> dict[str, str]:
         found = {}
@@ -139,20 +141,20 @@ def _gains(comparisons: Mapping[str, Comparison]) -> str:
             found[line.arm] = f"**{text}**" if low > 0 or high < 0 else text
         return found
 
-    return _table(comparisons, cells)
+    return _table(summaries, cells)
 
 
-def _count(comparisons: Mapping[str, Comparison]) -> int:
-    return sum(len(each.summary(BASELINE)) - 1 for each in comparisons.values())
+def _count(summaries: Summaries) -> int:
+    return sum(len(each) - 1 for each in summaries.values())
 
 
-def _shares(comparisons: Mapping[str, Comparison]) -> str:
+def _shares(summaries: Summaries) -> str:
     def cells(summary: Sequence[ArmSummary]) -> dict[str, str]:
         gain = {line.arm: line.gain for line in summary}
         known = gain[ORACLE] >= 0.01
         return {arm: f"{gain[arm] / gain[ORACLE]:.0%}" if known else "" for arm in gain}
 
-    return _table(comparisons, cells)
+    return _table(summaries, cells)
 
 
 def _aucs(judged: Mapping[str, judges.Judged]) -> str:

@@ -27,7 +27,6 @@ from ivm_model.data.row_reader import RowReader
 from ivm_model.data.training_index import index_rows
 from ivm_model.data.training_rows import TrainingRow
 from ivm_model.metrics.evaluation import evaluate_labels
-from ivm_model.metrics.mask_scores import auc
 from ivm_model.train.trainer import TrainConfig
 from storage.catalog import Catalog
 from storage.common.markdown import markdown_table
@@ -145,7 +144,7 @@ def _judges(judged: judges.Judged) -> list[tuple[str, *tuple[float, ...]]]:
     cells = []
     for judge, field in judges.JUDGES.items():
         score_N = np.array(judged[field], float)
-        aucs = [auc(score_N[right_N & each_N], score_N[~right_N & each_N]) for each_N in (True, ~empty_N, empty_N)]
+        aucs = [judges.group_auc(judged, judge, each_N) for each_N in (empty_N | True, ~empty_N, empty_N)]
         means = [float(score_N[right_N & each_N].mean()) for each_N in (~empty_N, empty_N)]
         cells.append((judge, *aucs, *means))
     return cells
